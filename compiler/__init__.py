@@ -1,0 +1,1 @@
+"""Model in, mapped artifact out."""

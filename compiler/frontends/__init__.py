@@ -1,0 +1,1 @@
+"""Model in: each frontend makes a graph."""

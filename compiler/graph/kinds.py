@@ -1,0 +1,105 @@
+"""What a value of a graph is: its shape, and the numbers that it may hold.
+
+A value has no batch and no time axis. Its kind is one of
+
+========== ======================================================================
+spikes     0 or 1
+levels     graded spikes, integers 0..k
+sum        integer sums of spikes, lo..hi (a residual that adds spikes; attention)
+current    integer weighted sums, lo..hi, in units of a weight's scale
+real       floating point
+========== ======================================================================
+
+An integer kind is a proof: no execution holds a number outside its interval.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+Name = Literal["spikes", "levels", "sum", "current", "real"]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """The numbers that a value may hold: a name and, for integers, an inclusive interval.
+
+    >>> Kind("sum", 0, 3)
+    sum(0,3)
+    >>> SPIKES.hi
+    1
+    """
+
+    name: Name
+    lo: int | None = None
+    hi: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.is_integer == (self.lo is None or self.hi is None):
+            raise ValueError(f"kind {self.name} has the wrong interval ({self.lo}, {self.hi})")
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether the kind is one of the integer kinds."""
+        return self.name != "real"
+
+    @property
+    def bounds(self) -> tuple[int, int]:
+        """The interval (lo, hi).
+
+        Raises:
+            TypeError: the kind is real.
+        """
+        if self.lo is None or self.hi is None:
+            raise TypeError("a real kind has no bounds")
+        return self.lo, self.hi
+
+    def __repr__(self) -> str:
+        if self.name in ("spikes", "real"):
+            return self.name
+        return f"levels({self.hi})" if self.name == "levels" else f"{self.name}({self.lo},{self.hi})"
+
+
+SPIKES = Kind("spikes", 0, 1)
+REAL = Kind("real")
+
+
+def levels(k: int) -> Kind:
+    """The kind of graded spikes 0..k; with k = 1 these are plain spikes.
+
+    >>> levels(4), levels(1)
+    (levels(4), spikes)
+    """
+    return SPIKES if k == 1 else Kind("levels", 0, k)
+
+
+def sums(lo: int, hi: int) -> Kind:
+    """The kind of integer sums of spikes within lo..hi."""
+    return Kind("sum", lo, hi)
+
+
+def current(lo: int, hi: int) -> Kind:
+    """The kind of integer weighted sums within lo..hi."""
+    return Kind("current", lo, hi)
+
+
+@dataclass(frozen=True)
+class Type:
+    """The type of a value: its shape without batch and time, and its kind.
+
+    >>> Type((2, 34, 34), SPIKES)
+    spikes[2,34,34]
+    """
+
+    shape: tuple[int, ...]
+    kind: Kind
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+    def __repr__(self) -> str:
+        return f"{self.kind}[{','.join(map(str, self.shape))}]"

@@ -1,0 +1,1 @@
+"""Rewritings of a graph, one a file."""

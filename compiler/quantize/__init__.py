@@ -1,0 +1,1 @@
+"""From trained numbers to integers on a target's grid."""

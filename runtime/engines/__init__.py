@@ -1,0 +1,1 @@
+"""Executions of a compiled network that agree bit for bit, one a file."""

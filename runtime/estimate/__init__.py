@@ -1,0 +1,1 @@
+"""Operations, latency and energy, each figure with its source."""

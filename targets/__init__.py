@@ -1,0 +1,1 @@
+"""What networks can be compiled for, one folder a target."""

@@ -1,0 +1,1 @@
+"""ONNX: the integer network as two graphs for ONNX Runtime."""
