@@ -1,0 +1,55 @@
+# Everything a developer types. Needs Python 3.11, make and gcc; the rest goes into .venv.
+#
+#   make demo PYTHON=/path/to/python3.11
+#   make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
+#
+# On Linux the torch of PyPI is the CUDA build and brings gigabytes that nothing here needs; TORCH_INDEX names
+# a further package index to look at, such as PyTorch's own with the CPU build. Left empty, pip's own
+# configuration decides.
+
+PYTHON ?= python3.11
+TORCH_INDEX ?=
+
+PY := .venv/bin/python
+PIP := $(PY) -m pip --disable-pip-version-check install --constraint constraints.txt \
+       $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+READY := .venv/ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow lint docs clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*  ## /  make \1\t/p' Makefile | expand -t 20
+
+demo: $(READY)  ## compile, run, verify and estimate a small spiking transformer on handwritten digits
+	$(PY) examples/digits/demo.py
+
+test: $(READY)  ## run the tests; those on recorded data need SPIKELOOM_DATA=<folder> in the environment
+	$(PY) -m pytest -m "not slow" $(ARGS)
+
+test-slow: $(READY)  ## run the tests that take minutes
+	$(PY) -m pytest -m slow $(ARGS)
+
+lint: $(READY)  ## check style, formatting and types
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+docs: $(READY)  ## write the generated pages anew (docs/errors.md)
+	$(PY) docs/render_errors.py
+
+clean:  ## remove the environment and all that was built
+	rm -rf .venv build dist out .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
+	find . -name __pycache__ -prune -exec rm -rf {} +
+	find . -name '*.egg-info' -prune -exec rm -rf {} +
+
+# The stamp makes a second call instant; a change of what is installed renews the environment in place.
+# setuptools comes first, pinned, so that the build of this package needs no environment of its own.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "Spikeloom needs Python 3.11 or newer: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(PIP) setuptools
+	$(PIP) --no-build-isolation --editable '.[torch,test,lint,examples]'
+	$(PIP) --no-deps spikingjelly
+	@touch $@
