@@ -34,6 +34,7 @@ lint: $(READY)  ## check style, formatting and types
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
+	$(PY) -m mypy --explicit-package-bases examples tests docs .ci/readme.py .ci/packages.py
 
 docs: $(READY)  ## write the generated pages anew (docs/errors.md)
 	$(PY) docs/render_errors.py

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from graphlib import TopologicalSorter
@@ -170,3 +171,22 @@ def test_help_is_light() -> None:
     loaded = loaded_after(["--help"])
     assert "spikeloom" in loaded
     assert not loaded & {*AT_IMPORT_TIME, "numba", "scipy", "sklearn"}
+
+
+def test_only_targets_knows_a_chip(modules: dict[str, Any], root: Path) -> None:
+    """Names and strings of the code; prose may compare."""
+    wrong = [
+        f"{module.path.relative_to(root)}:{node.lineno}"
+        for module in modules.values()
+        if layer(module.name) not in {"targets", "cli", "facade"}
+        for node in code_of(module.tree)
+        if re.search("loihi|lava", ast.unparse(node), re.I)
+    ]
+    assert not wrong
+
+
+def code_of(tree: ast.Module) -> list[ast.expr]:
+    """Names, attributes and strings of a module, without its docstrings."""
+    prose = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    kinds = (ast.Name, ast.Attribute, ast.Constant)
+    return [node for node in ast.walk(tree) if isinstance(node, kinds) and id(node) not in prose]
