@@ -1,0 +1,1 @@
+"""PyTorch in: an unmodified model and its checkpoint become a graph for one time step."""

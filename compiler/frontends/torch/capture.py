@@ -1,0 +1,136 @@
+"""Capture: a PyTorch model becomes a graph for one time step, neurons as single operations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, fx, nn
+from torch.export import ExportedProgram
+
+from spikeloom.compiler.frontends.torch.axes import CAPTURES, InputShape, Lead, Sizes
+from spikeloom.compiler.frontends.torch.lowering import Lowering, Value
+from spikeloom.compiler.frontends.torch.neurons import find_neurons, read_neurons, reset_states
+from spikeloom.compiler.frontends.torch.opaque import opaque_neurons
+from spikeloom.compiler.graph.graph import Graph, GraphBuilder, Stage, live_nodes
+from spikeloom.compiler.graph.kinds import Kind, Type
+from spikeloom.compiler.graph.verify import verify
+from spikeloom.errors import Problem, UnsupportedError
+
+
+@dataclass(frozen=True)
+class Capture:
+    """What was captured.
+
+    Attributes:
+        graph: for one time step, at stage CAPTURED; neuron nodes are called by their module path.
+        model: the user's own module, in eval mode and reset.
+        input_shape: how the model wants its input.
+        leads: for each node, the time and batch axes with which PyTorch called it.
+        dead: paths of neuron layers that no output depends on.
+    """
+
+    graph: Graph
+    model: nn.Module
+    input_shape: InputShape
+    leads: dict[str, Lead]
+    dead: tuple[str, ...]
+
+
+def capture(model: nn.Module, input_shape: InputShape, input_kind: Kind, name: str = "model") -> Capture:
+    """Capture a model without changing it.
+
+    It is exported twice with other numbers of steps and samples, so that time and batch are told
+    from its own axes; what does not depend on the input is evaluated once.
+
+    Args:
+        model: the module; it is put in eval mode and its state is reset.
+        input_shape: time and batch axes and a sample's own shape.
+        input_kind: which integers the input may hold.
+        name: of the graph.
+
+    Raises:
+        UnsupportedError: SL0301, it cannot be exported; SL0302 to SL0305, one problem for each
+            operation or neuron that stands in the way.
+    """
+    model.eval().requires_grad_(False)
+    reset_states(model)
+    equations = read_neurons(model)
+    modules = find_neurons(model)
+    first, second = (_export(model, list(modules.values()), input_shape, sizes) for sizes in CAPTURES)
+    builder = GraphBuilder(name, Stage.CAPTURED)
+    lowering = Lowering(builder, [(path, equations[path]) for path in modules])
+    constants = _constants(first)
+    _declare_input(lowering, first, input_shape, input_kind)
+    lowering.walk(_paired(first, second), constants)
+    _declare_output(lowering, first)
+    if lowering.problems:
+        raise UnsupportedError(lowering.problems)
+    graph = _without_dead(builder.build())
+    verify(graph)
+    dead = tuple(path for path in modules if path not in {node.name for node in graph.nodes})
+    return Capture(graph, model, input_shape, lowering.leads, dead)
+
+
+def _export(model: nn.Module, neurons: list[nn.Module], shape: InputShape, sizes: Sizes) -> ExportedProgram:
+    example = torch.zeros(shape.concrete(sizes))
+    try:
+        with opaque_neurons(neurons), torch.no_grad():
+            return torch.export.export(model, (example,), strict=False)
+    except Exception as error:  # whatever the model's own code or the exporter raises
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
+        raise UnsupportedError.of(
+            "SL0301",
+            type(model).__name__,
+            f"cannot be exported with an input of {list(example.shape)}: {type(error).__name__}: {reason}",
+            remedy="check --input-shape, and that the model runs on such an input",
+        ) from error
+
+
+def _constants(program: ExportedProgram) -> dict[str, Tensor]:
+    """Parameters, buffers and lifted constants by the name of their placeholder."""
+    stored = {**program.state_dict, **program.constants}
+    return {
+        spec.arg.name: stored[spec.target].detach()
+        for spec in program.graph_signature.input_specs
+        if spec.target is not None and isinstance(stored.get(spec.target), Tensor)
+    }
+
+
+def _paired(first: ExportedProgram, second: ExportedProgram) -> Iterator[tuple[fx.Node, fx.Node]]:
+    pairs = list(zip(first.graph.nodes, second.graph.nodes, strict=False))
+    if len(first.graph.nodes) != len(second.graph.nodes) or any(a.target != b.target for a, b in pairs):
+        raise UnsupportedError.of(
+            "SL0303", "the model", "computes something else when the number of steps or samples changes"
+        )
+    return iter(pairs)
+
+
+def _declare_input(lowering: Lowering, program: ExportedProgram, shape: InputShape, kind: Kind) -> None:
+    (name,) = program.graph_signature.user_inputs
+    lowering.builder.input("input", Type(shape.sample, kind))
+    lowering.operands[str(name)] = Value("input", shape.lead, shape.sample)
+
+
+def _declare_output(lowering: Lowering, program: ExportedProgram) -> None:
+    if lowering.problems:
+        return
+    results = [lowering.operands.get(str(name)) for name in program.graph_signature.user_outputs]
+    values = [result for result in results if isinstance(result, Value)]
+    if len(values) != 1:
+        lowering.problems.append(
+            Problem(
+                "SL0302", "the model's output", f"{len(values)} outputs depend on the input", wanted="one"
+            )
+        )
+        return
+    lowering.builder.output(values[0].name)
+
+
+def _without_dead(graph: Graph) -> Graph:
+    nodes = live_nodes(graph.nodes, graph.outputs)
+    kept = {*graph.inputs, *(name for node in nodes for name in node.outputs)}
+    return graph.replace(
+        nodes=nodes, types={name: kind for name, kind in graph.types.items() if name in kept}
+    )

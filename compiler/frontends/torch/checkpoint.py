@@ -1,0 +1,144 @@
+"""Checkpoints: read without running their code, unwrapped, and matched with the model."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from spikeloom.errors import InputError, Problem
+
+WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network")
+PREFIXES = ("module.", "_orig_mod.", "model.")
+_OPTIONAL_SUFFIX = "num_batches_tracked"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The tensors of a checkpoint, and what else its file says.
+
+    Attributes:
+        path: of the file.
+        tensors: by the names that the file gives them, wrappers and prefixes taken off.
+        config: keywords of the model's constructor, where the file holds them.
+    """
+
+    path: Path
+    tensors: Mapping[str, Tensor]
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What loading left over: ``dead`` keys of the checkpoint that the model has no place for."""
+
+    dead: tuple[str, ...] = ()
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read a ``.safetensors`` file or a PyTorch checkpoint; pickled code is never run.
+
+    Raises:
+        InputError: SL0202, the file is missing, damaged or holds more than tensors and plain
+            values; SL0204, a tensor is not finite.
+    """
+    if not path.is_file():
+        raise InputError.of("SL0202", path, "there is no such file")
+    try:
+        content: Any = load_file(path) if path.suffix == ".safetensors" else _load_pickle(path)
+    except (
+        pickle.UnpicklingError,
+        RuntimeError,
+        EOFError,
+        BadZipFile,
+        SafetensorError,
+        ValueError,
+        KeyError,
+    ) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError.of(
+            "SL0202",
+            path,
+            f"cannot be read as a checkpoint: {reason}",
+            remedy="save it with torch.save(model.state_dict(), ...) or as .safetensors",
+        ) from error
+    tensors = _unwrap(content)
+    if not tensors:
+        raise InputError.of("SL0202", path, "holds no tensors", wanted="a state_dict")
+    _check_finite(path, tensors)
+    config = content.get("config", {}) if isinstance(content, dict) else {}
+    return Checkpoint(path, tensors, config if isinstance(config, dict) else {})
+
+
+def load_into(model: nn.Module, checkpoint: Checkpoint) -> LoadReport:
+    """Put a checkpoint's tensors into a model.
+
+    Keys of the checkpoint without a place in the model are reported, not refused: models of the
+    field carry parameters that no forward pass reads.
+
+    Raises:
+        InputError: SL0203, the model has parameters that the checkpoint lacks, or shapes differ;
+            every such key is listed.
+    """
+    wanted = model.state_dict()
+    problems = []
+    for name, value in wanted.items():
+        got = checkpoint.tensors.get(name)
+        if got is None and not name.endswith(_OPTIONAL_SUFFIX):
+            problems.append(Problem("SL0203", name, f"is missing in {checkpoint.path.name}", _shape(value)))
+        elif got is not None and got.shape != value.shape:
+            problems.append(
+                Problem(
+                    "SL0203", name, f"has another shape in {checkpoint.path.name}", _shape(value), _shape(got)
+                )
+            )
+    dead = tuple(name for name in checkpoint.tensors if name not in wanted)
+    if problems:
+        problems += [
+            Problem("SL0203", name, "has no place in the model", got=_shape(checkpoint.tensors[name]))
+            for name in dead
+        ]
+        raise InputError(problems)
+    model.load_state_dict({name: v for name, v in checkpoint.tensors.items() if name in wanted}, strict=False)
+    return LoadReport(dead)
+
+
+def _load_pickle(path: Path) -> Any:
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _unwrap(content: Any) -> dict[str, Tensor]:
+    for wrapper in WRAPPERS:
+        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
+            return _unwrap(content[wrapper])
+    if not isinstance(content, dict):
+        return {}
+    tensors = {name: value for name, value in content.items() if isinstance(value, Tensor)}
+    for prefix in PREFIXES:
+        if tensors and all(name.startswith(prefix) for name in tensors):
+            return _unwrap({name.removeprefix(prefix): value for name, value in tensors.items()})
+    return tensors
+
+
+def _check_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    problems = [
+        Problem(
+            "SL0204", name, f"is not finite in {path.name}", got=f"{int((~value.isfinite()).sum())} values"
+        )
+        for name, value in tensors.items()
+        if value.is_floating_point() and not bool(value.isfinite().all())
+    ]
+    if problems:
+        raise InputError(problems)
+
+
+def _shape(value: Tensor) -> str:
+    return "x".join(map(str, value.shape)) or "a number"

@@ -1,0 +1,92 @@
+"""The user's model as it is, stepped one time step at a time: what a capture must equal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from spikeloom.compiler.frontends.torch.axes import InputShape, Lead
+from spikeloom.compiler.frontends.torch.capture import Capture
+from spikeloom.compiler.frontends.torch.interpreter import TorchInterpreter
+from spikeloom.compiler.frontends.torch.neurons import find_neurons, reset_states
+from spikeloom.errors import InternalError
+
+Watch = Callable[[str, nn.Module, Tensor], Tensor | None]
+
+
+@contextmanager
+def watching(model: nn.Module, after: Watch) -> Iterator[None]:
+    """Call ``after(path, module, spikes)`` after every neuron layer; what it returns replaces the spikes."""
+    with ExitStack() as stack:
+        for path, module in find_neurons(model).items():
+
+            def hook(module: nn.Module, _: Any, spikes: Tensor, path: str = path) -> Tensor | None:
+                return after(path, module, spikes)
+
+            stack.callback(module.register_forward_hook(hook).remove)
+        yield
+
+
+def as_step(frame: Tensor, shape: InputShape) -> Tensor:
+    """A frame [batch, ...] as the model's input of a single time step."""
+    return frame.unsqueeze(1 if shape.lead is Lead.BATCH_TIME else 0)
+
+
+@torch.no_grad()
+def run_eager(model: nn.Module, shape: InputShape, frames: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    """Step the model over frames [steps, batch, ...] from a fresh state.
+
+    Returns:
+        The output [steps, batch, ...] and the spikes of every neuron layer [steps, batch, ...].
+    """
+    spikes: dict[str, list[Tensor]] = {path: [] for path in find_neurons(model)}
+    outputs = []
+    reset_states(model)
+    with watching(model, lambda path, _, s: spikes[path].append(s.reshape(frames.shape[1], *s.shape[2:]))):
+        for frame in frames:
+            result = model(as_step(frame, shape))
+            first = result[0] if isinstance(result, tuple) else result
+            outputs.append(first.reshape(frames.shape[1], *first.shape[2:]))
+    reset_states(model)
+    return torch.stack(outputs), {path: torch.stack(s) for path, s in spikes.items() if s}
+
+
+@dataclass(frozen=True)
+class CaptureProof:
+    """How far the comparison with eager PyTorch went: all of it was equal."""
+
+    samples: int
+    steps: int
+    cells: int
+
+
+def prove_capture(capture: Capture, frames: Tensor) -> CaptureProof:
+    """Compare the captured graph with eager PyTorch: outputs and every spike must be equal.
+
+    Args:
+        capture: what was captured.
+        frames: [steps, batch, ...].
+
+    Raises:
+        InternalError: SL0306, a value differs; the first is named.
+    """
+    expected, spikes = run_eager(capture.model, capture.input_shape, frames)
+    interpreter = TorchInterpreter(capture)
+    interpreter.reset()
+    cells = 0
+    for step, frame in enumerate(frames):
+        values = interpreter.step(frame)
+        pairs = [(node.name, spikes[node.name][step]) for node in capture.graph.neurons()]
+        for name, wanted in [*pairs, (capture.graph.outputs[0], expected[step])]:
+            if not torch.equal(values[name], wanted):
+                worst = (values[name] - wanted).abs().max().item()
+                raise InternalError.of(
+                    "SL0306", name, f"differs from eager PyTorch at step {step} by {worst:.3g}"
+                )
+            cells += wanted.numel()
+    return CaptureProof(frames.shape[1], len(frames), cells)

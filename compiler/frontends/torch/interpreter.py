@@ -1,0 +1,174 @@
+"""The captured graph in PyTorch: each node by the call that eager PyTorch makes.
+
+Float results depend on which kernel computes them. This interpreter calls the same functions on
+tensors of the same layout as eager PyTorch does for a single time step, and keeps each neuron's
+own Python; so the two must agree to the last bit, and where they do not, the capture is wrong.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from functools import singledispatch
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from spikeloom.compiler.frontends.torch.axes import Lead
+from spikeloom.compiler.frontends.torch.capture import Capture
+from spikeloom.compiler.frontends.torch.neurons import find_neurons, reset_states
+from spikeloom.compiler.graph.graph import Node
+from spikeloom.compiler.graph.op import Array, Op
+from spikeloom.compiler.graph.ops.add import Add
+from spikeloom.compiler.graph.ops.affine import Affine
+from spikeloom.compiler.graph.ops.batch_norm import BatchNorm
+from spikeloom.compiler.graph.ops.concat import Concat
+from spikeloom.compiler.graph.ops.conv1d import Conv1d
+from spikeloom.compiler.graph.ops.conv2d import Conv2d
+from spikeloom.compiler.graph.ops.linear import Linear
+from spikeloom.compiler.graph.ops.matmul import MatMul
+from spikeloom.compiler.graph.ops.max_pool2d import MaxPool2d
+from spikeloom.compiler.graph.ops.mean import Mean
+from spikeloom.compiler.graph.ops.neuron import Neuron
+from spikeloom.compiler.graph.ops.reduce_sum import ReduceSum
+from spikeloom.compiler.graph.ops.reshape import Reshape
+from spikeloom.compiler.graph.ops.split import Split
+from spikeloom.compiler.graph.ops.transpose import Transpose
+
+
+class TorchInterpreter:
+    """Executes a captured graph in PyTorch, one time step at a time.
+
+    Its neurons are copies of the model's own modules; the model is not touched.
+    """
+
+    def __init__(self, capture: Capture) -> None:
+        self._graph = capture.graph
+        self._leads = capture.leads
+        self._model = copy.deepcopy(capture.model)
+        self._neurons: dict[str, Callable[[Tensor], Tensor]] = dict(find_neurons(self._model))
+
+    def reset(self) -> None:
+        """Put every neuron back to its start."""
+        reset_states(self._model)
+
+    @torch.no_grad()
+    def step(self, frame: Tensor) -> dict[str, Tensor]:
+        """Run one time step on a frame [batch, ...]; returns every value, [batch, ...]."""
+        values = {self._graph.inputs[0]: frame}
+        for node in self._graph.nodes:
+            arguments = [self._view(values[name], self._leads[node.name]) for name in node.inputs]
+            results = self._call(node, arguments)
+            values.update(
+                {
+                    name: result.reshape(len(frame), *self._graph.types[name].shape)
+                    for name, result in zip(node.outputs, results, strict=True)
+                }
+            )
+        return values
+
+    def _call(self, node: Node, arguments: list[Tensor]) -> tuple[Tensor, ...]:
+        if isinstance(node.op, Neuron):
+            return (self._neurons[node.name](arguments[0]),)
+        lead = self._leads[node.name].axes
+        return tuple(call(node.op, lead, *arguments))
+
+    @staticmethod
+    def _view(x: Tensor, lead: Lead) -> Tensor:
+        """One step of a batch with the axes with which eager PyTorch holds it."""
+        if lead is Lead.TIME_BATCH:
+            return x.unsqueeze(0)
+        return x.unsqueeze(1) if lead is Lead.BATCH_TIME else x
+
+
+@singledispatch
+def call(op: Op, lead: int, *inputs: Tensor) -> tuple[Tensor, ...]:
+    """Call the PyTorch function of an operation; ``lead`` axes stand before a sample's own."""
+    raise TypeError(f"{op.name} does not occur in a captured graph")
+
+
+def _tensor(array: Array | None) -> Any:
+    return None if array is None else torch.from_numpy(np.array(array))
+
+
+@call.register
+def _(op: Conv1d, lead: int, x: Tensor) -> tuple[Tensor, ...]:
+    return (
+        functional.conv1d(
+            x, _tensor(op.weight), _tensor(op.bias), op.stride, op.padding, op.dilation, op.groups
+        ),
+    )
+
+
+@call.register
+def _(op: Conv2d, lead: int, x: Tensor) -> tuple[Tensor, ...]:
+    return (
+        functional.conv2d(
+            x, _tensor(op.weight), _tensor(op.bias), op.stride, op.padding, op.dilation, op.groups
+        ),
+    )
+
+
+@call.register
+def _(op: Linear, lead: int, x: Tensor) -> tuple[Tensor, ...]:
+    return (functional.linear(x, _tensor(op.weight), _tensor(op.bias)),)
+
+
+@call.register
+def _(op: BatchNorm, lead: int, x: Tensor) -> tuple[Tensor, ...]:
+    gain, bias, mean, variance = (_tensor(array) for array in (op.gain, op.bias, op.mean, op.variance))
+    return (functional.batch_norm(x, mean, variance, gain, bias, False, 0.0, op.epsilon),)
+
+
+@call.register
+def _(op: MaxPool2d, lead: int, x: Tensor) -> tuple[Tensor, ...]:
+    return (functional.max_pool2d(x, op.kernel, op.stride, op.padding),)
+
+
+@call.register
+def _(op: Affine, lead: int, x: Tensor) -> tuple[Tensor, ...]:
+    scaled = x if (op.scale == 1).all() else x * _tensor(op.scale)
+    return (scaled if (op.offset == 0).all() else scaled + _tensor(op.offset),)
+
+
+@call.register
+def _(op: Add, lead: int, a: Tensor, b: Tensor) -> tuple[Tensor, ...]:
+    return (a + b,)
+
+
+@call.register
+def _(op: MatMul, lead: int, a: Tensor, b: Tensor) -> tuple[Tensor, ...]:
+    return (a @ b,)
+
+
+@call.register
+def _(op: Mean, lead: int, x: Tensor) -> tuple[Tensor, ...]:
+    return (x.mean([axis + lead for axis in op.axes]),)
+
+
+@call.register
+def _(op: ReduceSum, lead: int, x: Tensor) -> tuple[Tensor, ...]:
+    return (x.sum([axis + lead for axis in op.axes]),)
+
+
+@call.register
+def _(op: Reshape, lead: int, x: Tensor) -> tuple[Tensor, ...]:
+    return (x.reshape(*x.shape[:lead], *op.shape),)
+
+
+@call.register
+def _(op: Transpose, lead: int, x: Tensor) -> tuple[Tensor, ...]:
+    return (x.permute(*range(lead), *(axis + lead for axis in op.order)),)
+
+
+@call.register
+def _(op: Split, lead: int, x: Tensor) -> tuple[Tensor, ...]:
+    return tuple(torch.split(x, list(op.sizes), op.axis + lead))
+
+
+@call.register
+def _(op: Concat, lead: int, *inputs: Tensor) -> tuple[Tensor, ...]:
+    return (torch.cat(inputs, op.axis + lead),)

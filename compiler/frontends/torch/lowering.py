@@ -1,0 +1,290 @@
+"""From a captured program to a graph: the walk, and the registry of rules for ATen operations.
+
+A rule takes one call of an ATen operation and appends the nodes that mean it; one file of
+:mod:`spikeloom.compiler.frontends.torch.rules` holds the rules of one family. Everything that no
+rule covers, or that mixes time or batch with other axes, is collected and reported at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from spikeloom.compiler.frontends.torch.axes import Lead, Shape, classify
+from spikeloom.compiler.graph.graph import GraphBuilder
+from spikeloom.compiler.graph.op import Array, Op
+from spikeloom.compiler.graph.ops.neuron import Neuron
+from spikeloom.compiler.graph.source import Source
+from spikeloom.errors import Problem
+
+_FRAME = re.compile(r'File "([^"]+)", line (\d+)')
+
+
+@dataclass(frozen=True)
+class Value:
+    """A value of the graph, as one tensor of the captured program shows it."""
+
+    name: str
+    lead: Lead
+    shape: Shape
+
+
+Operand = Value | Tensor | tuple[Value, ...] | None
+Rule = Callable[["Lowering", "Call"], Operand]
+_RULES: dict[str, Rule] = {}
+
+
+def rule(*names: str) -> Callable[[Rule], Rule]:
+    """Declare a function to be the rule of ATen operations such as ``conv2d`` or ``add.Tensor``."""
+
+    def declare(function: Rule) -> Rule:
+        for name in names:
+            if _RULES.setdefault(name, function) is not function:
+                raise KeyError(f"two rules for aten.{name}")
+        return function
+
+    return declare
+
+
+@cache
+def _load_rules() -> None:
+    package = importlib.import_module("spikeloom.compiler.frontends.torch.rules")
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"{package.__name__}.{module.name}")
+
+
+def supported_operations() -> list[str]:
+    """Names of the ATen operations that have a rule, sorted."""
+    _load_rules()
+    return sorted(_RULES)
+
+
+class NoCounterpartError(Exception):
+    """A rule cannot express this call; the text says why."""
+
+
+@dataclass
+class Call:
+    """One call of the captured program.
+
+    Attributes:
+        node: of the captured program.
+        arguments: by the names of the ATen schema; tensors of the program as operands.
+        lead, shape: of the first result; its time and batch axes, and a sample's own axes.
+        source: for errors and the graph.
+    """
+
+    node: fx.Node
+    arguments: dict[str, Any]
+    lead: Lead
+    shape: Shape
+    source: Source
+
+    def value(self, name: str) -> Value:
+        """An argument that must be a value of the graph."""
+        operand = self.arguments[name]
+        if not isinstance(operand, Value):
+            raise NoCounterpartError(f"its argument {name} does not depend on the input")
+        return operand
+
+    def array(self, name: str) -> Array | None:
+        """An argument that must be a constant, as an array; None stays None."""
+        operand = self.arguments[name]
+        if operand is None:
+            return None
+        if not isinstance(operand, Tensor):
+            raise NoCounterpartError(f"its argument {name} depends on the input")
+        array: Array = operand.detach().cpu().numpy()
+        return array
+
+    def own_axis(self, axis: int, value: Value) -> int:
+        """An axis of the captured tensor as an axis of a sample.
+
+        Raises:
+            NoCounterpartError: it is a time or batch axis.
+        """
+        rank = value.lead.axes + len(value.shape)
+        own = axis % rank - value.lead.axes
+        if own < 0:
+            raise NoCounterpartError("it works along the time or batch axis")
+        return own
+
+
+@dataclass
+class Lowering:
+    """The state of the walk.
+
+    Attributes:
+        builder: of the graph.
+        neurons: path and equation of each neuron layer, by the index of its opaque operation.
+        leads: for each node, the time and batch axes with which PyTorch called it.
+        problems: what stands in the way.
+    """
+
+    builder: GraphBuilder
+    neurons: list[tuple[str, Neuron]]
+    leads: dict[str, Lead] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    operands: dict[str, Operand] = field(default_factory=dict)
+    broken: set[str] = field(default_factory=set)
+
+    def emit(
+        self, call: Call, op: Op, *inputs: Value, name: str = "", lead: Lead | None = None
+    ) -> list[Value]:
+        """Append a node; returns its outputs, seen with the time and batch axes of the call."""
+        node = self.builder.unique(name or _node_name(call))
+        outputs = self.builder.add(node, op, *(value.name for value in inputs), source=call.source)
+        self.leads[node] = inputs[0].lead
+        seen = call.lead if lead is None else lead
+        return [Value(output, seen, self.builder.types[output].shape) for output in outputs]
+
+    def walk(self, nodes: Iterator[tuple[fx.Node, fx.Node]], constants: Mapping[str, Tensor]) -> None:
+        """Lower every call, in order; ``nodes`` pairs the two captures."""
+        _load_rules()
+        for node, twin in nodes:
+            if node.op == "call_function":
+                self._lower(node, twin)
+            elif node.op == "placeholder" and node.name in constants:
+                self.operands[node.name] = constants[node.name]
+
+    def _lower(self, node: fx.Node, twin: fx.Node) -> None:
+        if self._depends_on_broken(node):
+            self.broken.add(node.name)
+            return
+        if not self._depends_on_input(node):
+            self.operands[node.name] = self._fold(node)
+            return
+        where = _source(node)
+        axes = classify(_first_shape(node), _first_shape(twin))
+        if axes is None or axes[0] is Lead.NONE:
+            self._refuse(
+                node, "SL0303", where, f"{_name(node)} mixes time or batch with other axes: {_shapes(node)}"
+            )
+            return
+        self._apply(node, Call(node, self._bind(node), *axes, where))
+
+    def _apply(self, node: fx.Node, call: Call) -> None:
+        try:
+            if _name(node) == "neuron":
+                self.operands[node.name] = self._neuron(call)
+            elif _name(node) == "getitem":
+                self.operands[node.name] = self._getitem(node)
+            elif _name(node) in _RULES:
+                self.operands[node.name] = _RULES[_name(node)](self, call)
+            else:
+                raise NoCounterpartError("there is no rule for it")
+        except NoCounterpartError as error:
+            self._refuse(node, "SL0302", call.source, f"{_name(node)} has no counterpart: {error}")
+
+    def _neuron(self, call: Call) -> Value:
+        x = call.value("x")
+        path, equation = self.neurons[call.arguments["index"]]
+        if x.lead is not Lead.TIME_BATCH:
+            raise NoCounterpartError(
+                f"the neuron {path} runs along axis 0 of [{x.lead.value}, ...], which is not time"
+            )
+        if path in {node.name for node in self.builder.build().nodes}:
+            raise NoCounterpartError(f"the neuron {path} is called twice, and its state is shared")
+        return self.emit(call, equation, x, name=path)[0]
+
+    def _getitem(self, node: fx.Node) -> Operand:
+        source, index = node.args
+        parts = self.operands[source.name] if isinstance(source, fx.Node) else None
+        if not isinstance(parts, tuple) or not isinstance(index, int):
+            raise NoCounterpartError("only the parts of a split are picked")
+        return parts[index]
+
+    def _bind(self, node: fx.Node) -> dict[str, Any]:
+        if not isinstance(node.target, torch._ops.OpOverload):
+            return {}
+        arguments = {}
+        for index, parameter in enumerate(node.target._schema.arguments):
+            given = node.args[index] if index < len(node.args) else node.kwargs.get(parameter.name)
+            absent = index >= len(node.args) and parameter.name not in node.kwargs
+            arguments[parameter.name] = self._operand(parameter.default_value if absent else given)
+        return arguments
+
+    def _operand(self, argument: Any) -> Any:
+        if isinstance(argument, fx.Node):
+            return self.operands[argument.name]
+        if isinstance(argument, (list, tuple)):
+            return [self._operand(item) for item in argument]
+        return argument
+
+    def _fold(self, node: fx.Node) -> Operand:
+        """Evaluate what does not depend on the input, once."""
+
+        def load(argument: fx.Node) -> Any:
+            return self.operands[argument.name]
+
+        arguments = fx.map_arg(node.args, load)
+        keywords = fx.map_arg(node.kwargs, load)
+        assert callable(node.target)
+        result: Operand = node.target(*arguments, **keywords)
+        return result
+
+    def _depends_on_input(self, node: fx.Node) -> bool:
+        return any(not isinstance(self.operands[n.name], Tensor) for n in node.all_input_nodes)
+
+    def _depends_on_broken(self, node: fx.Node) -> bool:
+        return any(n.name in self.broken for n in node.all_input_nodes)
+
+    def _refuse(self, node: fx.Node, code: str, where: Source, fault: str) -> None:
+        self.broken.add(node.name)
+        self.problems.append(Problem(code, str(where), fault))
+
+
+def _name(node: fx.Node) -> str:
+    target = node.target
+    if isinstance(target, torch._ops.OpOverload):
+        packet, overload = target._opname, target._overloadname
+        return packet if overload == "default" else f"{packet}.{overload}"
+    return getattr(target, "__name__", str(target))
+
+
+def _first_shape(node: fx.Node) -> Shape:
+    value = node.meta.get("val")
+    first = value[0] if isinstance(value, (list, tuple)) else value
+    return tuple(int(axis) for axis in first.shape) if isinstance(first, Tensor) else ()
+
+
+def _shapes(node: fx.Node) -> str:
+    inputs = " and ".join(str(list(_first_shape(n))) for n in node.all_input_nodes)
+    return f"{inputs} to {list(_first_shape(node))}"
+
+
+def _node_name(call: Call) -> str:
+    module = call.source.module
+    name = _name(call.node).split(".")[0]
+    is_leaf = name.rstrip("_") in _leaf_class(call.node)
+    return module if module and is_leaf else ".".join(part for part in (module, name) if part)
+
+
+def _leaf_class(node: fx.Node) -> str:
+    stack = list((node.meta.get("nn_module_stack") or {}).values())
+    kind = stack[-1][1] if stack else ""
+    name = kind if isinstance(kind, str) else kind.__name__
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name.rsplit(".", 1)[-1]).lower()
+
+
+def _source(node: fx.Node) -> Source:
+    stack = list((node.meta.get("nn_module_stack") or {}).values())
+    module = str(stack[-1][0]) if stack else ""
+    for file, line in reversed(_FRAME.findall(node.meta.get("stack_trace") or "")):
+        if "/torch/" not in file:
+            return Source(module, _short(file), int(line))
+    return Source(module)
+
+
+def _short(file: str) -> str:
+    """A path without the folder of the installation, so that bundles are the same everywhere."""
+    _, marker, rest = file.rpartition("site-packages/")
+    return rest if marker else file.rsplit("/", 1)[-1]

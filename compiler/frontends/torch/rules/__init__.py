@@ -1,0 +1,1 @@
+"""Rules from ATen operations to graph operations, one family a file."""
