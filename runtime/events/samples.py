@@ -1,0 +1,344 @@
+"""Samples for a network, from recordings, arrays or a data set: each a sequence of frames, maybe labelled."""
+
+from __future__ import annotations
+
+import os
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from glob import glob
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeloom.errors import InputError, Problem
+from spikeloom.factories import load_factory
+from spikeloom.runtime.events.check import Check, leniently, strictly
+from spikeloom.runtime.events.convert import to_events, to_frames, to_labels
+from spikeloom.runtime.events.formats import format_of, suffixes
+from spikeloom.runtime.events.framer import Framer, frames_of
+from spikeloom.runtime.events.labels import labels_of
+from spikeloom.runtime.events.recipe import FrameRecipe
+from spikeloom.runtime.events.stream import Chunk, DropReport, Events
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One input of the network.
+
+    Attributes:
+        name: unique within its source.
+        frames: uint8 [T, ...], one frame a time step.
+        label: its class, or None.
+        report: what was dropped while the frames were made.
+    """
+
+    name: str
+    frames: NDArray[np.uint8]
+    label: int | None = None
+    report: DropReport = field(default_factory=DropReport)
+
+
+class Samples(ABC):
+    """Samples in a fixed order, each made when it is asked for; its errors are raised then.
+
+    Attributes:
+        names: the samples' names, known without making them.
+    """
+
+    names: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> Sample:
+        return self._sample(range(len(self))[index])
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self._sample(index) for index in range(len(self)))
+
+    @abstractmethod
+    def _sample(self, index: int) -> Sample:
+        """Make the sample at ``index``, 0 ≤ index < len(self)."""
+
+
+def recordings(
+    path: Path | str,
+    recipe: FrameRecipe,
+    labels: Path | str | None = None,
+    strict: bool = True,
+    shape: Sequence[int] | None = None,
+) -> Samples:
+    """Event recordings as samples, uint8 [T, 2, H, W] by the recipe.
+
+    Args:
+        path: a file, a folder (all recordings in it and below, in natural order: 2.bs2 before 10.bs2;
+            other files are passed over) or a glob pattern.
+        recipe: how events become frames.
+        labels: a table as :func:`~spikeloom.runtime.events.labels.read_labels` reads it.
+        strict: refuse damaged recordings rather than drop what is bad.
+        shape: the frames [T, ...] that the network takes, if they are to be compared with the recipe's.
+
+    Raises:
+        InputError: SL0101 there are no recordings, SL0106 a file is of no known format, SL0111 the
+            recipe's frames are not the network's, SL0120 the labels do not fit the recordings; when a
+            sample is made, as :func:`~spikeloom.runtime.events.formats.open_events`.
+    """
+    problems = _wrong_recipe(str(path), recipe, shape)
+    root, files = _find(str(path))
+    problems += [problem for file in files for problem in _unknown_format(file)]
+    if problems:
+        raise InputError(problems)
+    folder = root if Path(path).is_dir() else None
+    known = labels_of(files, labels, folder) if labels is not None else [None] * len(files)
+    return _Recordings(root, files, recipe, known, strict)
+
+
+def arrays(path: Path | str, shape: Sequence[int]) -> Samples:
+    """The samples of an .npz file: ``x`` [N, T, ...], or [N, ...] shown at each of the T steps; ``y`` [N].
+
+    Args:
+        path: the file; ``y``, the labels, may be absent. It is read whole.
+        shape: the frames [T, ...] that the network takes.
+
+    Raises:
+        InputError: SL0121 the file cannot be read, has no ``x``, or holds values that are not whole
+            numbers from 0 to 255 (in ``y``: from 0); SL0111 its shape is not the network's.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     np.savez(Path(folder) / "a.npz", x=np.ones((3, 5, 2, 4, 4)), y=[0, 1, 0])
+    ...     [sample.label for sample in arrays(Path(folder) / "a.npz", (5, 2, 4, 4))]
+    [0, 1, 0]
+    """
+    x, y = _load_npz(Path(path))
+    problems = _wrong_shape(f"{path}, x", x.shape[1:], shape)
+    if y is not None and y.shape != (len(x),):
+        what, wanted = "labels and samples differ in number", f"y of shape [{len(x)}]"
+        problems.append(Problem("SL0121", str(path), what, wanted, str(list(y.shape))))
+    if problems:
+        raise InputError(problems)
+    return _Arrays(
+        Path(path).name,
+        to_frames(x, f"{path}, x"),
+        None if y is None else to_labels(y, f"{path}, y"),
+        tuple(shape),
+    )
+
+
+def dataset(spec: str, recipe: FrameRecipe | None, shape: Sequence[int], strict: bool = True) -> Samples:
+    """The samples of a data set in the manner of torch: ``len(d)`` and ``d[i]`` giving a pair (x, y).
+
+    ``x`` is an array or tensor of frames [T, ...] or of one frame [...] shown at each step, or a
+    structured array of events with fields t (microseconds), x, y, p; events become frames by the
+    recipe. ``y`` is a class or None.
+
+    Args:
+        spec: «FILE.py:factory», the factory taking no arguments.
+        recipe: how events become frames; None if there are none.
+        shape: the frames [T, ...] that the network takes.
+        strict: refuse damaged events rather than drop what is bad.
+
+    Raises:
+        InputError: SL0201 there is no such factory, SL0121 it gives no data set; when a sample is
+            made, SL0121 an item is not as said above, SL0111 its frames are not of the network's
+            shape, SL0102, SL0104, SL0105 its events are damaged.
+    """
+    factory, _ = load_factory(spec)
+    try:
+        items = factory()
+        length = len(items)
+    except Exception as error:  # a user's code may raise anything
+        raise InputError.of("SL0121", spec, f"gives no data set: {_named(error)}") from error
+    if length < 1 or not hasattr(items, "__getitem__"):
+        raise InputError.of("SL0121", spec, "gives no data set", wanted="items by index, at least one")
+    return _Dataset(spec, items, length, recipe, tuple(shape), strict)
+
+
+class _Recordings(Samples):
+    def __init__(
+        self,
+        root: Path,
+        files: Sequence[Path],
+        recipe: FrameRecipe,
+        labels: Sequence[int | None],
+        strict: bool,
+    ) -> None:
+        self.names = [file.relative_to(root).as_posix() for file in files]
+        self._files = files
+        self._recipe = recipe
+        self._labels = labels
+        self._strict = strict
+
+    def _sample(self, index: int) -> Sample:
+        frames, report = frames_of(self._files[index], self._recipe, self._strict)
+        return Sample(self.names[index], frames, self._labels[index], report)
+
+
+class _Arrays(Samples):
+    def __init__(
+        self, name: str, x: NDArray[np.uint8], y: NDArray[np.int64] | None, shape: tuple[int, ...]
+    ) -> None:
+        self.names = [f"{name}[{index}]" for index in range(len(x))]
+        self._x = x
+        self._y = y
+        self._shape = shape
+
+    def _sample(self, index: int) -> Sample:
+        label = None if self._y is None else int(self._y[index])
+        return Sample(self.names[index], _at_each_step(self._x[index], self._shape), label)
+
+
+class _Dataset(Samples):
+    def __init__(
+        self,
+        spec: str,
+        items: Any,
+        length: int,
+        recipe: FrameRecipe | None,
+        shape: tuple[int, ...],
+        strict: bool,
+    ) -> None:
+        name = spec.rpartition(":")[2]
+        self.names = [f"{name}[{index}]" for index in range(length)]
+        self._spec = spec
+        self._items = items
+        self._recipe = recipe
+        self._shape = shape
+        self._strict = strict
+
+    def _sample(self, index: int) -> Sample:
+        where = f"{self._spec}, item {index}"
+        x, y = self._pair(index, where)
+        label = None if y is None else _label(y, where)
+        if x.dtype.names:
+            frames, report = self._framed(x, where)
+            return Sample(self.names[index], frames, label, report)
+        if problems := _wrong_shape(where, x.shape, self._shape):
+            raise InputError(problems)
+        return Sample(self.names[index], _at_each_step(to_frames(x, where), self._shape), label)
+
+    def _pair(self, index: int, where: str) -> tuple[NDArray[Any], NDArray[Any] | None]:
+        try:
+            x, y = self._items[index]
+            return np.asarray(x), None if y is None else np.asarray(y)
+        except Exception as error:  # a user's code may raise anything
+            raise InputError.of(
+                "SL0121", where, f"gives no pair (x, y) of arrays: {_named(error)}"
+            ) from error
+
+    def _framed(self, x: NDArray[Any], where: str) -> tuple[NDArray[np.uint8], DropReport]:
+        if self._recipe is None:
+            raise InputError.of("SL0121", where, "gives events, but no recipe says how they become frames")
+        if problems := _wrong_recipe(where, self._recipe, self._shape):
+            raise InputError(problems)
+        check = Check(self._recipe.geometry)
+        chunk = Chunk(to_events(x, where))
+        checked: Iterator[Events] = (
+            strictly([chunk], check, where) if self._strict else leniently([chunk], check)
+        )
+        framer = Framer(self._recipe)
+        frames = [frame for events in checked for frame in framer.push(events)] + framer.finish()
+        return np.stack(frames), check.report + framer.report
+
+
+def _find(path: str) -> tuple[Path, list[Path]]:
+    """The recordings that a path means, in natural order, and the folder that their names start from."""
+    root = Path(path)
+    files = _below(root) if root.is_dir() else _matching(path)
+    if not files:
+        wanted = "files ending in " + ", ".join(suffixes())
+        raise InputError.of("SL0101", path, "there are no recordings here", wanted=wanted)
+    if not root.is_dir():
+        root = Path(os.path.commonpath([file.parent for file in files]))
+    return root, sorted(files, key=lambda file: _natural(file.relative_to(root).as_posix()))
+
+
+def _matching(pattern: str) -> list[Path]:
+    """The file of that name, or what the pattern matches: each file, and all recordings in each folder."""
+    if Path(pattern).exists():
+        return [Path(pattern)]
+    matches = [Path(match) for match in glob(pattern, recursive=True)]  # noqa: PTH207 - may be absolute
+    found = [file for match in matches for file in (_below(match) if match.is_dir() else [match])]
+    return list(dict.fromkeys(found))
+
+
+def _below(folder: Path) -> list[Path]:
+    """The event files in a folder and its sub-folders, hidden files left out."""
+    known = suffixes()
+    return [
+        Path(parent, name)
+        for parent, _, names in os.walk(folder)
+        for name in names
+        if not name.startswith(".") and name.lower().endswith(known)
+    ]
+
+
+def _natural(name: str) -> tuple[list[str | int], str]:
+    """A key that sorts runs of digits by their value."""
+    parts = re.split("([0-9]+)", name)
+    return [int(part) if index % 2 else part for index, part in enumerate(parts)], name
+
+
+def _unknown_format(file: Path) -> Sequence[Problem]:
+    try:
+        format_of(file)
+    except InputError as error:
+        return error.problems
+    return ()
+
+
+def _load_npz(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    """The arrays x, with one sample at least, and y of a file."""
+    try:
+        with path.open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
+            if isinstance(archive, np.ndarray):
+                raise ValueError("it holds one array without a name")
+            content = {key: archive[key] for key in archive.files if key in ("x", "y")}
+            found = ", ".join(archive.files)
+    except OSError as error:
+        raise InputError.of("SL0121", path, f"cannot be read: {error.strerror or error}") from error
+    except Exception as error:  # NumPy and zipfile raise a dozen kinds of exception on damaged files
+        raise InputError.of("SL0121", path, f"is no .npz file of plain arrays: {_named(error)}") from error
+    x = content.get("x")
+    if x is None or x.ndim < 1 or not x.size:
+        got = found if x is None else f"x of shape {list(x.shape)}"
+        raise InputError.of("SL0121", path, "holds no samples", wanted="an array x [N, ...]", got=got)
+    return x, content.get("y")
+
+
+def _at_each_step(frames: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Frames [T, ...] as they are; a single frame [...] T times."""
+    return np.ascontiguousarray(np.broadcast_to(frames, shape))
+
+
+def _wrong_shape(where: str, got: Sequence[int], shape: Sequence[int]) -> list[Problem]:
+    steps, frame = list(shape), list(shape[1:])
+    if list(got) in (steps, frame):
+        return []
+    wanted = f"{steps} [T, ...] or one frame {frame}"
+    what = "a sample has not the shape that the network takes"
+    return [Problem("SL0111", where, what, wanted, str(list(got)))]
+
+
+def _wrong_recipe(where: str, recipe: FrameRecipe, shape: Sequence[int] | None) -> list[Problem]:
+    got = list(recipe.sequence_shape)
+    if shape is None or got == list(shape):
+        return []
+    what = "the recipe's frames have not the shape that the network takes"
+    return [Problem("SL0111", where, what, str(list(shape)), str(got), "correct the recipe")]
+
+
+def _label(y: NDArray[Any], where: str) -> int:
+    if y.size != 1:
+        got = f"shape {list(y.shape)}"
+        raise InputError.of("SL0121", where, "the label is no class", wanted="one number", got=got)
+    return int(to_labels(y.reshape(1), f"{where}, label")[0])
+
+
+def _named(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
