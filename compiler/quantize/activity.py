@@ -1,0 +1,87 @@
+"""What a trained network does on calibration recordings: the statistics that rounding needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeloom.compiler.graph.convolution import Convolution
+from spikeloom.compiler.graph.graph import Graph, Node
+from spikeloom.compiler.graph.interpret import Interpreter
+from spikeloom.compiler.graph.op import Array
+from spikeloom.compiler.graph.ops.linear import Linear
+from spikeloom.errors import InputError, Problem
+
+BATCH = 16
+
+
+@dataclass(frozen=True)
+class Activity:
+    """Statistics over samples, time steps and positions.
+
+    Attributes:
+        samples, steps: how many were seen.
+        rates: firing rate of each neuron layer, spikes per neuron and step.
+        moments: for each layer with weights, the mean square [input channels] of its input.
+    """
+
+    samples: int
+    steps: int
+    rates: Mapping[str, float]
+    moments: Mapping[str, Array]
+
+
+def measure_activity(graph: Graph, frames: NDArray[np.uint8]) -> Activity:
+    """Run a float graph over frames [steps, samples, ...] and collect its statistics.
+
+    Raises:
+        InputError: SL0505, there are no samples, or a neuron layer never fires.
+    """
+    steps, samples = frames.shape[:2]
+    if samples == 0:
+        raise InputError.of("SL0505", "--calibrate", "holds no recordings")
+    totals: dict[str, float] = {node.name: 0.0 for node in graph.neurons()}
+    moments: dict[str, Array] = {}
+    interpreter = Interpreter(graph)
+    for first in range(0, samples, BATCH):
+        batch = frames[:, first : first + BATCH]
+        interpreter.reset(batch.shape[1])
+        for frame in batch:
+            values = interpreter.step(frame)
+            for name in totals:
+                totals[name] += float(values[name].sum())
+            for node in weighted_nodes(graph):
+                x = values[node.inputs[0]]
+                moments[node.name] = moments.get(node.name, 0.0) + _mean_square(node, x) * len(x)
+    rates = {name: total / (samples * steps * graph.types[name].size) for name, total in totals.items()}
+    _refuse_silence(rates)
+    return Activity(samples, steps, rates, {name: m / (samples * steps) for name, m in moments.items()})
+
+
+def weighted_nodes(graph: Graph) -> list[Node]:
+    """The nodes with stored weights, in order."""
+    return [node for node in graph.nodes if isinstance(node.op, (Convolution, Linear))]
+
+
+def _mean_square(node: Node, x: Array) -> Array:
+    """Mean square per input channel."""
+    axes = (0, *range(2, x.ndim)) if isinstance(node.op, Convolution) else tuple(range(x.ndim - 1))
+    result: Array = np.square(x).mean(axes)
+    return result
+
+
+def _refuse_silence(rates: Mapping[str, float]) -> None:
+    silent = [name for name, rate in rates.items() if rate == 0]
+    if silent:
+        raise InputError(
+            Problem(
+                "SL0505",
+                name,
+                "never fires on the calibration recordings",
+                remedy="calibrate on recordings like those that the model was trained on",
+            )
+            for name in silent
+        )

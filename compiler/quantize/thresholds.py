@@ -1,0 +1,135 @@
+"""A trained neuron in state units, on the grid of a target."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from spikeloom.compiler.graph.graph import Unit
+from spikeloom.compiler.graph.op import Array
+from spikeloom.compiler.graph.ops.integer_neuron import DECAY_ONE, IntegerNeuron
+from spikeloom.compiler.graph.ops.neuron import Neuron
+from spikeloom.compiler.graph.profile import NumericProfile
+from spikeloom.errors import Problem, UnsupportedError
+
+ALIGNED = 1e-6
+
+
+@dataclass(frozen=True)
+class RoundingBound:
+    """How far an integer neuron may be from its threshold when it decides otherwise than trained.
+
+    From the same membrane potential and the same spikes, the float64 neuron and the integer one
+    decide alike unless |h - threshold| <= constant + leak * |v|, in state units.
+
+    Attributes:
+        unit: real value of a state unit, broadcasts against the layer.
+        constant: |threshold error - bias error| + 1 for the truncation of the leak.
+        leak: error of the decay, a fraction.
+    """
+
+    unit: Array
+    constant: Array
+    leak: float
+
+
+def quantize_neuron(
+    name: str, neuron: Neuron, x: Unit, profile: NumericProfile, horizon: int
+) -> tuple[IntegerNeuron, RoundingBound]:
+    """Put a neuron whose input has the unit ``x`` on the profile's grid.
+
+    With gain g and input scale q, one state unit is g q / 2**f; the trained ``h >= th`` becomes
+    ``v > theta`` with theta + 1 = th / unit rounded up to the grid.
+
+    Args:
+        name: for messages.
+        neuron: with a resting potential of zero.
+        x: what the integers of the input mean.
+        profile: the grid.
+        horizon: steps between resets; 0 if never reset.
+
+    Raises:
+        UnsupportedError: SL0504, a threshold or bias does not fit the grid.
+    """
+    unit = neuron.gain * x.scale / 2**profile.fraction_bits
+    threshold = np.asarray(neuron.threshold / unit)
+    theta = _on_threshold_grid(threshold, profile)
+    threshold_error = theta + 1 - threshold
+    drive = (neuron.gain * x.offset + neuron.drift) / unit
+    tie = profile.threshold_step > 1 and bool((np.abs(threshold_error - 1) < ALIGNED).all())
+    bias = _on_bias_grid(name, drive + (1 if tie else 0), profile)
+    _check_threshold(name, theta, profile)
+    decay = round((1 - neuron.decay) * DECAY_ONE)
+    soft = np.rint(threshold).astype(np.int64) if neuron.reset == "soft" else None
+    op = IntegerNeuron(
+        theta=theta[None],
+        bias=bias,
+        decay=decay,
+        fraction_bits=profile.fraction_bits,
+        reset=neuron.reset,
+        reset_by=soft,
+        state_bits=profile.state_bits,
+        horizon=horizon if decay == 0 else 0,
+    )
+    truncation = 0.0 if decay in (0, DECAY_ONE) else 1.0
+    constant = np.abs(threshold_error - (bias - drive)) + truncation
+    return op, RoundingBound(unit, constant, abs(neuron.decay - (DECAY_ONE - decay) / DECAY_ONE))
+
+
+def _on_threshold_grid(threshold: Array, profile: NumericProfile) -> Array:
+    """The largest potential that does not fire, on the grid."""
+    step = profile.threshold_step
+    if step == 1:
+        theta: Array = np.ceil(threshold - ALIGNED).astype(np.int64) - 1
+        return theta
+    coarse: Array = np.rint(threshold / step).astype(np.int64) * step
+    return coarse
+
+
+def _on_bias_grid(name: str, bias: Array, profile: NumericProfile) -> Array:
+    limit = 2 ** (profile.bias_mantissa_bits - 1) - 1
+    exponent = next((e for e in range(2**profile.bias_exponent_bits) if _fits(bias, e, limit)), None)
+    if exponent is None:
+        raise UnsupportedError.of(
+            "SL0504",
+            name,
+            "a bias does not fit the target",
+            wanted=f"a mantissa within {limit} and an exponent below {2**profile.bias_exponent_bits}",
+            got=f"{np.abs(bias).max():.0f} state units",
+            remedy="use a target with wider biases",
+        )
+    integers: Array = np.rint(bias / 2**exponent).astype(np.int64) << exponent
+    return integers
+
+
+def _fits(bias: Array, exponent: int, limit: int) -> bool:
+    return bool((np.abs(np.rint(bias / 2**exponent)) <= limit).all())
+
+
+def _check_threshold(name: str, theta: Array, profile: NumericProfile) -> None:
+    problems = []
+    largest = (2**profile.threshold_bits - 1) * profile.threshold_step
+    if theta.min() < 0 or theta.max() > largest:
+        problems.append(
+            Problem(
+                "SL0504",
+                name,
+                "a threshold does not fit the target",
+                f"0..{largest}",
+                f"{theta.min()}..{theta.max()}",
+            )
+        )
+    groups = len(np.unique(theta))
+    if profile.threshold_groups is not None and groups > profile.threshold_groups:
+        problems.append(
+            Problem(
+                "SL0504",
+                name,
+                "needs more thresholds than a population has",
+                str(profile.threshold_groups),
+                str(groups),
+            )
+        )
+    if problems:
+        raise UnsupportedError(problems)
