@@ -19,6 +19,7 @@ LAYERS = {
     "spikeloom.atomic": "leaf",
     "spikeloom.cli": "cli",
     "spikeloom.compiler": "empty",
+    "spikeloom.compiler.agreement": "pipeline",
     "spikeloom.compiler.bundle": "bundle",
     "spikeloom.compiler.frontends": "frontends",
     "spikeloom.compiler.graph": "graph",
@@ -70,7 +71,12 @@ AT_IMPORT_TIME = {
 ANYWHERE = {
     "lava": ("spikeloom.targets.loihi",),
     "spikingjelly": (),
-    "torch": ("spikeloom.compiler.frontends.torch", "spikeloom.cli", "spikeloom.compiler.pipeline"),
+    "torch": (
+        "spikeloom.cli",
+        "spikeloom.compiler.agreement",
+        "spikeloom.compiler.frontends.torch",
+        "spikeloom.compiler.pipeline",
+    ),
 }
 
 
