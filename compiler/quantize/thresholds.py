@@ -20,17 +20,20 @@ ALIGNED = 1e-6
 class RoundingBound:
     """How far an integer neuron may be from its threshold when it decides otherwise than trained.
 
-    From the same membrane potential and the same spikes, the float64 neuron and the integer one
-    decide alike unless |h - threshold| <= constant + leak * |v|, in state units.
+    From the same membrane potential v and the same input, the float64 neuron and the integer one
+    reach potentials that are ``potential + leak * |v|`` apart at most, and decide alike unless that
+    potential is within ``decision + leak * |v|`` of the threshold; all in state units.
 
     Attributes:
         unit: real value of a state unit, broadcasts against the layer.
-        constant: |threshold error - bias error| + 1 for the truncation of the leak.
+        potential: |bias error|, and 1 for the truncation of the leak.
+        decision: |threshold error - bias error|, and 1 for the truncation of the leak.
         leak: error of the decay, a fraction.
     """
 
     unit: Array
-    constant: Array
+    potential: Array
+    decision: Array
     leak: float
 
 
@@ -73,8 +76,14 @@ def quantize_neuron(
         horizon=horizon if decay == 0 else 0,
     )
     truncation = 0.0 if decay in (0, DECAY_ONE) else 1.0
-    constant = np.abs(threshold_error - (bias - drive)) + truncation
-    return op, RoundingBound(unit, constant, abs(neuron.decay - (DECAY_ONE - decay) / DECAY_ONE))
+    bias_error = bias - drive
+    bound = RoundingBound(
+        unit=unit,
+        potential=np.abs(bias_error) + truncation,
+        decision=np.abs(threshold_error - bias_error) + truncation,
+        leak=abs(neuron.decay - (DECAY_ONE - decay) / DECAY_ONE),
+    )
+    return op, bound
 
 
 def _on_threshold_grid(threshold: Array, profile: NumericProfile) -> Array:

@@ -28,6 +28,7 @@ class Capture:
         model: the user's own module, in eval mode and reset.
         input_shape: how the model wants its input.
         leads: for each node, the time and batch axes with which PyTorch called it.
+        weights: for each node with stored weights, the path of that parameter in the model.
         dead: paths of neuron layers that no output depends on.
     """
 
@@ -35,6 +36,7 @@ class Capture:
     model: nn.Module
     input_shape: InputShape
     leads: dict[str, Lead]
+    weights: dict[str, str]
     dead: tuple[str, ...]
 
 
@@ -61,6 +63,7 @@ def capture(model: nn.Module, input_shape: InputShape, input_kind: Kind, name: s
     first, second = (_export(model, list(modules.values()), input_shape, sizes) for sizes in CAPTURES)
     builder = GraphBuilder(name, Stage.CAPTURED)
     lowering = Lowering(builder, [(path, equations[path]) for path in modules])
+    lowering.parameters = first.graph_signature.inputs_to_parameters
     constants = _constants(first)
     _declare_input(lowering, first, input_shape, input_kind)
     lowering.walk(_paired(first, second), constants)
@@ -70,7 +73,7 @@ def capture(model: nn.Module, input_shape: InputShape, input_kind: Kind, name: s
     graph = _without_dead(builder.build())
     verify(graph)
     dead = tuple(path for path in modules if path not in {node.name for node in graph.nodes})
-    return Capture(graph, model, input_shape, lowering.leads, dead)
+    return Capture(graph, model, input_shape, lowering.leads, lowering.weights, dead)
 
 
 def _export(model: nn.Module, neurons: list[nn.Module], shape: InputShape, sizes: Sizes) -> ExportedProgram:

@@ -16,19 +16,31 @@ from spikeloom.compiler.frontends.torch.interpreter import TorchInterpreter
 from spikeloom.compiler.frontends.torch.neurons import find_neurons, reset_states
 from spikeloom.errors import InternalError
 
-Watch = Callable[[str, nn.Module, Tensor], Tensor | None]
+After = Callable[[str, nn.Module, Tensor], Tensor | None]
+Before = Callable[[str, nn.Module, Tensor], None]
 
 
 @contextmanager
-def watching(model: nn.Module, after: Watch) -> Iterator[None]:
-    """Call ``after(path, module, spikes)`` after every neuron layer; what it returns replaces the spikes."""
+def watching(model: nn.Module, after: After, before: Before | None = None) -> Iterator[None]:
+    """Watch every neuron layer of a model while this is open.
+
+    Args:
+        model: whose neurons are watched.
+        after: called as ``after(path, module, spikes)``; a tensor that it returns replaces the spikes.
+        before: called as ``before(path, module, currents)``.
+    """
     with ExitStack() as stack:
         for path, module in find_neurons(model).items():
 
-            def hook(module: nn.Module, _: Any, spikes: Tensor, path: str = path) -> Tensor | None:
+            def leave(module: nn.Module, _: Any, spikes: Tensor, path: str = path) -> Tensor | None:
                 return after(path, module, spikes)
 
-            stack.callback(module.register_forward_hook(hook).remove)
+            def enter(module: nn.Module, inputs: Any, path: str = path) -> None:
+                if before is not None:
+                    before(path, module, inputs[0])
+
+            stack.callback(module.register_forward_hook(leave).remove)
+            stack.callback(module.register_forward_pre_hook(enter).remove)
         yield
 
 

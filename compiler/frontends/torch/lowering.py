@@ -105,6 +105,13 @@ class Call:
         array: Array = operand.detach().cpu().numpy()
         return array
 
+    def weight_argument(self) -> str:
+        """The name, in the captured program, of the argument ``weight``; "" if there is none."""
+        for parameter, given in zip(_schema(self.node), self.node.args, strict=False):
+            if parameter == "weight" and isinstance(given, fx.Node):
+                return given.name
+        return ""
+
     def own_axis(self, axis: int, value: Value) -> int:
         """An axis of the captured tensor as an axis of a sample.
 
@@ -126,12 +133,17 @@ class Lowering:
         builder: of the graph.
         neurons: path and equation of each neuron layer, by the index of its opaque operation.
         leads: for each node, the time and batch axes with which PyTorch called it.
+        weights: for each node with stored weights, the path of that parameter in the model; absent
+            where the weights are computed from parameters.
+        parameters: paths in the model by the names of the captured program.
         problems: what stands in the way.
     """
 
     builder: GraphBuilder
     neurons: list[tuple[str, Neuron]]
     leads: dict[str, Lead] = field(default_factory=dict)
+    weights: dict[str, str] = field(default_factory=dict)
+    parameters: Mapping[str, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     operands: dict[str, Operand] = field(default_factory=dict)
     broken: set[str] = field(default_factory=set)
@@ -143,6 +155,9 @@ class Lowering:
         node = self.builder.unique(name or _node_name(call))
         outputs = self.builder.add(node, op, *(value.name for value in inputs), source=call.source)
         self.leads[node] = inputs[0].lead
+        weight = call.weight_argument()
+        if weight in self.parameters:
+            self.weights[node] = self.parameters[weight]
         seen = call.lead if lead is None else lead
         return [Value(output, seen, self.builder.types[output].shape) for output in outputs]
 
@@ -240,6 +255,12 @@ class Lowering:
     def _refuse(self, node: fx.Node, code: str, where: Source, fault: str) -> None:
         self.broken.add(node.name)
         self.problems.append(Problem(code, str(where), fault))
+
+
+def _schema(node: fx.Node) -> list[str]:
+    """Names of the parameters of an ATen operation."""
+    target = node.target
+    return [p.name for p in target._schema.arguments] if isinstance(target, torch._ops.OpOverload) else []
 
 
 def _name(node: fx.Node) -> str:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from spikeloom.compiler.graph.arithmetic import check_accumulator
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeloom.compiler.graph.arithmetic import check_accumulator, count_pairs
 from spikeloom.compiler.graph.kinds import REAL, Kind, Type, sums
 from spikeloom.compiler.graph.op import Array, Op, RuleBrokenError, Work, register
 
@@ -37,3 +40,7 @@ class Add(Op):
     def dense_operations(self, *inputs: Type) -> int:
         """One addition per element."""
         return inputs[0].size
+
+    def operations(self, *inputs: Array) -> NDArray[np.int64]:
+        """Additions of something that is not zero, per sample."""
+        return count_pairs((inputs[0] != 0) | (inputs[1] != 0))

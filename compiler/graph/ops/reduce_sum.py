@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from math import prod
 from typing import ClassVar
 
-from spikeloom.compiler.graph.arithmetic import check_accumulator
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeloom.compiler.graph.arithmetic import check_accumulator, count_pairs
 from spikeloom.compiler.graph.kinds import Kind, Type, sums
 from spikeloom.compiler.graph.op import Array, Op, RuleBrokenError, Work, register
 
@@ -46,3 +49,7 @@ class ReduceSum(Op):
     def dense_operations(self, *inputs: Type) -> int:
         """One addition per element."""
         return inputs[0].size
+
+    def operations(self, *inputs: Array) -> NDArray[np.int64]:
+        """Additions of something that is not zero, per sample."""
+        return count_pairs(inputs[0] != 0)

@@ -1,0 +1,153 @@
+"""Operations that a network really does, counted from what flowed through it.
+
+The terms are NeuroBench's (neurobench 2.3.0, ``metrics/workload``): an effective operation is a
+pair of a non-zero input and a non-zero weight; all those of a layer are accumulates (ACs) if
+every input that the layer saw is -1, 0 or 1, and multiply-accumulates (MACs) otherwise; dense
+operations count every pair that exists. NeuroBench leaves out what has no stored weight; the
+products of attention and the neuron updates are therefore counted apart, never mixed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeloom.compiler.graph.graph import Graph, Node
+from spikeloom.compiler.graph.op import Array
+
+
+@dataclass(frozen=True)
+class NodeOperations:
+    """What one node did per sample, over all its time steps.
+
+    Attributes:
+        node: its name.
+        work: ``synaptic``, ``product``, ``update`` or ``addition``.
+        effective: [samples], pairs of non-zero operands.
+        dense: pairs that exist, of one sample.
+        binary: [samples], whether every input of the sample was -1, 0 or 1.
+    """
+
+    node: str
+    work: str
+    effective: NDArray[np.int64]
+    dense: int
+    binary: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Operations:
+    """Operations per sample, means over the samples.
+
+    Attributes:
+        samples: how many were counted.
+        acs, macs: effective synaptic accumulates and multiply-accumulates.
+        dense: synaptic operations of a dense network.
+        products, dense_products: of attention.
+        updates: of neurons.
+        additions: of residuals and sums.
+        nodes: the same node by node.
+    """
+
+    samples: int
+    acs: float
+    macs: float
+    dense: float
+    products: float
+    dense_products: float
+    updates: float
+    additions: float
+    nodes: tuple[NodeOperations, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The totals, and ``nodes`` as a list of name, work, effective and dense per sample."""
+        totals = {
+            name: getattr(self, name)
+            for name in (
+                "samples", "acs", "macs", "dense", "products", "dense_products", "updates", "additions"
+            )
+        }  # fmt: skip
+        nodes = [
+            {"node": n.node, "work": n.work, "effective": float(n.effective.mean()), "dense": n.dense}
+            for n in self.nodes
+        ]
+        return {**totals, "nodes": nodes}
+
+
+@dataclass
+class OperationCounter:
+    """Counts as a network runs: one :meth:`start` per batch, then :meth:`add` at every step.
+
+    Attributes:
+        graph: whose values are counted; an integer graph, or a float one.
+
+    NeuroBench judges a whole layer call, batch and all, by its inputs; here each sample is judged
+    by itself, so that its figures do not depend on its neighbours in the batch.
+    """
+
+    graph: Graph
+    _effective: dict[str, list[NDArray[np.int64]]] = field(default_factory=dict)
+    _binary: dict[str, list[NDArray[np.bool_]]] = field(default_factory=dict)
+    _steps: int = 0
+
+    def start(self, batch: int) -> None:
+        """Begin a batch of samples at their first step."""
+        self._steps = 0
+        for node in self._nodes():
+            self._effective.setdefault(node.name, []).append(np.zeros(batch, np.int64))
+            self._binary.setdefault(node.name, []).append(np.ones(batch, bool))
+
+    def add(self, values: Mapping[str, Array]) -> None:
+        """Count one time step from the values [batch, ...] of the graph."""
+        self._steps += 1
+        for node in self._nodes():
+            inputs = [np.asarray(values[name]) for name in node.inputs]
+            self._effective[node.name][-1] += node.op.operations(*inputs)
+            if node.op.work == "synaptic":
+                binary = self._binary[node.name]
+                binary[-1] = np.asarray(binary[-1] & _is_binary(inputs[0]), np.bool_)
+
+    def result(self) -> Operations:
+        """The counts so far."""
+        nodes = tuple(self._node_operations(node) for node in self._nodes())
+        synaptic = [node for node in nodes if node.work == "synaptic"]
+        return Operations(
+            samples=sum(len(batch) for batch in next(iter(self._effective.values()))),
+            acs=sum(_mean(node.effective * node.binary) for node in synaptic),
+            macs=sum(_mean(node.effective * ~node.binary) for node in synaptic),
+            dense=sum(node.dense for node in synaptic),
+            products=_total(nodes, "product"),
+            dense_products=sum(node.dense for node in nodes if node.work == "product"),
+            updates=_total(nodes, "update"),
+            additions=_total(nodes, "addition"),
+            nodes=nodes,
+        )
+
+    def _nodes(self) -> list[Node]:
+        return [node for node in self.graph.nodes if node.op.work != "none"]
+
+    def _node_operations(self, node: Node) -> NodeOperations:
+        return NodeOperations(
+            node.name,
+            node.op.work,
+            np.concatenate(self._effective[node.name]),
+            node.op.dense_operations(*self.graph.input_types(node)) * self._steps,
+            np.concatenate(self._binary[node.name]),
+        )
+
+
+def _is_binary(x: Array) -> NDArray[np.bool_]:
+    within: NDArray[np.bool_] = np.isin(x.reshape(len(x), -1), (-1, 0, 1)).all(1)
+    return within
+
+
+def _mean(counts: Array) -> float:
+    return float(counts.mean())
+
+
+def _total(nodes: tuple[NodeOperations, ...], work: str) -> float:
+    return sum(_mean(node.effective) for node in nodes if node.work == work)
