@@ -1,7 +1,7 @@
 """The spike log: how many spikes each layer and core fired at each step, and the evidence for each class.
 
-Both logs are tables in Parquet files. Rows wait in a temporary file, so memory does not grow with the
-length of a run, and :meth:`write` makes a whole file of them or none.
+Both are tables in Parquet files. Rows wait in a temporary file, so that memory does not grow with the
+length of a run; ``write`` makes a whole file of them or none.
 """
 
 from __future__ import annotations
@@ -10,47 +10,57 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import finalize
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import ArrayLike, NDArray
 
 from spikeloom.atomic import replacing
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 ROWS_A_GROUP = 1 << 18
 _BYTES_IN_MEMORY = 16 << 20
 _MAX_STEPS = 1 << 16
 
-SPIKE_COLUMNS = pa.schema(
-    [
-        pa.field("sample", pa.string(), nullable=False),
-        pa.field("step", pa.uint16(), nullable=False),
-        pa.field("layer", pa.string(), nullable=False),
-        pa.field("core", pa.int32()),
-        pa.field("spikes", pa.uint32(), nullable=False),
-        pa.field("levels", pa.uint64(), nullable=False),
-    ]
-)
-"""A row for each sample, step, layer and core, also where nothing fired.
 
-``core`` is null for a layer that is not mapped to cores. ``spikes`` is the number of neurons that fired:
-a graded spike is one spike. ``levels`` is the sum of the absolute values of the spikes: equal to
-``spikes`` where they are binary.
-"""
+def spike_columns() -> pa.Schema:
+    """The columns of a :class:`SpikeLog`: a row for each sample, step, layer and core.
 
-PREDICTION_COLUMNS = pa.schema(
-    [
-        pa.field("sample", pa.string(), nullable=False),
-        pa.field("label", pa.int32()),
-        pa.field("step", pa.uint16(), nullable=False),
-        pa.field("prediction", pa.int32(), nullable=False),
-        pa.field("evidence", pa.list_(pa.field("class", pa.float32(), nullable=False)), nullable=False),
-    ]
-)
-"""A row for each sample and step; ``label`` is null where it is not known."""
+    Rows are there also where nothing fired. ``core`` is null for a layer that is not mapped to cores.
+    ``spikes`` is the number of neurons that fired: a graded spike is one spike. ``levels`` is the sum
+    of the absolute values of the spikes: equal to ``spikes`` where they are binary.
+    """
+    import pyarrow as pa
+
+    return pa.schema(
+        [
+            pa.field("sample", pa.string(), nullable=False),
+            pa.field("step", pa.uint16(), nullable=False),
+            pa.field("layer", pa.string(), nullable=False),
+            pa.field("core", pa.int32()),
+            pa.field("spikes", pa.uint32(), nullable=False),
+            pa.field("levels", pa.uint64(), nullable=False),
+        ]
+    )
+
+
+def prediction_columns() -> pa.Schema:
+    """The columns of :class:`Predictions`: a row for each sample and step; ``label`` may be null."""
+    import pyarrow as pa
+
+    evidence = pa.list_(pa.field("class", pa.float32(), nullable=False))
+    return pa.schema(
+        [
+            pa.field("sample", pa.string(), nullable=False),
+            pa.field("label", pa.int32()),
+            pa.field("step", pa.uint16(), nullable=False),
+            pa.field("prediction", pa.int32(), nullable=False),
+            pa.field("evidence", evidence, nullable=False),
+        ]
+    )
 
 
 @dataclass(frozen=True)
@@ -91,11 +101,14 @@ class LayerTotal:
 class SpikeLog:
     """Counts the spikes of each layer, and of each of its cores, at each step of each sample.
 
+    One thread at a time may use a log; rows are written in the order in which they were recorded.
+
     >>> log = SpikeLog({"lif": 4}, {"lif": np.array([[0, 0], [7, 7]])})
     >>> log.record("a", "lif", np.array([[[1, 1], [0, 1]], [[0, 0], [0, 0]]]))
     >>> [total] = log.totals()
     >>> total.spikes, total.rate, log.spikes_total
     (3, 0.375, 3)
+    >>> import pyarrow.parquet as pq
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
     ...     log.write(Path(folder) / "counts.parquet")
@@ -175,7 +188,7 @@ class SpikeLog:
             self._rows.append(rows.reshape(-1))
 
     def write(self, path: Path | str) -> None:
-        """Write what was recorded so far as a Parquet file of :data:`SPIKE_COLUMNS`, whole or not at all.
+        """Write what was recorded so far as a Parquet file of :func:`spike_columns`, whole or not at all.
 
         Raises:
             InputError: SL0902, the path cannot be written.
@@ -183,19 +196,20 @@ class SpikeLog:
         """
         if self._rows is None:
             raise ValueError("this log keeps totals only")
-        layers = pa.array(list(self.layers), pa.string())
-        _write(path, SPIKE_COLUMNS, (self._table(rows, layers) for rows in self._rows.groups()))
+        groups = self._rows.groups()
+        _write(path, spike_columns(), (self._columns(rows) for rows in groups))
 
-    def _table(self, rows: NDArray[np.void], layers: pa.Array) -> pa.Table:
-        columns = [
+    def _columns(self, rows: NDArray[np.void]) -> list[pa.Array]:
+        import pyarrow as pa
+
+        return [
             self._samples.of(rows["sample"]),
             pa.array(rows["step"]),
-            layers.take(pa.array(rows["layer"])),
+            pa.array(list(self.layers), pa.string()).take(pa.array(rows["layer"])),
             _nullable(rows["core"]),
             pa.array(rows["spikes"]),
             pa.array(rows["levels"]),
         ]
-        return pa.Table.from_arrays(columns, schema=SPIKE_COLUMNS)
 
 
 class Predictions:
@@ -203,6 +217,7 @@ class Predictions:
 
     >>> log = Predictions()
     >>> log.record("a", 1, np.array([[0.5, 0.5], [0.0, 2.0]]))
+    >>> import pyarrow.parquet as pq
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
     ...     log.write(Path(folder) / "preds.parquet")
@@ -241,25 +256,27 @@ class Predictions:
         self._rows.append(rows)
 
     def write(self, path: Path | str) -> None:
-        """Write what was recorded so far as a Parquet file of :data:`PREDICTION_COLUMNS`.
+        """Write what was recorded so far as a Parquet file of :func:`prediction_columns`.
 
         Raises:
             InputError: SL0902, the path cannot be written.
         """
         groups = self._rows.groups() if self._rows else iter(())
-        _write(path, PREDICTION_COLUMNS, (self._table(rows) for rows in groups))
+        _write(path, prediction_columns(), (self._columns(rows) for rows in groups))
 
-    def _table(self, rows: NDArray[np.void]) -> pa.Table:
-        ends = np.arange(len(rows) + 1, dtype=np.int32) * self._classes
-        evidence = PREDICTION_COLUMNS.field("evidence").type
-        columns = [
+    def _columns(self, rows: NDArray[np.void]) -> list[pa.Array]:
+        import pyarrow as pa
+
+        ends = pa.array(np.arange(len(rows) + 1, dtype=np.int32) * self._classes)
+        values = pa.array(rows["evidence"].reshape(-1))
+        evidence = prediction_columns().field("evidence").type
+        return [
             self._samples.of(rows["sample"]),
             _nullable(rows["label"]),
             pa.array(rows["step"]),
             pa.array(rows["prediction"]),
-            pa.ListArray.from_arrays(pa.array(ends), pa.array(rows["evidence"].reshape(-1)), type=evidence),
+            pa.ListArray.from_arrays(ends, values, type=evidence),
         ]
-        return pa.Table.from_arrays(columns, schema=PREDICTION_COLUMNS)
 
 
 _NONE = -1  # no core, no label: null in the files
@@ -319,6 +336,8 @@ class _Names:
         return self._numbers.setdefault(name, len(self._numbers))
 
     def of(self, numbers: NDArray[np.uint32]) -> pa.Array:
+        import pyarrow as pa
+
         return pa.array(list(self._numbers), pa.string()).take(pa.array(numbers))
 
 
@@ -345,10 +364,15 @@ class _Rows:
 
 
 def _nullable(values: NDArray[np.int32]) -> pa.Array:
+    import pyarrow as pa
+
     return pa.array(values, mask=values == _NONE)
 
 
-def _write(path: Path | str, schema: pa.Schema, tables: Iterator[pa.Table]) -> None:
+def _write(path: Path | str, schema: pa.Schema, groups: Iterator[list[pa.Array]]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     with replacing(Path(path)) as draft, pq.ParquetWriter(draft, schema, compression="zstd") as writer:
-        for table in tables:
-            writer.write_table(table)
+        for columns in groups:
+            writer.write_table(pa.Table.from_arrays(columns, schema=schema))

@@ -88,7 +88,7 @@ class Check:
             self._first_outside = self._describe(chunk, int(outside.argmax()))
         if not self._first_backwards and backwards.any():
             index = int(backwards.argmax())
-            before = chunk.events["t"][:index][~(outside | backwards)[:index]]
+            before = chunk.events["t"][:index][~outside[:index]]
             latest = int(before[-1]) if len(before) else self._latest
             self._first_backwards = f"{self._describe(chunk, index)} after t={latest} us"
         self.report += DropReport(

@@ -57,7 +57,7 @@ def test_events_of_every_kind_of_number(dtype: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "bad"), [("x", -1), ("y", 70_000), ("x", 65536 + 1), ("p", -1), ("p", 257)]
+    ("field", "bad"), [("x", -1), ("x", -65535), ("y", 70_000), ("x", 65536 + 1), ("p", -1), ("p", 257)]
 )
 def test_coordinates_that_no_sensor_has_stay_outside_every_sensor(field: str, bad: int) -> None:
     table = np.zeros(1, [(name, "i8") for name in "txyp"])

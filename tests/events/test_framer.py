@@ -128,6 +128,22 @@ def test_frames_come_as_soon_as_a_later_event_shows_them_finished() -> None:
     assert framer.report == DropReport(late=1, tail=1)
 
 
+def test_a_late_event_does_not_bring_back_a_finished_frame() -> None:
+    events = np.array([(9, 0, 0, 0), (31, 0, 0, 0), (12, 0, 0, 0), (13, 1, 0, 0), (32, 1, 0, 0)], EVENT)
+    for cuts in ([], [3], [1, 2, 3, 4]):
+        frames, report = framed(events, recipe(), cuts)
+        assert frames.sum(axis=(1, 2, 3)).tolist() == [1, 0, 0, 2]
+        assert report == DropReport(late=2)
+
+
+def test_events_after_the_last_frame_finish_all_frames() -> None:
+    events = np.array([(9, 0, 0, 0), (45, 0, 0, 0), (12, 0, 0, 0), (13, 1, 0, 0)], EVENT)
+    for cuts in ([], [3], [1, 2, 3]):
+        frames, report = framed(events, recipe(), cuts)
+        assert frames.sum() == 1
+        assert report == DropReport(late=2, tail=1)
+
+
 def test_counts_saturate_and_what_is_lost_is_counted() -> None:
     events = np.zeros(300, EVENT)
     for value, largest, lost in [("count", 255, 45), ("clip(7)", 7, 0), ("binary", 1, 0)]:

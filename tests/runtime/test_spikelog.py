@@ -10,7 +10,7 @@ import pytest
 
 from spikeloom.errors import InputError
 from spikeloom.runtime import spikelog
-from spikeloom.runtime.spikelog import PREDICTION_COLUMNS, SPIKE_COLUMNS, Predictions, SpikeLog
+from spikeloom.runtime.spikelog import Predictions, SpikeLog, prediction_columns, spike_columns
 
 LAYERS = {"conv": 12, "attn.q": 5}
 CORES = {"conv": np.arange(12).reshape(2, 3, 2) // 5 * 3}
@@ -102,7 +102,7 @@ def test_the_file_has_the_documented_columns(tmp_path: Path) -> None:
     recorded(np.random.default_rng(3), log)
     log.write(tmp_path / "a.parquet")
     for name in ("empty.parquet", "a.parquet"):
-        assert pq.read_schema(tmp_path / name).equals(SPIKE_COLUMNS)
+        assert pq.read_schema(tmp_path / name).equals(spike_columns())
 
 
 def test_rows_that_do_not_fit_memory_go_through_a_temporary_file(
@@ -125,6 +125,25 @@ def test_a_log_can_be_written_while_it_grows(tmp_path: Path) -> None:
         log.record(sample, "attn.q", np.ones((1, 5), int))
         rows = rows_of(log, tmp_path / "log")
     assert [row["sample"] for row in rows] == ["a", "b"]
+
+
+def test_a_write_that_fails_half_way_harms_neither_folder_nor_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(values: object) -> None:
+        raise RuntimeError("disk gone")
+
+    log = SpikeLog(LAYERS)
+    for sample in "abc":
+        log.record(sample, "attn.q", np.ones((1, 5), int))
+    with monkeypatch.context() as patch:
+        patch.setattr(spikelog, "ROWS_A_GROUP", 1)
+        patch.setattr(spikelog, "_nullable", refuse)
+        with pytest.raises(RuntimeError, match="disk gone"):
+            log.write(tmp_path / "log")
+    assert list(tmp_path.iterdir()) == []
+    log.record("d", "attn.q", np.ones((1, 5), int))
+    assert [row["sample"] for row in rows_of(log, tmp_path / "log")] == ["a", "b", "c", "d"]
 
 
 def test_memory_does_not_grow_with_the_run() -> None:
@@ -189,7 +208,7 @@ def test_predictions(tmp_path: Path) -> None:
         {"sample": "a", "label": 2, "step": 1, "prediction": 2, "evidence": [4.0, 5.0, 6.0]},
         {"sample": "b", "label": None, "step": 7, "prediction": 0, "evidence": [0.25, -1.0, 0.0]},
     ]
-    assert pq.read_schema(tmp_path / "p.parquet").equals(PREDICTION_COLUMNS)
+    assert pq.read_schema(tmp_path / "p.parquet").equals(prediction_columns())
 
 
 def test_predictions_are_taken_before_rounding(tmp_path: Path) -> None:
