@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cached_property
 
+import numpy as np
+
 from spikeloom.compiler.graph.kinds import Type
 from spikeloom.compiler.graph.op import Array, Op, RuleBrokenError, StatefulOp
 from spikeloom.compiler.graph.source import NOWHERE, Source
@@ -58,6 +60,10 @@ class Unit:
 
     scale: Array
     offset: Array
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "scale", np.asarray(self.scale))  # NumPy turns 0-d results into scalars
+        object.__setattr__(self, "offset", np.asarray(self.offset))
 
 
 @dataclass(frozen=True)

@@ -57,14 +57,14 @@ def quantize_neuron(
     """
     unit = neuron.gain * x.scale / 2**profile.fraction_bits
     threshold = np.asarray(neuron.threshold / unit)
-    theta = _on_threshold_grid(threshold, profile)
+    theta = np.asarray(_on_threshold_grid(threshold, profile))
     threshold_error = theta + 1 - threshold
     drive = (neuron.gain * x.offset + neuron.drift) / unit
     tie = profile.threshold_step > 1 and bool((np.abs(threshold_error - 1) < ALIGNED).all())
     bias = _on_bias_grid(name, drive + (1 if tie else 0), profile)
     _check_threshold(name, theta, profile)
     decay = round((1 - neuron.decay) * DECAY_ONE)
-    soft = np.rint(threshold).astype(np.int64) if neuron.reset == "soft" else None
+    soft = np.asarray(np.rint(threshold).astype(np.int64)) if neuron.reset == "soft" else None
     op = IntegerNeuron(
         theta=theta[None],
         bias=bias,
@@ -108,7 +108,7 @@ def _on_bias_grid(name: str, bias: Array, profile: NumericProfile) -> Array:
             got=f"{np.abs(bias).max():.0f} state units",
             remedy="use a target with wider biases",
         )
-    integers: Array = np.rint(bias / 2**exponent).astype(np.int64) << exponent
+    integers: Array = np.asarray(np.rint(bias / 2**exponent).astype(np.int64) << exponent)
     return integers
 
 

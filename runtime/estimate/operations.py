@@ -109,7 +109,7 @@ class OperationCounter:
             self._effective[node.name][-1] += node.op.operations(*inputs)
             if node.op.work == "synaptic":
                 binary = self._binary[node.name]
-                binary[-1] = np.asarray(binary[-1] & _is_binary(inputs[0]), np.bool_)
+                binary.append(_both(binary.pop(), _is_binary(inputs[0])))
 
     def result(self) -> Operations:
         """The counts so far."""
@@ -141,8 +141,7 @@ class OperationCounter:
 
 
 def _is_binary(x: Array) -> NDArray[np.bool_]:
-    within: NDArray[np.bool_] = np.isin(x.reshape(len(x), -1), (-1, 0, 1)).all(1)
-    return within
+    return np.asarray(np.isin(x.reshape(len(x), -1), (-1, 0, 1)).all(1))
 
 
 def _mean(counts: Array) -> float:
@@ -151,3 +150,8 @@ def _mean(counts: Array) -> float:
 
 def _total(nodes: tuple[NodeOperations, ...], work: str) -> float:
     return sum(_mean(node.effective) for node in nodes if node.work == work)
+
+
+def _both(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    both: NDArray[np.bool_] = np.logical_and(a, b)
+    return both

@@ -1,0 +1,239 @@
+"""Latency and energy of a mapped network on its chip, as bands.
+
+The step time follows the law published for Loihi 2 (Timcheck, Pierro, Shrestha, arXiv 2601.10035):
+a step takes as long as the busiest resource of the busiest core, and no less than the barrier.
+The low end lets neuron updates, synapses and messages of a core overlap wholly, the high end not
+at all. Energy is operations times energy each, plus static power for as long as the chip is on.
+
+Two modes, never mixed. *Back to back*: all frames of a sample are there and the steps follow each
+other as fast as the chip can. *Sensor paced*: a frame is processed when its window closes; in
+between the chip idles, and its static energy counts for the whole window.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from spikeloom.compiler.mapping.placement import Mapping as ChipMapping
+
+from spikeloom.compiler.graph.figure import Figure
+from spikeloom.compiler.mapping.box import Box
+from spikeloom.compiler.mapping.network import Network
+from spikeloom.runtime.estimate.interval import Interval, largest, total
+from spikeloom.runtime.estimate.load import CoreLoad, core_loads, pipeline_depth, synaptic_operations
+
+SECONDS_PER_US = 1e-6
+USED = (
+    "e_synop", "e_update", "e_spike", "e_hop", "e_reset", "t_synop", "t_update", "t_spike",
+    "t_barrier", "t_barrier_chips", "p_static", "p_host", "r_inject",
+)  # fmt: skip
+"""The constants that an estimate rests on."""
+
+
+@dataclass(frozen=True)
+class Mode:
+    """Latency and energy per inference in one operating mode.
+
+    Attributes:
+        latency: parts by name, in seconds.
+        energy: of the chips, parts by name, in joules.
+        host: of the board's processors for the same time, in joules; not part of ``energy``.
+    """
+
+    latency: Mapping[str, Interval]
+    energy: Mapping[str, Interval]
+    host: Interval
+
+    def to_json(self) -> dict[str, Any]:
+        """``latency_s`` and ``energy_j``, each with its band and its parts; ``host_energy_j``."""
+        return {
+            "latency_s": _with_parts(self.latency),
+            "energy_j": _with_parts(self.energy),
+            "host_energy_j": self.host.to_json(),
+        }
+
+
+@dataclass(frozen=True)
+class ChipEstimate:
+    """The estimate of one network on one chip.
+
+    Attributes:
+        modes: ``back_to_back`` and ``sensor_paced``.
+        step_s: time of one step.
+        depth: chip steps from an input spike to the output.
+        cores, chips: in use.
+        busiest: load of the core that binds.
+        per_step: synaptic operations, neuron updates, messages and hops of all cores.
+        shares: neurons and synaptic operations by what it takes to run them (the network's tags).
+    """
+
+    modes: Mapping[str, Mode]
+    step_s: Interval
+    depth: int
+    cores: int
+    chips: int
+    busiest: CoreLoad
+    per_step: Mapping[str, float]
+    shares: Mapping[str, Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What is run: one inference.
+
+    Attributes:
+        steps: time steps of a sample.
+        window_us: duration of one frame of the sensor, in microseconds.
+        input_events: non-zero inputs of a sample.
+    """
+
+    steps: int
+    window_us: int
+    input_events: float
+
+
+def estimate_chip(
+    mapping: ChipMapping,
+    rates: Mapping[str, float],
+    hops: float,
+    workload: Workload,
+    costs: Mapping[str, Figure],
+) -> ChipEstimate:
+    """Estimate a mapped network.
+
+    Args:
+        mapping: the network on cores.
+        rates: messages per neuron and step, by population.
+        hops: router hops of all messages of a step.
+        workload: one inference.
+        costs: constants of the target, by name.
+    """
+    cost = {name: Interval.of(figure) for name, figure in costs.items()}
+    loads = core_loads(mapping, rates)
+    per_step = {
+        "synaptic_operations": sum(load.synaptic for load in loads.values()),
+        "neuron_updates": sum(load.updates for load in loads.values()),
+        "messages": sum(load.messages for load in loads.values()),
+        "hops": hops,
+    }
+    barrier = cost["t_barrier"] if mapping.chip.chips == 1 else cost["t_barrier_chips"]
+    step = largest([barrier, *(_core_time(load, cost) for load in loads.values())])
+    depth = pipeline_depth(mapping.network)
+    chips = mapping.chip.chips
+    return ChipEstimate(
+        {
+            "back_to_back": _back_to_back(step, depth, chips, per_step, workload, cost),
+            "sensor_paced": _sensor_paced(step, depth, chips, per_step, workload, cost),
+        },
+        step,
+        depth,
+        len(loads),
+        chips,
+        max(loads.values(), key=lambda load: _core_time(load, cost).nominal),
+        per_step,
+        _shares(mapping.network, rates),
+    )
+
+
+def _core_time(load: CoreLoad, cost: Mapping[str, Interval]) -> Interval:
+    parts = [
+        cost["t_update"] * load.updates,
+        cost["t_synop"] * load.synaptic,
+        cost["t_spike"] * load.messages,
+    ]
+    return Interval(
+        max(part.low for part in parts), max(part.nominal for part in parts), sum(part.high for part in parts)
+    )
+
+
+def _back_to_back(
+    step: Interval,
+    depth: int,
+    chips: int,
+    per_step: Mapping[str, float],
+    workload: Workload,
+    cost: Mapping[str, Interval],
+) -> Mode:
+    latency = {
+        "injection": _injection(workload.input_events, cost),
+        "steps": step * workload.steps,
+        "pipeline": step * depth,
+    }
+    return _mode(latency, per_step, workload.steps, depth, chips, cost)
+
+
+def _sensor_paced(
+    step: Interval,
+    depth: int,
+    chips: int,
+    per_step: Mapping[str, float],
+    workload: Workload,
+    cost: Mapping[str, Interval],
+) -> Mode:
+    window = Interval.exactly(workload.steps * workload.window_us * SECONDS_PER_US)
+    latency = {
+        "sensing_window": window,
+        "injection": _injection(workload.input_events / workload.steps, cost),
+        "steps": step,
+        "pipeline": step * depth,
+    }
+    return _mode(latency, per_step, workload.steps, depth, chips, cost)
+
+
+def _mode(
+    latency: Mapping[str, Interval],
+    per_step: Mapping[str, float],
+    steps: int,
+    depth: int,
+    chips: int,
+    cost: Mapping[str, Interval],
+) -> Mode:
+    on = total(latency.values())
+    return Mode(latency, _energy(per_step, steps, depth, on, chips, cost), cost["p_host"] * on)
+
+
+def _injection(events: float, cost: Mapping[str, Interval]) -> Interval:
+    """Time to bring input spikes onto the chip."""
+    return Interval.exactly(events).over(cost["r_inject"])
+
+
+def _energy(
+    per_step: Mapping[str, float],
+    steps: int,
+    depth: int,
+    on: Interval,
+    chips: int,
+    cost: Mapping[str, Interval],
+) -> dict[str, Interval]:
+    """Energy of an inference of ``steps`` time steps.
+
+    Every layer works through each of them once, ``depth`` chip steps later at most; its neurons are
+    updated in those ``depth`` steps too.
+    """
+    return {
+        "synapses": cost["e_synop"] * (per_step["synaptic_operations"] * steps),
+        "neuron_updates": cost["e_update"] * (per_step["neuron_updates"] * (steps + depth)),
+        "messages": cost["e_spike"] * (per_step["messages"] * steps),
+        "hops": cost["e_hop"] * (per_step["hops"] * steps),
+        "reset": cost["e_reset"] * float(chips),
+        "static": cost["p_static"] * on * float(chips),
+    }
+
+
+def _shares(network: Network, rates: Mapping[str, float]) -> dict[str, dict[str, float]]:
+    shares: dict[str, dict[str, float]] = {}
+    for population in network.placed:
+        row = shares.setdefault(population.tag, {"neurons": 0, "synaptic_operations": 0.0})
+        row["neurons"] += population.size
+        box = Box.whole(population.shape)
+        row["synaptic_operations"] += synaptic_operations(network, population.name, box, rates)
+    return shares
+
+
+def _with_parts(parts: Mapping[str, Interval]) -> dict[str, Any]:
+    return {
+        **total(parts.values()).to_json(),
+        "parts": {name: part.to_json() for name, part in parts.items()},
+    }

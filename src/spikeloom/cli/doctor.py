@@ -1,0 +1,71 @@
+"""``spikeloom doctor``: what is installed, and what will not work."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from spikeloom.cli.console import output as console
+from spikeloom.cli.console import print_json, table
+from spikeloom.cli.sources import Json
+from spikeloom.compiler.graph.target import find_target, target_names
+from spikeloom.errors import SpikeloomError
+
+NEEDED_FOR = {
+    "numpy": "everything",
+    "onnx": "compiling",
+    "onnxruntime": "the onnx engine",
+    "safetensors": "bundles",
+    "pyarrow": "spike logs",
+    "matplotlib": "reports",
+    "torch": "compiling PyTorch models",
+    "spikingjelly": "models built with SpikingJelly, such as the examples",
+}
+OPTIONAL = ("torch", "spikingjelly")
+
+
+def doctor(json: Json = False) -> int:
+    """Say what is installed and what will not work; exit status 2 if a needed package is missing."""
+    packages = {name: _version(name) for name in NEEDED_FOR}
+    missing = [name for name, found in packages.items() if found is None and name not in OPTIONAL]
+    document: dict[str, Any] = {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": packages,
+        "targets": {name: _target(name) for name in target_names()},
+        "missing": missing,
+    }
+    if json:
+        print_json(document)
+    else:
+        _print(document)
+    return 2 if missing or not document["targets"] else 0
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _target(name: str) -> str:
+    try:
+        return find_target(name).summary
+    except SpikeloomError as error:
+        return f"broken: {error}"
+
+
+def _print(document: dict[str, Any]) -> None:
+    console.print(f"Python {document['python']} on {document['platform']}\n")
+    packages = table("Packages", "name", "version", "needed for", text=3)
+    for name, found in document["packages"].items():
+        absent = "[yellow]not installed[/]" if name in OPTIONAL else "[red]missing[/]"
+        packages.add_row(name, found or absent, NEEDED_FOR[name])
+    console.print(packages)
+    console.print("\n[bold]Targets[/]")
+    for name, summary in document["targets"].items():
+        console.print(f"  {name}: {summary}")
+    if not document["targets"]:
+        console.print("  [red]none[/]: the package is not installed; run pip install -e .")

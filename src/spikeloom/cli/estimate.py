@@ -1,0 +1,80 @@
+"""``spikeloom estimate``: operations, latency and energy per inference."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from spikeloom.cli.console import figures, print_json, progress, si, table
+from spikeloom.cli.console import output as console
+from spikeloom.cli.sources import Data, Events, Inputs, Json, Labels, Strict, open_samples
+from spikeloom.compiler.bundle import read_bundle
+from spikeloom.runtime.estimate.document import estimate_bundle
+from spikeloom.runtime.events.recipe import FrameRecipe
+
+
+def estimate(
+    bundle: Annotated[Path, typer.Argument(help="A compiled network.")],
+    events: Events = None,
+    inputs: Inputs = None,
+    data: Data = None,
+    labels: Labels = None,
+    strict: Strict = True,
+    json: Json = False,
+) -> None:
+    """Count operations on samples, and estimate latency and energy on the chip as bands."""
+    compiled = read_bundle(bundle)
+    recipe = FrameRecipe.from_json(compiled.json("recipe.json"))
+    shape = compiled.graph.types[compiled.graph.inputs[0]].shape
+    samples = open_samples(recipe, shape, events, inputs, data, labels, strict)
+    with progress(len(samples), "counting") as bar:
+        document = estimate_bundle(compiled, samples, lambda: bar.advance(bar.task_ids[0]))
+    if json:
+        print_json(document)
+    else:
+        show_estimate(document)
+
+
+def show_estimate(document: dict[str, Any]) -> None:
+    """Print an estimate: operations, both modes with their parts, and the source of each constant."""
+    _print_operations(document["operations"])
+    for name, mode in document["modes"].items():
+        _print_mode(name, mode)
+    if document["modes"]:
+        label = "validated on silicon" if document["validated"] else "[yellow]extrapolated[/], not validated"
+        console.print(f"\n{label}: {document['validation']}")
+        console.print(figures("\nConstants", document["constants"]))
+    else:
+        console.print(f"\nno latency or energy: {document['validation']}")
+
+
+def _print_operations(operations: dict[str, Any]) -> None:
+    shown = table(
+        f"Operations per inference, mean of {operations['samples']} samples", "what", "effective", "dense"
+    )
+    shown.add_row("accumulates (ACs)", f"{operations['acs']:,.1f}", "")
+    shown.add_row("multiply-accumulates (MACs)", f"{operations['macs']:,.1f}", "")
+    both = operations["acs"] + operations["macs"]
+    shown.add_row("synaptic, both", f"{both:,.1f}", f"{operations['dense']:,.0f}")
+    shown.add_row(
+        "attention products", f"{operations['products']:,.1f}", f"{operations['dense_products']:,.0f}"
+    )
+    shown.add_row("neuron updates", f"{operations['updates']:,.0f}", f"{operations['updates']:,.0f}")
+    console.print(shown)
+
+
+def _print_mode(name: str, mode: dict[str, Any]) -> None:
+    shown = table(f"\n{name.replace('_', ' ')}", "part", "low", "nominal", "high")
+    for quantity, unit in (("latency_s", "s"), ("energy_j", "J")):
+        band = mode[quantity]
+        for part, value in band["parts"].items():
+            shown.add_row(
+                f"  {part.replace('_', ' ')}", *(si(value[k], unit) for k in ("low", "nominal", "high"))
+            )
+        title = quantity.split("_")[0]
+        shown.add_row(
+            f"[bold]{title}[/]", *(f"[bold]{si(band[k], unit)}[/]" for k in ("low", "nominal", "high"))
+        )
+    console.print(shown)

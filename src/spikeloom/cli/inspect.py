@@ -1,0 +1,64 @@
+"""``spikeloom inspect``: what is in a bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from spikeloom.cli.console import comparisons, print_json, table
+from spikeloom.cli.console import output as console
+from spikeloom.cli.sources import Json
+from spikeloom.compiler.bundle import Bundle, read_bundle
+
+
+def inspect(
+    bundle: Annotated[Path, typer.Argument(help="A compiled network.")],
+    graph: Annotated[bool, typer.Option("--graph", help="Print the integer graph, node by node.")] = False,
+    json: Json = False,
+) -> None:
+    """Show what a bundle holds; every member is checked on the way."""
+    compiled = read_bundle(bundle)
+    if json:
+        print_json(_document(compiled))
+        return
+    _print(compiled)
+    if graph:
+        console.print(f"\n{compiled.graph}", markup=False, soft_wrap=True)
+
+
+def _document(bundle: Bundle) -> dict[str, Any]:
+    graph = bundle.graph
+    return {
+        **{key: value for key, value in bundle.manifest.items() if key not in ("members", "seal")},
+        "members": {name: entry["size"] for name, entry in bundle.manifest["members"].items()},
+        "input": str(graph.types[graph.inputs[0]]),
+        "output": str(graph.types[graph.outputs[0]]),
+        "nodes": len(graph.nodes),
+        "neurons": sum(graph.types[node.name].size for node in graph.neurons()),
+        "weights": sum(node.op.weight.size for node in graph.nodes if hasattr(node.op, "weight")),
+        "recipe": bundle.json("recipe.json"),
+        "ledger": bundle.json("ledger.json"),
+    }
+
+
+def _print(bundle: Bundle) -> None:
+    document = _document(bundle)
+    provenance = document["provenance"]
+    console.print(
+        f"[bold]{document['name']}[/] for {document['target']}, by spikeloom {document['spikeloom']}"
+    )
+    console.print(
+        f"model {provenance.get('model', '?')}, checkpoint {provenance.get('checkpoint') or 'none'}"
+    )
+    console.print(f"input {document['input']}, output {document['output']}", markup=False)
+    console.print(
+        f"{document['nodes']} nodes, {document['neurons']:,} neurons, {document['weights']:,} weights "
+        f"of {document['options']['bits']} bits"
+    )
+    members = table("\nMembers", "name", "bytes")
+    for name, size in document["members"].items():
+        members.add_row(name, f"{size:,}")
+    console.print(members)
+    console.print(comparisons("\nCompared while it was compiled", document["ledger"]))

@@ -1,0 +1,93 @@
+"""``spikeloom verify``: do all engines give the same spikes?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+
+from spikeloom.cli.console import comparisons, print_json, progress, table
+from spikeloom.cli.console import output as console
+from spikeloom.cli.sources import Data, Events, Inputs, Json, Labels, Strict, open_samples
+from spikeloom.compiler.bundle import Bundle, read_bundle
+from spikeloom.errors import InputError, MismatchError
+from spikeloom.runtime.compare import Divergence, EngineComparison, compare_engines
+from spikeloom.runtime.events.recipe import FrameRecipe
+from spikeloom.runtime.events.samples import Sample, Samples
+from spikeloom.runtime.session import BATCH, open_bundle_engine, stack_frames
+
+
+def verify(
+    bundle: Annotated[Path, typer.Argument(help="A compiled network.")],
+    engines: Annotated[
+        str, typer.Option(help="Engines to compare; the first is what the others must equal.")
+    ] = ("reference,onnx"),
+    events: Events = None,
+    inputs: Inputs = None,
+    data: Data = None,
+    labels: Labels = None,
+    strict: Strict = True,
+    json: Json = False,
+) -> int:
+    """Run engines on the same samples and compare every spike of every neuron layer.
+
+    Without samples, the traces stored in the bundle are used. Exit status 3 if anything differs.
+    """
+    compiled = read_bundle(bundle)
+    names = [name.strip() for name in engines.split(",") if name.strip()]
+    if len(names) < 2 or len(set(names)) < len(names):
+        raise InputError.of("SL0901", "--engines", "names two engines or more", got=engines)
+    opened = {name: open_bundle_engine(compiled, name) for name in names}
+    if events is None and inputs is None and data is None:
+        result = compare_engines(opened, [("trace", compiled.tensors("traces.safetensors")["frames"])])
+    else:
+        recipe = FrameRecipe.from_json(compiled.json("recipe.json"))
+        shape = compiled.graph.types[compiled.graph.inputs[0]].shape
+        samples = open_samples(recipe, shape, events, inputs, data, labels, strict)
+        with progress(len(samples), "verifying") as bar:
+            batches = _batches(samples, lambda count: bar.advance(bar.task_ids[0], count))
+            result = compare_engines(opened, batches)
+    document = {**result.to_json(), "against_trained": _against_trained(compiled)}
+    if json:
+        print_json(document)
+    else:
+        _print(compiled, result)
+    return MismatchError.exit_status if result.mismatches else 0
+
+
+def _batches(samples: Samples, done: Any) -> Iterator[tuple[list[str], NDArray[np.uint8]]]:
+    waiting: list[Sample] = []
+    for index, sample in enumerate(samples):
+        waiting.append(sample)
+        if len(waiting) == BATCH or index == len(samples) - 1:
+            yield [one.name for one in waiting], stack_frames(waiting)
+            done(len(waiting))
+            waiting = []
+
+
+def _against_trained(bundle: Bundle) -> list[dict[str, Any]]:
+    """What the compiler measured against PyTorch: reported, never called exact."""
+    keys = ("stage", "against", "samples", "cells", "differing", "tolerance")
+    return [{key: entry[key] for key in keys} for entry in bundle.json("ledger.json")]
+
+
+def _print(bundle: Bundle, result: EngineComparison) -> None:
+    layers = table(f"{' = '.join(result.engines)}, {result.samples} samples", "layer", "mismatches")
+    for layer, count in (result.layers or {}).items():
+        layers.add_row(layer, f"{count:,}")
+    console.print(layers)
+    console.print(f"\n{result.cells:,} cells compared, {result.mismatches:,} mismatches")
+    if result.first is not None:
+        console.print(_where(result.first))
+    console.print(comparisons("\nWhile it was compiled", _against_trained(bundle)))
+
+
+def _where(first: Divergence) -> str:
+    return (
+        f"the first: {first.engine} at sample {first.sample}, step {first.step}, layer {first.layer}, "
+        f"neuron {list(first.neuron)}: {first.got} instead of {first.wanted}"
+    )
