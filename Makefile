@@ -16,13 +16,13 @@ PIP := $(PY) -m pip --disable-pip-version-check install --constraint constraints
 READY := .venv/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint docs clean
+.PHONY: help demo test test-slow lint bench docs clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*  ## /  make \1\t/p' Makefile | expand -t 20
 
 demo: $(READY)  ## compile, run, verify and estimate a small spiking transformer on handwritten digits
-	$(PY) examples/digits/demo.py
+	$(PY) -m examples.digits.demo
 
 test: $(READY)  ## run the tests; those on recorded data need SPIKELOOM_DATA=<folder> in the environment
 	$(PY) -m pytest -m "not slow" $(ARGS)
@@ -35,6 +35,11 @@ lint: $(READY)  ## check style, formatting and types
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	$(PY) -m mypy --explicit-package-bases examples tests docs .ci/readme.py .ci/packages.py
+
+bench: $(READY)  ## time the engines on the digits against PyTorch, in turn in one process
+	$(PY) -m examples.digits.demo --compile-only
+	$(PY) -m spikeloom bench out/digits.loom --events out/digits/test \
+	    --model examples/digits/model.py:build --weights examples/digits/digits.pt
 
 docs: $(READY)  ## write the generated pages anew (docs/errors.md)
 	$(PY) docs/render_errors.py

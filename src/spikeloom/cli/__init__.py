@@ -10,8 +10,8 @@ from typing import Any
 import typer
 
 import spikeloom
+from spikeloom.cli import bench, doctor, estimate, inspect, report, run, targets, verify
 from spikeloom.cli import compile as compile_command
-from spikeloom.cli import doctor, estimate, inspect, report, run, targets, verify
 from spikeloom.cli.console import errors, show_problems
 from spikeloom.errors import InputError, SpikeloomError
 
@@ -33,6 +33,7 @@ app.command("estimate")(estimate.estimate)
 app.command("inspect")(inspect.inspect)
 app.command("report")(report.report)
 app.command("targets")(targets.targets)
+app.command("bench")(bench.bench)
 app.command("doctor")(doctor.doctor)
 
 

@@ -59,7 +59,7 @@ def compile_(
     """Compile a trained PyTorch model to a bundle for a chip or a simulator."""
     _check_stages([stop_after, *(dump_after or [])])
     frame_recipe = FrameRecipe.from_toml(recipe)
-    module, shape, config = _load_model(model, weights, input_shape, frame_recipe)
+    module, shape, config = load_model(model, weights, input_shape, frame_recipe)
     frames = _calibration(calibrate, frame_recipe, shape.sample, samples, strict)
     options = Options(target, bits, chips, seed, ledger, stop_after)
 
@@ -90,9 +90,19 @@ def _check_stages(names: list[str]) -> None:
         )
 
 
-def _load_model(
-    spec: str, weights: Path | None, shape: str | None, recipe: FrameRecipe
+def load_model(
+    spec: str, weights: Path | None, shape: str | None, recipe: FrameRecipe | None
 ) -> tuple[nn.Module, InputShape, dict[str, Any]]:
+    """Build a model, put its checkpoint in, and find out the shape of its input.
+
+    Returns:
+        The model, the shape (``shape``, else the constant INPUT_SHAPE beside the factory, else the
+        recipe's frames after T,B), and the configuration that the checkpoint held.
+
+    Raises:
+        UnsupportedError: SL0301, PyTorch is not installed.
+        InputError: SL0201 to SL0204, the factory or the checkpoint is bad; SL0307, no shape.
+    """
     try:
         from torch import nn
     except ImportError as error:
@@ -112,7 +122,9 @@ def _load_model(
         )
     if checkpoint is not None:
         load_into(model, checkpoint)
-    declared = getattr(module, SHAPE_CONSTANT, ("T", "B", *recipe.shape))
+    declared = getattr(module, SHAPE_CONSTANT, ("T", "B", *recipe.shape) if recipe is not None else None)
+    if shape is None and declared is None:
+        raise InputError.of("SL0307", spec, "does not say the shape of its input", wanted=SHAPE_CONSTANT)
     return model, InputShape.parse(shape or ",".join(map(str, declared))), config
 
 

@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, Group
 from rich.markup import escape
+from rich.padding import Padding
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -103,14 +104,13 @@ def comparisons(title: str, ledger: Sequence[Mapping[str, Any]]) -> Table:
     return shown
 
 
-def figures(title: str, constants: Mapping[str, Mapping[str, Any]]) -> Table:
-    """Constants of a chip, each with its band, origin and source."""
-    shown = table(title, "name", "origin", "value", "band", "unit", "source", text=2)
-    shown.columns[-1].justify = "left"
+def figures(title: str, constants: Mapping[str, Mapping[str, Any]]) -> Group:
+    """Constants of a chip: value, band and origin on a line, and below it the source."""
+    lines: list[Padding | str] = [f"[bold]{title}[/]"]
     for name, figure in constants.items():
         point = figure["low"] == figure["high"]
-        band = "" if point else f"{figure['low']:.3g}..{figure['high']:.3g}"
-        shown.add_row(
-            name, figure["origin"], f"{figure['nominal']:.6g}", band, figure["unit"], figure["source"]
-        )
-    return shown
+        band = "" if point else f", {figure['low']:.3g} to {figure['high']:.3g}"
+        value = f"{figure['nominal']:.6g}{band} {figure['unit']}"
+        lines.append(f"[bold cyan]{name}[/]  {value}  [green]{figure['origin']}[/]")
+        lines.append(Padding(f"[dim]{escape(figure['source'])}[/]", (0, 0, 0, 4)))
+    return Group(*lines)

@@ -1,0 +1,130 @@
+"""``spikeloom bench``: how fast the engines are, against the trained model in PyTorch."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import typer
+
+from spikeloom.cli.console import output as console
+from spikeloom.cli.console import percent, print_json, si, table
+from spikeloom.cli.sources import Data, Events, Inputs, Json, Strict, open_samples
+from spikeloom.compiler.bundle import Bundle, read_bundle
+from spikeloom.errors import InputError
+from spikeloom.runtime.bench import Contender, machine, race
+from spikeloom.runtime.events.recipe import FrameRecipe
+from spikeloom.runtime.session import open_bundle_engine, run_from_reset
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from spikeloom.compiler.graph.engine import Engine
+
+PEER = "PyTorch eager, float32"
+
+
+def bench(
+    bundle: Annotated[Path, typer.Argument(help="A compiled network.")],
+    events: Events = None,
+    inputs: Inputs = None,
+    data: Data = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="The trained model, as the peer to compare with.", metavar="FILE.py:factory"),
+    ] = None,
+    weights: Annotated[Path | None, typer.Option(help="Its checkpoint.")] = None,
+    rounds: Annotated[int, typer.Option(min=3, help="How often each contender runs all samples.")] = 7,
+    samples: Annotated[int, typer.Option(min=1, help="How many samples.")] = 16,
+    strict: Strict = True,
+    json: Json = False,
+) -> None:
+    """Time the engines on real samples: batch 1, one thread, all contenders in turn in one process."""
+    compiled = read_bundle(bundle)
+    recipe = FrameRecipe.from_json(compiled.json("recipe.json"))
+    shape = compiled.graph.types[compiled.graph.inputs[0]].shape
+    source = open_samples(recipe, shape, events, inputs, data, None, strict)
+    frames = [source[index].frames[:, None] for index in range(min(samples, len(source)))]
+    contenders = _contenders(compiled, model, weights)
+    rates = _firing_rates(compiled, frames)
+    timings = race(contenders, frames, rounds)
+    document = {
+        "machine": machine(),
+        "versions": {name: version(name) for name in ("numpy", "onnxruntime")},
+        "samples": len(frames),
+        "rounds": rounds,
+        "batch": 1,
+        "threads": 1,
+        "peer": timings[0].name,
+        "firing_rates": rates,
+        "contenders": [timing.to_json() for timing in timings],
+    }
+    if json:
+        print_json(document)
+    else:
+        _print(document)
+
+
+def _contenders(bundle: Bundle, model: str | None, weights: Path | None) -> dict[str, Contender]:
+    contenders: dict[str, Contender] = {}
+    if model is not None:
+        contenders[PEER] = _eager(model, weights)
+    for name in ("onnx", "reference"):
+        contenders[f"{name}, int8"] = _engine(open_bundle_engine(bundle, name))
+    return contenders
+
+
+def _engine(engine: Engine) -> Contender:
+    return lambda frames: run_from_reset(engine, frames)
+
+
+def _eager(spec: str, weights: Path | None) -> Contender:
+    import torch
+
+    from spikeloom.cli.compile import load_model
+    from spikeloom.compiler.frontends.torch.neurons import reset_states
+
+    model, _, _ = load_model(spec, weights, None, None)
+    model.eval().requires_grad_(False)
+    torch.set_num_threads(1)
+
+    def run(frames: NDArray[np.uint8]) -> object:
+        reset_states(model)
+        with torch.no_grad():
+            return model(torch.from_numpy(frames).float())
+
+    return run
+
+
+def _firing_rates(bundle: Bundle, frames: list[NDArray[np.uint8]]) -> dict[str, float]:
+    """Firing rate of each layer on the samples: a silent network would make the figures meaningless.
+
+    Raises:
+        InputError: SL0505, a layer does not fire.
+    """
+    engine = open_bundle_engine(bundle, "onnx")
+    traces = [run_from_reset(engine, sample).spikes for sample in frames]
+    rates = {layer: float(np.mean([(t[layer] != 0).mean() for t in traces])) for layer in traces[0]}
+    silent = [layer for layer, rate in rates.items() if rate == 0]
+    if silent:
+        raise InputError.of("SL0505", ", ".join(silent), "does not fire on these samples")
+    return rates
+
+
+def _print(document: dict[str, Any]) -> None:
+    rates = document["firing_rates"].values()
+    console.print(f"{document['machine']['processor']}, one thread, batch 1")
+    console.print(
+        f"{document['samples']} samples, {document['rounds']} rounds in turn; layers fire at "
+        f"{percent(min(rates))} to {percent(max(rates))}\n"
+    )
+    shown = table(
+        "", "contender", "per sample", "times as fast as " + document["peer"], "smallest", "largest"
+    )
+    for entry in document["contenders"]:
+        ratio = entry["ratio_to_peer"]
+        cells = (f"{ratio[key]:.2f}" for key in ("median", "min", "max"))
+        shown.add_row(entry["name"], si(entry["seconds"]["median"], "s"), *cells)
+    console.print(shown)
