@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar
 
 from spikeloom.compiler.graph.figure import Figure
 from spikeloom.compiler.graph.graph import Graph, Node
@@ -15,12 +13,11 @@ from spikeloom.errors import Problem, UnsupportedError
 _INT32 = 2**31
 
 
-@dataclass(frozen=True)
 class OnnxTarget:
     """Any processor that runs ONNX, as ``step.onnx`` and ``sequence.onnx``."""
 
-    name: ClassVar[str] = "onnx"
-    summary: ClassVar[str] = "ONNX graphs in integer arithmetic, for ONNX Runtime and others"
+    name: str = "onnx"
+    summary: str = "ONNX graphs in integer arithmetic, for ONNX Runtime and others"
 
     def profile(self, weight_bits: int) -> NumericProfile:
         """8 bits or fewer, a threshold per neuron, six fractional bits in 32-bit states.
@@ -30,9 +27,13 @@ class OnnxTarget:
         """
         if not 2 <= weight_bits <= 8:
             raise UnsupportedError.of(
-                "SL0504", "weights", "have a width that the target does not hold", wanted="2 to 8 bits",
-                got=f"{weight_bits} bits", remedy="choose another --bits",
-            )  # fmt: skip
+                "SL0504",
+                "weights",
+                "have a width that the target does not hold",
+                wanted="2 to 8 bits",
+                got=f"{weight_bits} bits",
+                remedy="choose another --bits",
+            )
         return NumericProfile("onnx", weight_bits, fraction_bits=6, threshold_step=1, state_bits=32)
 
     def obstacles(self, graph: Graph) -> list[Problem]:

@@ -1,0 +1,360 @@
+"""Random integer networks that fire, for tests in which two executions must agree.
+
+A network with random thresholds is mostly silent and proves nothing. Here every layer is run as
+soon as it is added, on the frames of the test, and its thresholds are put where a fair share of
+its neurons fires; a layer that cannot be brought to fire fails the test that asked for it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeloom.compiler.graph.graph import Graph, GraphBuilder, Stage
+from spikeloom.compiler.graph.kinds import Type, levels
+from spikeloom.compiler.graph.op import Array, Op, RuleBrokenError
+from spikeloom.compiler.graph.ops.add import Add
+from spikeloom.compiler.graph.ops.concat import Concat
+from spikeloom.compiler.graph.ops.conv1d import Conv1d
+from spikeloom.compiler.graph.ops.conv2d import Conv2d
+from spikeloom.compiler.graph.ops.integer_neuron import IntegerNeuron
+from spikeloom.compiler.graph.ops.linear import Linear
+from spikeloom.compiler.graph.ops.matmul import MatMul
+from spikeloom.compiler.graph.ops.max_pool2d import MaxPool2d
+from spikeloom.compiler.graph.ops.reduce_sum import ReduceSum
+from spikeloom.compiler.graph.ops.reshape import Reshape
+from spikeloom.compiler.graph.ops.split import Split
+from spikeloom.compiler.graph.ops.transpose import Transpose
+
+RATES = (0.02, 0.6)  # the share of neuron steps with a spike, of every layer of every network
+
+
+@dataclass(frozen=True)
+class RandomNetwork:
+    """A network, frames that make it fire, and how much each neuron layer fires on them.
+
+    Attributes:
+        frames: uint8 [steps, batch, ...].
+        rates: share of neuron steps with a spike, by layer.
+    """
+
+    graph: Graph
+    frames: NDArray[np.uint8]
+    rates: dict[str, float]
+
+
+@dataclass(frozen=True)
+class NeuronStyle:
+    """What is fixed of a neuron layer before its thresholds are found."""
+
+    decay: int = 2048
+    current_decay: int | None = None
+    soft: bool = False
+    levels: int = 1
+    fraction_bits: int = 6
+    axes: int = 1  # thresholds differ along this many leading axes
+    horizon: int = 0
+
+
+@dataclass
+class Grower:
+    """Builds a graph and runs it on its frames while it grows.
+
+    Attributes:
+        frames: uint8 [steps, batch, ...].
+        high: the largest number that a frame may hold.
+        rate: firing rate that thresholds aim at.
+    """
+
+    name: str
+    frames: NDArray[np.uint8]
+    rng: np.random.Generator
+    high: int = 1
+    rate: float = 0.2
+    rates: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.builder = GraphBuilder(self.name, Stage.INTEGER, "onnx")
+        self.x = self.builder.input("frames", Type(self.frames.shape[2:], levels(self.high)))
+        self._values: dict[str, Array] = {self.x: self.frames.astype(np.int64)}
+
+    def add(self, name: str, op: Op, *inputs: str) -> tuple[str, ...]:
+        """Append an operation without state."""
+        outputs = self.builder.add(self.builder.unique(name), op, *inputs)
+        folded = [self._values[x].reshape(-1, *self._values[x].shape[2:]) for x in inputs]
+        for output, value in zip(outputs, op.evaluate(*folded), strict=True):
+            self._values[output] = value.reshape(*self.frames.shape[:2], *value.shape[1:])
+        return outputs
+
+    def shape(self, value: str) -> tuple[int, ...]:
+        return self.builder.types[value].shape
+
+    def neuron(self, x: str, *styles: NeuronStyle, name: str = "lif") -> str:
+        """Append a neuron layer that fires at about ``rate``, in the first style that can be made to."""
+        drive = self._values[x]
+        attempts = [(style, lift) for style in styles for lift in ("mean", "zero", "one")]
+        for style, lift in attempts:
+            op, spikes = self._calibrated(style, drive, lift)
+            if self._fires(spikes) and self._holds(op, x):
+                break
+        (output,) = self.builder.add(self.builder.unique(name), op, x)
+        self._values[output] = spikes
+        self.rates[output] = float((spikes > 0).mean())
+        return output
+
+    def _fires(self, spikes: Array) -> bool:
+        return bool(RATES[0] <= (spikes > 0).mean() <= RATES[1])
+
+    def _holds(self, op: IntegerNeuron, x: str) -> bool:
+        """Whether the potential is proved to stay within its width."""
+        try:
+            op.infer(self.builder.types[x])
+        except RuleBrokenError:
+            return False
+        return True
+
+    def _calibrated(self, style: NeuronStyle, drive: Array, lift: str) -> tuple[IntegerNeuron, Array]:
+        """A neuron layer and its spikes; the bias removes the mean, is zero, or is one unit of input.
+
+        A trained batch norm removes the mean; where spikes are rare it would silence the layer.
+        """
+        shape = (*drive.shape[2 : 2 + style.axes], *(1,) * (drive.ndim - 2 - style.axes))
+        rest = tuple(range(2 + style.axes, drive.ndim))
+        mean = drive.mean((0, 1, *rest), keepdims=True)[0, 0]
+        bias = {"mean": -mean, "zero": 0 * mean, "one": 0 * mean + 1}[lift] * 2**style.fraction_bits
+        op = self._calibrate(style, drive, self.rng.uniform(0.7, 1.4, shape), bias.astype(np.int64))
+        return op, _run(op, drive)
+
+    def _calibrate(self, style: NeuronStyle, drive: Array, spread: Array, bias: Array) -> IntegerNeuron:
+        """Bisect the thresholds for the firing rate; equal neurons can only come near it."""
+
+        def excess(base: float) -> float:
+            return float((_run(_style(style, base * spread, bias), drive) > 0).mean()) - self.rate
+
+        low, high = 0.0, float(2 ** (style.fraction_bits + 1) * (np.abs(drive).max() + 1) * len(drive))
+        for _ in range(18):
+            middle = (low + high) / 2
+            low, high = (middle, high) if excess(middle) > 0 else (low, middle)
+        return _style(style, min(low, high, key=lambda base: abs(excess(base))) * spread, bias)
+
+    def finish(self, output: str) -> RandomNetwork:
+        """The network, if every layer fires.
+
+        Raises:
+            AssertionError: a layer is silent, or fires all the time.
+        """
+        self.builder.output(output)
+        odd = {name: rate for name, rate in self.rates.items() if not RATES[0] <= rate <= RATES[1]}
+        assert not odd, f"{self.name}: these layers fire too little or too much: {odd}"
+        return RandomNetwork(self.builder.build(), self.frames, dict(self.rates))
+
+    def weights(self, shape: tuple[int, ...], bits: int = 8) -> NDArray[np.int8]:
+        largest = 2 ** (bits - 1) - 1
+        return self.rng.integers(-largest, largest + 1, shape).astype(np.int8)
+
+
+def _style(style: NeuronStyle, base: Array, bias: Array) -> IntegerNeuron:
+    steps = np.arange(1, style.levels + 1) * 2 - 1
+    theta = np.rint(steps.reshape(-1, *(1,) * base.ndim) * base).astype(np.int64)
+    reset_by = np.rint(base * 2 if style.levels > 1 else base).astype(np.int64) + 1 if style.soft else None
+    return IntegerNeuron(
+        theta,
+        bias,
+        style.decay,
+        style.fraction_bits,
+        current_decay=style.current_decay,
+        reset="soft" if style.soft else "hard",
+        reset_by=reset_by,
+        horizon=style.horizon,
+    )
+
+
+def _run(op: IntegerNeuron, drive: Array) -> Array:
+    """Spikes [steps, batch, ...] from rest."""
+    names = ("v",) if op.current_decay is None else ("u", "v")
+    state: dict[str, Array] = {name: np.zeros(drive.shape[1:], np.int64) for name in names}
+    spikes = []
+    for x in drive:
+        (s,), state = op.step((x,), state)
+        spikes.append(s)
+    return np.stack(spikes)
+
+
+def random_frames(
+    rng: np.random.Generator, shape: tuple[int, ...], steps: int, batch: int, high: int = 1
+) -> NDArray[np.uint8]:
+    """Frames [steps, batch, *shape] of 0..high, sparse, and denser in some places than in others."""
+    density = rng.uniform(0.05, 0.6, shape)
+    active = rng.random((steps, batch, *shape)) < density
+    counts: NDArray[np.uint8] = (active * rng.integers(1, high + 1, active.shape)).astype(np.uint8)
+    return counts
+
+
+def random_style(rng: np.random.Generator, steps: int) -> NeuronStyle:
+    """Any kind of neuron; one without a leak is proved for ``steps`` steps only."""
+    decay = int(rng.choice([2048, 2048, 2048, 1365, 819, 300, 3000, 4096, 0]))
+    cuba = rng.random() < 0.25
+    return NeuronStyle(
+        decay=decay,
+        current_decay=int(rng.choice([1024, 2048, 3333])) if cuba else None,
+        soft=bool(rng.random() < 0.4),
+        levels=int(rng.choice([1, 1, 1, 2, 4])),
+        fraction_bits=int(rng.choice([6, 6, 6, 0, 3, 10])),
+        axes=int(rng.integers(0, 3)),
+        horizon=0 if decay else steps,
+    )
+
+
+def random_network(seed: int, steps: int = 6, batch: int = 2) -> RandomNetwork:
+    """A small network of random shape: an image, a sequence or a vector in, evidence out."""
+    rng = np.random.default_rng(seed)
+    kind = ("image", "image", "sequence", "vector")[seed % 4]
+    high = int(rng.choice([1, 1, 3, 200]))
+    size = int(rng.integers(8, 15))
+    shape = {"image": (2, size, size + 1), "sequence": (3, 4 * size), "vector": (8 * size,)}[kind]
+    frames = random_frames(rng, shape, steps, batch, high)
+    grower = Grower(f"random{seed}", frames, rng, high, rate=float(rng.uniform(0.08, 0.4)))
+    walk = _Walk(grower)
+    tokens = {"image": walk.image, "sequence": walk.sequence, "vector": walk.vector}[kind]()
+    for _ in range(int(rng.integers(1, 3))):
+        tokens = walk.block(tokens, heads=int(rng.choice([1, 2, 4])), ratio=2)
+    return grower.finish(walk.readout(tokens))
+
+
+def spikformer(
+    seed: int, size: int = 32, dim: int = 384, depth: int = 4, heads: int = 12, steps: int = 4, batch: int = 1
+) -> RandomNetwork:
+    """The topology of Spikformer for images of ``size`` squared (Zhou et al., 2023, arXiv 2209.15425).
+
+    With the default sizes this is Spikformer-4-384: 0.92 G multiplications and 1.45 M neurons.
+    """
+    rng = np.random.default_rng(seed)
+    grow = Grower("spikformer", random_frames(rng, (3, size, size), steps, batch), rng, rate=0.15)
+    walk = _Walk(grow, plain=True)
+    x = grow.x
+    for out, pools in ((dim // 8, False), (dim // 4, False), (dim // 2, True), (dim, True)):
+        weight = grow.weights((out, grow.shape(x)[0], 3, 3))
+        x = walk.fire(*grow.add("conv", Conv2d(weight, None, (1, 1), (1, 1), (1, 1)), x))
+        x = grow.add("pool", MaxPool2d((3, 3), (2, 2), (1, 1)), x)[0] if pools else x
+    weight = grow.weights((dim, dim, 3, 3))
+    position = walk.fire(*grow.add("position", Conv2d(weight, None, (1, 1), (1, 1), (1, 1)), x))
+    x = grow.add("residual", Add(), x, position)[0]
+    x = grow.add("tokens", Reshape((dim, grow.shape(x)[1] * grow.shape(x)[2])), x)[0]
+    for _ in range(depth):
+        x = walk.block(x, heads, ratio=4)
+    return grow.finish(walk.readout(x))
+
+
+@dataclass
+class _Walk:
+    """Takes a grower from the input to the readout, choosing at random on the way."""
+
+    grow: Grower
+    plain: bool = False
+
+    def chance(self, probability: float) -> bool:
+        return bool(self.grow.rng.random() < probability)
+
+    def pick(self, *choices: Any) -> Any:
+        return choices[int(self.grow.rng.integers(len(choices)))]
+
+    def fire(self, x: str, name: str = "lif") -> str:
+        """A neuron layer of any style; a plain one where that cannot fire or be proved."""
+        plain = (NeuronStyle(), NeuronStyle(fraction_bits=0))
+        style = plain[0] if self.plain else random_style(self.grow.rng, len(self.grow.frames))
+        return self.grow.neuron(x, style, *plain, name=name)
+
+    def conv(self, x: str, op: type[Conv1d] | type[Conv2d], out: int, bits: int = 0) -> str:
+        """A convolution of random geometry."""
+        channels, *sizes = self.grow.shape(x)
+        groups = self.pick(*(g for g in (1, 1, 2, channels) if channels % g == 0 and out % g == 0))
+        kernel = tuple(self.pick(*(k for k in (1, 2, 3, 3, 5) if k <= size)) for size in sizes)
+        dilation = tuple(
+            self.pick(*(d for d in (1, 1, 2) if d * (k - 1) < s)) for k, s in zip(kernel, sizes, strict=True)
+        )
+        stride = tuple(self.pick(1, 1, 2) if size > 6 else 1 for size in sizes)
+        padding = tuple(self.pick(*range(k)) for k in kernel)
+        weight = self.grow.weights((out, channels // groups, *kernel), bits or self.pick(2, 4, 8, 8))
+        bias = self.grow.rng.integers(-50, 50, out) if self.chance(0.3) else None
+        return self.grow.add("conv", op(weight, bias, stride, padding, dilation, groups), x)[0]
+
+    def image(self) -> str:
+        """Convolutions, pools, residuals; ends as tokens [channels, positions]."""
+        grow = self.grow
+        x = self.conv(grow.x, Conv2d, 8)
+        if self.chance(0.3):
+            x = self.conv(x, Conv2d, 8, bits=3)  # weights on signed currents
+        x = self.pool(x) if self.chance(0.5) else x
+        x = self.fire(x)
+        x = self.pool(x) if self.chance(0.5) else x
+        same = Conv2d(grow.weights((8, 8, 3, 3)), None, (1, 1), (1, 1), (1, 1))
+        branch = self.fire(*grow.add("conv", same, x))
+        x = self.pick(grow.add("add", Add(), x, branch), grow.add("join", Concat(0), x, branch))[0]
+        height = grow.shape(x)[1]
+        if height > 1 and self.chance(0.3):
+            first, second = grow.add("cut", Split(1, (height // 2, height - height // 2)), x)
+            x = grow.add("swap", Concat(1), second, first)[0]
+        x = self.fire(self.conv(x, Conv2d, 8))
+        channels, *sizes = grow.shape(x)
+        return grow.add("tokens", Reshape((channels, int(np.prod(sizes)))), x)[0]
+
+    def sequence(self) -> str:
+        """Convolutions along one axis; ends as tokens [channels, positions]."""
+        x = self.fire(self.conv(self.grow.x, Conv1d, 8))
+        return self.fire(self.conv(x, Conv1d, self.pick(8, 12)))
+
+    def vector(self) -> str:
+        """Linear maps; ends as tokens [channels, positions]."""
+        (size,) = self.grow.shape(self.grow.x)
+        x = self.fire(*self.grow.add("fc", Linear(self.grow.weights((60, size))), self.grow.x))
+        x = self.fire(*self.grow.add("fc", Linear(self.grow.weights((48, 60), 5)), x))
+        return self.grow.add("tokens", Reshape((8, 6)), x)[0]
+
+    def pool(self, x: str) -> str:
+        """A max pool where the map is large enough for one."""
+        if min(self.grow.shape(x)[1:]) < 4:
+            return x
+        kernel, stride, padding = self.pick((2, 2, 0), (3, 2, 1), (3, 1, 1), (2, 1, 0))
+        return self.grow.add("pool", MaxPool2d((kernel,) * 2, (stride,) * 2, (padding,) * 2), x)[0]
+
+    def block(self, x: str, heads: int, ratio: int) -> str:
+        """A transformer block on tokens [channels, positions]; the residual adds spikes."""
+        channels, _ = self.grow.shape(x)
+        attended = self.fire(self.attention(x, heads), "attn")
+        project = Conv1d(self.grow.weights((channels, channels, 1)))
+        attended = self.fire(*self.grow.add("proj", project, attended))
+        x = self.grow.add("residual", Add(), x, attended)[0]
+        turned = self.grow.add("turn", Transpose((1, 0)), x)[0]
+        widen = Linear(self.grow.weights((ratio * channels, channels)))
+        hidden = self.fire(*self.grow.add("fc1", widen, turned))
+        narrow = Linear(self.grow.weights((channels, ratio * channels)))
+        back = self.fire(*self.grow.add("fc2", narrow, hidden))
+        return self.grow.add("residual", Add(), x, *self.grow.add("turn", Transpose((1, 0)), back))[0]
+
+    def attention(self, x: str, heads: int) -> str:
+        """(q k') v or q (k' v) without a softmax, from [channels, positions] to the same."""
+        grow = self.grow
+        channels, positions = grow.shape(x)
+        qkv = []
+        for name in "qkv":
+            weight = grow.weights((channels, channels, 1), self.pick(4, 8))
+            spikes = self.fire(*grow.add(name, Conv1d(weight), x), name)
+            parts = grow.add("heads", Reshape((heads, channels // heads, positions)), spikes)
+            qkv.append(grow.add("turn", Transpose((0, 2, 1)), *parts)[0])
+        q, k, v = qkv
+        (turned,) = grow.add("turn", Transpose((0, 2, 1)), k)
+        if self.chance(0.5):
+            (y,) = grow.add("mix", MatMul(), *grow.add("score", MatMul(), q, turned), v)
+        else:
+            (y,) = grow.add("mix", MatMul(), q, *grow.add("memory", MatMul(), turned, v))
+        (y,) = grow.add("turn", Transpose((0, 2, 1)), y)
+        return grow.add("heads", Reshape((channels, positions)), y)[0]
+
+    def readout(self, x: str) -> str:
+        """Sums over positions, then a linear map with a bias."""
+        (total,) = self.grow.add("total", ReduceSum((1,)), x)
+        weight = self.grow.weights((10, self.grow.shape(total)[0]))
+        return self.grow.add("head", Linear(weight, self.grow.rng.integers(-500, 500, 10)), total)[0]
