@@ -259,7 +259,7 @@ def _map(run: Compilation, target: Target, options: Options) -> ChipMapping | No
     assert run.quantized is not None
     assert run.activity is not None
     network = target.lower(run.quantized.graph)
-    run.mapping = map_network(network, target.chip(), run.activity.rates, options.seed)
+    run.mapping = map_network(network, target.chip().with_chips(options.chips), run.activity.rates, options.seed)
     return run.mapping
 
 
