@@ -1,0 +1,159 @@
+"""What tiles take of a core's limits."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import TypeVar
+
+from spikeloom.compiler.mapping.box import Box, Range, disjoint, union_size
+from spikeloom.compiler.mapping.chip import Chip
+from spikeloom.compiler.mapping.network import Network, Population, Projection
+
+Key = TypeVar("Key")
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Outputs of a kernel: what is stored once on a core, however many positions use it.
+
+    Two slices whose outputs overlap without being equal are stored apart.
+
+    Attributes:
+        kernel: its name.
+        outputs: ranges of the kernel's output axes.
+        indexed: whether each weight carries an index, as in a dense layer.
+    """
+
+    kernel: str
+    outputs: tuple[Range, ...]
+    indexed: bool
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What some tiles need together on one core.
+
+    Attributes:
+        neurons: number of neurons.
+        groups: (population, parameter group) of each.
+        state_bytes: of all neurons.
+        rows: for each slice of a kernel, the rows (inputs and taps) of it that are used.
+        axons_in: for each projection, the axons that arrive: neurons, or positions whose channels
+            share an axon.
+        axons_out: entries of the table of axons that leave: for each projection one a neuron, or
+            one a position whose channels share an axon. (Intel's compiler: one a neuron before a
+            dense layer, one to two a position before a convolution.)
+        fan_in: most synapses of one neuron.
+    """
+
+    neurons: int
+    groups: frozenset[tuple[str, int]]
+    state_bytes: int
+    rows: Mapping[Slice, tuple[Box, ...]]
+    axons_in: Mapping[int, tuple[Box, ...]]
+    axons_out: int
+    fan_in: int
+
+    def with_tile(self, other: Demand) -> Demand:
+        """What both need on the same core: distinct slices and axons count once."""
+        return Demand(
+            self.neurons + other.neurons,
+            self.groups | other.groups,
+            self.state_bytes + other.state_bytes,
+            _united(self.rows, other.rows),
+            _united(self.axons_in, other.axons_in),
+            self.axons_out + other.axons_out,
+            max(self.fan_in, other.fan_in),
+        )
+
+    def uses(self, network: Network, chip: Chip) -> dict[str, int]:
+        """The use of each limit that the chip declares."""
+        words = sum(
+            sum(box.size for box in rows)
+            * chip.encoding.row_words(
+                prod(stop - start for start, stop in one.outputs),
+                network.kernel(one.kernel).bits,
+                one.indexed,
+            )
+            for one, rows in self.rows.items()
+        )
+        amounts = {
+            "neurons": self.neurons,
+            "neuron_groups": len(self.groups),
+            "synaptic_memory": words,
+            "core_memory": words * chip.encoding.word_bits // 8 + self.state_bytes,
+            "axons_in": sum(box.size for boxes in self.axons_in.values() for box in boxes),
+            "axons_out": self.axons_out,
+            "fan_in": self.fan_in,
+        }
+        return {limit.name: amounts[limit.name] for limit in chip.limits}
+
+
+def tile_demand(network: Network, population: Population, box: Box) -> Demand:
+    """What the neurons in a box of a population need."""
+    rows: dict[Slice, list[Box]] = {}
+    axons: dict[int, list[Box]] = {}
+    fan_in = 0
+    for number in network.into(population.name):
+        projection = network.projections[number]
+        fan_in += prod(axis.taps for axis in projection.axes)
+        for piece in projection.target_pieces(box):
+            need = projection.need(piece)
+            if need is None:
+                continue
+            axons.setdefault(number, []).append(axon_box(projection, need))
+            one, used = _kernel_rows(projection, piece)
+            rows.setdefault(one, []).append(used)
+    return Demand(
+        box.size,
+        frozenset((population.name, group) for group in population.groups_in(box)),
+        box.size * population.state_bytes,
+        {one: disjoint(boxes) for one, boxes in rows.items()},
+        {number: disjoint(boxes) for number, boxes in axons.items()},
+        sum(_axons_out(network.projections[number], box) for number in network.out_of(population.name)),
+        fan_in,
+    )
+
+
+def violations(uses: Mapping[str, int], chip: Chip) -> list[str]:
+    """Names of the limits that are exceeded."""
+    return [limit.name for limit in chip.limits if uses[limit.name] > limit.value]
+
+
+def share(uses: Mapping[str, int], chip: Chip, without: Collection[str] = ()) -> float:
+    """Use over limit, of the limit that is used most; some may be left out."""
+    return max(uses[limit.name] / limit.value for limit in chip.limits if limit.name not in without)
+
+
+def axon_box(projection: Projection, source: Box) -> Box:
+    """The axons of a box of source neurons: axes whose neurons share an axon shrink to one index."""
+    return Box(
+        tuple(
+            (0, 1) if axis.atom else span for axis, span in zip(projection.axes, source.ranges, strict=True)
+        )
+    )
+
+
+def _kernel_rows(projection: Projection, piece: Box) -> tuple[Slice, Box]:
+    ranges = projection.kernel_slice(piece).ranges
+    axes = list(zip(projection.kernel_axes, ranges, strict=True))
+    outputs = tuple(span for axis, span in axes if axis.target is not None)
+    rows = Box(tuple(span for axis, span in axes if axis.target is None))
+    return Slice(projection.kernel, outputs, projection.kind == "dense"), rows
+
+
+def _axons_out(projection: Projection, box: Box) -> int:
+    everything = projection.need(Box.whole(projection.target_sizes))
+    if everything is None:
+        return 0
+    read = (piece.overlap(everything) for piece in projection.source_pieces(box))
+    return union_size(axon_box(projection, piece) for piece in read if piece is not None)
+
+
+def _united(a: Mapping[Key, tuple[Box, ...]], b: Mapping[Key, tuple[Box, ...]]) -> dict[Key, tuple[Box, ...]]:
+    united = dict(a)
+    for key, boxes in b.items():
+        united[key] = disjoint(united[key] + boxes) if key in united else boxes
+    return united

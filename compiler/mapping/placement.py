@@ -1,0 +1,205 @@
+"""A network on the cores of a chip."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping as MappingOf
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeloom.compiler.mapping.box import Box
+from spikeloom.compiler.mapping.chip import Chip
+from spikeloom.compiler.mapping.network import Network
+from spikeloom.errors import InputError
+
+NOT_PLACED = -1
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A box of neurons of one population on one core.
+
+    Attributes:
+        population: its name.
+        box: on the axes of the population's shape.
+        core: number of the core in :attr:`Mapping.cores`.
+    """
+
+    population: str
+    box: Box
+    core: int
+
+
+@dataclass(frozen=True)
+class CoreUse:
+    """A core that is used.
+
+    Attributes:
+        slot: which of the chip's usable cores it is.
+        chip: number of the chip.
+        column, row: of its router, over all chips.
+        uses: of each limit that the chip declares.
+        synapses: for each projection, by number, the synapses that end on this core.
+    """
+
+    slot: int
+    chip: int
+    column: int
+    row: int
+    uses: MappingOf[str, int]
+    synapses: MappingOf[int, int]
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """The messages of a projection if every source neuron spikes once.
+
+    Attributes:
+        projection: its number.
+        messages: from a neuron to a core other than its own; a neuron sends one to each core that
+            reads it. From the network's inputs, every message counts.
+        hops: steps from router to router that they take; none is counted for inputs.
+        crossings: messages that go to another chip.
+    """
+
+    projection: int
+    messages: int
+    hops: int
+    crossings: int
+
+
+@dataclass(frozen=True)
+class Load:
+    """Messages per time step, at the firing rates that the mapping was made for.
+
+    Attributes:
+        messages, hops, crossings: between cores.
+        injected: from the network's inputs to cores.
+        busiest_link: on the link between two routers that carries most, with XY routing.
+    """
+
+    messages: float
+    hops: float
+    crossings: float
+    injected: float
+    busiest_link: float
+
+
+@dataclass(frozen=True)
+class Bound:
+    """No mapping needs fewer cores than this.
+
+    Attributes:
+        cores: the bound.
+        limit: the limit that gives it.
+    """
+
+    cores: int
+    limit: str
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """Which core holds which neurons, and what follows from it.
+
+    Attributes:
+        network: what is mapped.
+        chip: what it is mapped onto.
+        tiles: every neuron of every population that is placed lies in exactly one.
+        cores: the cores in use; tiles refer to them by number.
+        traffic: of every projection.
+        load: at the firing rates given, or at one message a neuron and step where none are.
+        bound: on the number of cores.
+        seed: of the placement.
+    """
+
+    network: Network
+    chip: Chip
+    tiles: tuple[Tile, ...]
+    cores: tuple[CoreUse, ...]
+    traffic: tuple[Traffic, ...]
+    load: Load
+    bound: Bound
+    seed: int
+
+    def cores_of(self, population: str) -> NDArray[np.int32]:
+        """The core of every neuron of a population, in its shape; -1 for inputs."""
+        cores = np.full(self.network.population(population).shape, NOT_PLACED, np.int32)
+        for tile in self.tiles:
+            if tile.population == population:
+                cores[tile.box.slices] = tile.core
+        return cores
+
+    def binding_limit(self, core: int) -> tuple[str, float]:
+        """The limit that a core uses most, and the share of it."""
+        uses = self.cores[core].uses
+        shares = {limit.name: uses[limit.name] / limit.value for limit in self.chip.limits}
+        name = max(shares, key=lambda key: shares[key])
+        return name, shares[name]
+
+    @property
+    def chips(self) -> int:
+        """How many chips have a core in use."""
+        return len({core.chip for core in self.cores})
+
+    def messages(self, rates: MappingOf[str, float]) -> float:
+        """Messages between cores per step, for messages per neuron and step of each population."""
+        return sum(
+            one.messages * rates[self.network.projections[one.projection].source]
+            for one in self.traffic
+            if self._is_inside(one.projection)
+        )
+
+    def hops(self, rates: MappingOf[str, float]) -> float:
+        """Hops per step, for messages per neuron and step of each population."""
+        return sum(one.hops * rates[self.network.projections[one.projection].source] for one in self.traffic)
+
+    def injected(self, rates: MappingOf[str, float]) -> float:
+        """Messages from inputs to cores per step."""
+        return sum(
+            one.messages * rates[self.network.projections[one.projection].source]
+            for one in self.traffic
+            if not self._is_inside(one.projection)
+        )
+
+    def _is_inside(self, number: int) -> bool:
+        return self.network.population(self.network.projections[number].source).role != "input"
+
+    def to_json(self) -> dict[str, Any]:
+        """The mapping as a JSON object; the network is a document of its own."""
+        return {
+            "chip": self.chip.to_json(),
+            "seed": self.seed,
+            "bound": vars(self.bound),
+            "load": vars(self.load),
+            "tiles": [[tile.population, list(tile.box.ranges), tile.core] for tile in self.tiles],
+            "cores": [
+                {**vars(core), "uses": dict(core.uses), "synapses": [list(p) for p in core.synapses.items()]}
+                for core in self.cores
+            ],
+            "traffic": [vars(one) for one in self.traffic],
+        }
+
+    @staticmethod
+    def from_json(document: MappingOf[str, Any], network: MappingOf[str, Any]) -> Mapping:
+        """The mapping again, from its document and that of its network.
+
+        Raises:
+            InputError: SL0703, a document is not of this version.
+        """
+        try:
+            chip, mapped = Chip.from_json(document["chip"]), Network.from_json(network)
+            tiles = tuple(
+                Tile(population, Box(tuple((start, stop) for start, stop in ranges)), core)
+                for population, ranges, core in document["tiles"]
+            )
+            cores = tuple(
+                CoreUse(**{**core, "synapses": dict(core["synapses"])}) for core in document["cores"]
+            )
+            traffic = tuple(Traffic(**one) for one in document["traffic"])
+            load, bound = Load(**document["load"]), Bound(**document["bound"])
+            return Mapping(mapped, chip, tiles, cores, traffic, load, bound, document["seed"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError.of("SL0703", "mapping", f"does not describe a mapping: {error}") from error

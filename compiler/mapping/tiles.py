@@ -1,0 +1,261 @@
+"""How each population is cut into tiles that fit a core."""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain, pairwise, product
+from math import inf, prod
+
+from spikeloom.compiler.mapping.box import Box, Range, union_size
+from spikeloom.compiler.mapping.chip import Chip
+from spikeloom.compiler.mapping.demand import Demand, share, tile_demand, violations
+from spikeloom.compiler.mapping.network import Network, Population
+from spikeloom.errors import Problem
+
+TOLERANCE = 1.03
+"""Among cuts that need at most so many times the fewest cores, the one with the least traffic wins."""
+
+SHAREABLE = frozenset({"neuron_groups"})
+"""Limits of which tiles of one population on one core use no more than one of them does."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A tile that has no core yet.
+
+    Attributes:
+        population: its name.
+        box: on the axes of the population's shape.
+        demand: what it needs of a core.
+    """
+
+    population: str
+    box: Box
+    demand: Demand
+
+
+@dataclass(frozen=True, order=True)
+class _Blocks:
+    """Extents of a tile along each axis.
+
+    Either every axis is cut into tiles of that extent and a remainder, or ``even``: into as few
+    parts, which differ by one at most.
+    """
+
+    sizes: tuple[int, ...]
+    even: bool
+
+    def ranges(self, shape: tuple[int, ...]) -> list[list[Range]]:
+        return [_cuts(extent, size, self.even) for extent, size in zip(shape, self.sizes, strict=True)]
+
+    def boxes(self, shape: tuple[int, ...]) -> Iterator[Box]:
+        return (Box(ranges) for ranges in product(*self.ranges(shape)))
+
+    def count(self, shape: tuple[int, ...]) -> int:
+        return prod(len(ranges) for ranges in self.ranges(shape))
+
+    def kinds(self, shape: tuple[int, ...]) -> list[tuple[Box, int]]:
+        """A box of each extent, near the middle, and how many tiles have that extent."""
+        choices = []
+        for ranges in self.ranges(shape):
+            counts = Counter(stop - start for start, stop in ranges)
+            middle = ranges[len(ranges) // 2 :] + ranges[: len(ranges) // 2]
+            choices.append(
+                [(next(r for r in middle if r[1] - r[0] == size), n) for size, n in counts.items()]
+            )
+        return [
+            (Box(tuple(span for span, _ in parts)), prod(n for _, n in parts)) for parts in product(*choices)
+        ]
+
+    def least_cores(self, shape: tuple[int, ...], cap: int) -> float:
+        """The cores that its tiles fill if only the number of neurons counts."""
+        counts = [Counter(stop - start for start, stop in ranges) for ranges in self.ranges(shape)]
+        return sum(
+            _cores(prod(size for size, _ in parts) / cap, prod(n for _, n in parts))
+            for parts in product(*(list(count.items()) for count in counts))
+        )
+
+
+class TileChooser:
+    """Chooses the tiles of one population after the other.
+
+    Candidates are all choices of extents along all axes but one, with the largest extent along
+    that one that fits a core. A candidate is judged by one tile of each size; the winner is checked
+    tile by tile.
+    """
+
+    def __init__(self, network: Network, chip: Chip, rates: Mapping[str, float]) -> None:
+        self._network = network
+        self._chip = chip
+        self._rates = rates
+        self._chosen: dict[object, _Blocks] = {}
+        self._cap = chip.neurons
+
+    def choose(self, population: Population) -> tuple[list[Piece], list[Problem]]:
+        """Tiles that fit; or a problem for each limit that a single neuron exceeds."""
+        alone = Box(tuple((size // 2, size // 2 + 1) for size in population.shape))
+        uses = self._uses(population, alone)
+        exceeded = violations(uses, self._chip)
+        if exceeded:
+            return [], [self._too_small(population, name, uses[name]) for name in exceeded]
+        signature = self._signature(population)
+        known = [self._chosen[signature]] if signature in self._chosen else []
+        for blocks in chain(known, self._ranked(population)):
+            pieces = self._pieces(population, blocks)
+            if pieces:
+                self._chosen[signature] = blocks
+                return pieces, []
+        return self._pieces(population, _Blocks((1,) * len(population.shape), even=True)), []
+
+    def _ranked(self, population: Population) -> Iterator[_Blocks]:
+        """Candidates from good to bad: the whole population, then those that keep axes together."""
+        if self._fits(population, Box.whole(population.shape)):
+            yield _Blocks(population.shape, even=True)
+        if population.together:
+            yield from self._judged(population, frozenset(population.together))
+        yield from self._judged(population, frozenset())
+
+    def _judged(self, population: Population, whole: frozenset[int]) -> list[_Blocks]:
+        """The candidates that fit, the best first; those that must be worse are not looked at."""
+        shape = population.shape
+        queue = [
+            (blocks.least_cores(shape, self._cap), blocks, axis, False)
+            for blocks, axis in self._candidates(shape, whole)
+        ]
+        heapq.heapify(queue)
+        judged: dict[_Blocks, tuple[float, float]] = {}
+        best = inf
+        while queue and queue[0][0] <= TOLERANCE * best:
+            _, blocks, axis, fits = heapq.heappop(queue)
+            if blocks in judged:
+                continue
+            if fits or self._fits(population, _largest(blocks, shape)):
+                judged[blocks] = self._estimate(population, blocks)
+                best = min(best, judged[blocks][0])
+                continue
+            shorter = self._shortened(population, blocks, axis)
+            if shorter is not None:
+                heapq.heappush(queue, (shorter.least_cores(shape, self._cap), shorter, axis, True))
+
+        def order(blocks: _Blocks) -> tuple[bool, float, float, _Blocks]:
+            cores, traffic = judged[blocks]
+            if cores <= TOLERANCE * best:
+                return False, traffic, blocks.count(shape), blocks
+            return True, cores, traffic, blocks
+
+        return sorted(judged, key=order)
+
+    def _candidates(self, shape: tuple[int, ...], whole: frozenset[int]) -> set[tuple[_Blocks, int]]:
+        """Extents that the number of neurons allows, and the axis along which they were stretched."""
+        found = set()
+        for axis in range(len(shape)):
+            if axis in whole:
+                continue
+            others = [
+                (extent,) if i in whole else (1,) if i == axis else _extents(extent)
+                for i, extent in enumerate(shape)
+            ]
+            for sizes in product(*others):
+                longest = min(self._cap // prod(sizes), shape[axis])
+                if longest:
+                    best = (*sizes[:axis], longest, *sizes[axis + 1 :])
+                    found |= {(_Blocks(best, even), axis) for even in (False, True)}
+        return found
+
+    def _shortened(self, population: Population, blocks: _Blocks, axis: int) -> _Blocks | None:
+        """The same extents but the largest along one axis that fits, or None."""
+
+        def with_size(size: int) -> _Blocks:
+            return _Blocks((*blocks.sizes[:axis], size, *blocks.sizes[axis + 1 :]), blocks.even)
+
+        low, high = 0, blocks.sizes[axis]
+        while high - low > 1:
+            middle = (low + high) // 2
+            fits = self._fits(population, _largest(with_size(middle), population.shape))
+            low, high = (middle, high) if fits else (low, middle)
+        return with_size(low) if low else None
+
+    def _estimate(self, population: Population, blocks: _Blocks) -> tuple[float, float]:
+        """The cores that the tiles fill, and the source neurons that they read, weighted with rates."""
+        cores = traffic = 0.0
+        for box, count in blocks.kinds(population.shape):
+            cores += _cores(share(self._uses(population, box), self._chip, SHAREABLE), count)
+            traffic += count * self._traffic(population, box)
+        return cores, traffic
+
+    def _traffic(self, population: Population, box: Box) -> float:
+        total = 0.0
+        for number in self._network.into(population.name):
+            projection = self._network.projections[number]
+            needs = (projection.need(piece) for piece in projection.target_pieces(box))
+            read = union_size(need for need in needs if need is not None)
+            total += read * self._rates.get(projection.source, 1.0)
+        return total
+
+    def _pieces(self, population: Population, blocks: _Blocks) -> list[Piece]:
+        """All tiles with what they need; empty if one does not fit."""
+        pieces = []
+        for box in blocks.boxes(population.shape):
+            demand = tile_demand(self._network, population, box)
+            if violations(demand.uses(self._network, self._chip), self._chip):
+                return []
+            pieces.append(Piece(population.name, box, demand))
+        return pieces
+
+    def _fits(self, population: Population, box: Box) -> bool:
+        return box.size <= self._cap and not violations(self._uses(population, box), self._chip)
+
+    def _uses(self, population: Population, box: Box) -> dict[str, int]:
+        return tile_demand(self._network, population, box).uses(self._network, self._chip)
+
+    def _signature(self, population: Population) -> object:
+        """Populations with the same signature need the same, but for the groups of their neurons."""
+        into = [self._network.projections[number] for number in self._network.into(population.name)]
+        kernels = list(dict.fromkeys(projection.kernel for projection in into))
+        inputs = tuple((p.kind, p.axes, p.target_grid, p.kernel_axes, kernels.index(p.kernel)) for p in into)
+        bits = tuple(self._network.kernel(name).bits for name in kernels)
+        return population.shape, population.state_bytes, population.together, inputs, bits
+
+    def _too_small(self, population: Population, name: str, got: int) -> Problem:
+        limit = self._chip.limit(name)
+        assert limit is not None
+        remedy = {
+            "synaptic_memory": "use fewer bits a weight, or a layer with fewer inputs",
+            "core_memory": "use fewer bits a weight, or a layer with fewer inputs",
+            "axons_in": "use a layer with fewer inputs",
+            "fan_in": "use a layer with fewer inputs",
+        }.get(name, "use a chip with larger cores")
+        return Problem(
+            "SL0603",
+            population.name,
+            f"one neuron does not fit a core of {self._chip.name}: {name}",
+            f"at most {limit.value:,} {limit.unit}",
+            f"{got:,}",
+            remedy,
+        )
+
+
+def _cores(filled: float, count: int) -> float:
+    """The cores that tiles take which fill so much of one each, if only their like share a core."""
+    return count / max(int(1 / filled), 1)
+
+
+def _largest(blocks: _Blocks, shape: tuple[int, ...]) -> Box:
+    return max((box for box, _ in blocks.kinds(shape)), key=lambda box: box.size)
+
+
+def _cuts(extent: int, size: int, even: bool) -> list[Range]:
+    parts = -(-extent // size)
+    if even:
+        edges = [extent * part // parts for part in range(parts + 1)]
+    else:
+        edges = [*range(0, extent, size), extent]
+    return list(pairwise(edges))
+
+
+def _extents(extent: int) -> tuple[int, ...]:
+    """The extents of the largest part when an axis is cut into 1, 2, 3 ... parts."""
+    return tuple(dict.fromkeys(-(-extent // parts) for parts in range(1, extent + 1)))

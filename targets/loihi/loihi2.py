@@ -1,0 +1,96 @@
+"""The target loihi2: what its description says, behind the contract of a target."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+
+from spikeloom.compiler.graph.figure import Figure
+from spikeloom.compiler.graph.graph import Graph
+from spikeloom.compiler.graph.profile import NumericProfile
+from spikeloom.compiler.mapping.chip import Chip, Description, read_description
+from spikeloom.compiler.mapping.network import Network
+from spikeloom.errors import Problem, UnsupportedError
+from spikeloom.targets.loihi.grid import off_grid
+from spikeloom.targets.loihi.lower import lower, missing_rules
+from spikeloom.targets.loihi.lowering.rule import StateSizes
+
+DESCRIPTION = Path(__file__).with_name("loihi2.toml")
+SMALLEST_WEIGHT_BITS = 2
+
+
+class Loihi2:
+    """Intel's Loihi 2 as far as it is public.
+
+    The chip's own compiler and driver are closed, so that nothing here runs on silicon. Lowering
+    and limits are exact where Lava or Intel's printed tables say what the chip does, and advisory
+    elsewhere: the core that a neuron lands on is decided by Intel's compiler, and populations
+    tagged as needing a neuron program need one that nobody has published.
+    """
+
+    name = "loihi2"
+    summary = "Intel Loihi 2: 120 cores a chip, 8-bit weights, LIF neurons and neuron programs"
+
+    @cached_property
+    def description(self) -> Description:
+        """What ``loihi2.toml`` says."""
+        return read_description(DESCRIPTION)
+
+    def chip(self) -> Chip:
+        """One Loihi 2; :meth:`Chip.with_chips` gives boards of up to 1,152."""
+        return self.description.chip
+
+    def profile(self, weight_bits: int) -> NumericProfile:
+        """The integers that Loihi 2 holds.
+
+        * Lava stores mixed-sign 8-bit weights as even numbers; a weight w of ``weight_bits`` is
+          stored as 2w, and nothing is rounded.
+        * Lava shifts the sum of weights left by 6. With 2w that is the sum of w shifted by 7: seven
+          fraction bits.
+        * A threshold is a mantissa of 17 bits times 64 state units, one for each of at most 8
+          groups of neurons. A bias is a signed mantissa of 13 bits shifted left by up to 7.
+        * Membrane potential and current have 24 bits, a decay has 12.
+
+        Raises:
+            UnsupportedError: SL0504, no such width of weights.
+        """
+        width = {name: int(figure.nominal) for name, figure in self.description.numeric.items()}
+        widest = width.pop("weight_bits")
+        if not SMALLEST_WEIGHT_BITS <= weight_bits <= widest:
+            raise UnsupportedError.of(
+                "SL0504",
+                self.name,
+                "has no weights of this width",
+                wanted=f"{SMALLEST_WEIGHT_BITS} to {widest} bits",
+                got=f"{weight_bits} bits",
+                remedy="try --bits 8",
+            )
+        return NumericProfile(self.name, weight_bits, **width)
+
+    def obstacles(self, graph: Graph) -> list[Problem]:
+        """Operations without a lowering rule, and numbers that the chip cannot hold."""
+        return missing_rules(graph) + off_grid(graph, self.profile(8))
+
+    def lower(self, graph: Graph) -> Network:
+        """Populations and projections; see :mod:`spikeloom.targets.loihi.lowering`.
+
+        Raises:
+            UnsupportedError: SL0602, an operation has no rule; all are listed.
+        """
+        neuron = self.description.neuron
+        sizes = StateSizes(int(neuron["variable_bytes"].nominal), int(neuron["parameter_bytes"].nominal))
+        return lower(graph, sizes)
+
+    def artifacts(self, graph: Graph) -> Mapping[str, bytes]:
+        """None: a Lava program is not emitted yet."""
+        return {}
+
+    def costs(self) -> Mapping[str, Figure]:
+        """Constants of latency and energy, each with its band and source.
+
+        ``e_synop``, ``e_update``, ``e_spike`` (one message to one core), ``e_hop``, ``e_reset`` in J;
+        ``t_synop``, ``t_update``, ``t_spike``, ``t_hop``, ``t_barrier``, ``t_barrier_chips`` in s;
+        ``p_static`` a chip and ``p_host`` a board in W; ``r_inject`` in messages a second.
+        """
+        return self.description.costs

@@ -1,0 +1,41 @@
+"""Spiking neurons: populations."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from spikeloom.compiler.graph.graph import Node
+from spikeloom.compiler.graph.ops.integer_neuron import IntegerNeuron
+from spikeloom.compiler.mapping.network import Combine
+from spikeloom.targets.loihi.lowering.rule import EXISTING, PROGRAM, Lowering, register
+
+
+@register(IntegerNeuron)
+def lower(state: Lowering, node: Node) -> None:
+    """One population, and a projection to it from each population that its input is made of.
+
+    A LIF with one level and hard reset that adds up its inputs is the chip's own. Graded spikes,
+    a soft reset and the largest of the inputs need a neuron program.
+    """
+    op = node.op
+    assert isinstance(op, IntegerNeuron)
+    (x,) = node.inputs
+    if len(state.terms[x]) > 1:
+        state.sum_terms(x)
+    combine: Combine = "max" if any(term.combine == "max" for term in state.terms[x]) else "sum"
+    plain = op.levels == 1 and op.reset == "hard" and combine == "sum"
+    group_shape = op.theta.shape[1:]
+    _, groups = np.unique(op.theta.reshape(op.levels, -1), axis=1, return_inverse=True)
+    variables = 1 + len(op.states(*state.graph.input_types(node)))
+    population = state.add_population(
+        node.name,
+        node.output,
+        "neuron",
+        EXISTING if plain else PROGRAM,
+        variables=variables,
+        combine=combine,
+        group_shape=group_shape,
+        groups=tuple(int(group) for group in groups.ravel()),
+    )
+    state.connect(state.terms[x], population)
+    state.define(node.output, population)

@@ -1,0 +1,243 @@
+"""The registry of lowering rules, and what they work on.
+
+While a graph is lowered, every value is a sum of terms; a term is a relation to a population. A
+rule turns the terms of its node's inputs into the terms of its outputs. Only what must hold state,
+or must be known at one place before it can go on, becomes a population.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from spikeloom.compiler.graph.convolution import Convolution
+from spikeloom.compiler.graph.graph import Graph, Node
+from spikeloom.compiler.graph.op import Op
+from spikeloom.compiler.graph.ops.linear import Linear
+from spikeloom.compiler.mapping.network import Combine, Kernel, Network, Population, Projection, Role
+from spikeloom.compiler.mapping.relation import NotExpressibleError, Relation
+from spikeloom.errors import UnsupportedError
+
+EXISTING = "chip model known to exist"
+"""Neurons that Intel's published chip models cover: a LIF with one of at most 8 thresholds."""
+
+PROGRAM = "needs a neuron program that nobody has published"
+"""Neurons that Loihi 2's programmable neurons can express; the program is not public."""
+
+
+@dataclass(frozen=True)
+class Term:
+    """One summand of a value.
+
+    Attributes:
+        relation: to a population.
+        combine: ``max`` if the largest of the neurons that an element reads counts, not their sum.
+    """
+
+    relation: Relation
+    combine: Combine = "sum"
+
+
+@dataclass(frozen=True)
+class StateSizes:
+    """Bytes of neuron state: of one variable, and of the parameters that each neuron has for itself."""
+
+    variable: int
+    parameters: int
+
+
+class Lowering:
+    """A network in the making.
+
+    Attributes:
+        graph: what is lowered.
+        terms: of every value seen so far.
+    """
+
+    def __init__(self, graph: Graph, sizes: StateSizes) -> None:
+        self.graph = graph
+        self.terms: dict[str, tuple[Term, ...]] = {}
+        self._sizes = sizes
+        self._populations: dict[str, Population] = {}
+        self._projections: list[Projection] = []
+        self._kernels: dict[str, Kernel] = {}
+        for name in graph.inputs:
+            self.define(name, self.add_population(name, name, "input", EXISTING, variables=0))
+
+    def add_population(
+        self,
+        name: str,
+        value: str,
+        role: Role,
+        tag: str,
+        *,
+        variables: int,
+        combine: Combine = "sum",
+        shape: tuple[int, ...] | None = None,
+        bounds: tuple[int, int] | None = None,
+        group_shape: tuple[int, ...] = (),
+        groups: tuple[int, ...] = (0,),
+        together: tuple[int, ...] = (),
+    ) -> Population:
+        """Add a population; shape and bounds are those of the value unless they are given.
+
+        Args:
+            name: of the population.
+            value: of the graph.
+            role: of the population.
+            tag: what it takes to run it.
+            variables: how many variables the state of a neuron has.
+            combine: how inputs of one step are combined.
+            shape: if not that of the value.
+            bounds: if not those of the value.
+            group_shape: of ``groups``.
+            groups: the parameter group of each neuron.
+            together: axes that a tile should hold whole.
+        """
+        kind = self.graph.types[value]
+        state = self._sizes.variable * variables + (self._sizes.parameters if role == "neuron" else 0)
+        population = Population(
+            name,
+            shape or kind.shape or (1,),
+            role,
+            bounds or kind.kind.bounds,
+            state,
+            tag,
+            combine,
+            group_shape,
+            groups,
+            together,
+        )
+        self._populations[name] = population
+        return population
+
+    def define(self, value: str, population: Population) -> None:
+        """A value is what a population sends."""
+        self.terms[value] = (Term(Relation.identity(population)),)
+
+    def connect(self, terms: Iterable[Term], population: Population, port: int = 0) -> None:
+        """Project terms of a population's shape onto it."""
+        for term in terms:
+            projection, ones = term.relation.projection(population, port)
+            self._projections.append(projection)
+            if ones is not None:
+                self._kernels[ones.name] = ones
+
+    def role_of(self, term: Term) -> Role:
+        """The role of the population that a term reads."""
+        return self._populations[term.relation.population].role
+
+    def kernel(self, node: Node, op: Convolution | Linear) -> Kernel:
+        """The kernel of a node with weights, as narrow as its largest weight allows."""
+        largest = int(np.abs(op.weight.astype(np.int64)).max(initial=0))
+        kernel = Kernel(
+            node.name,
+            op.weight.shape,
+            bits=1 + max(largest.bit_length(), 1),
+            nonzero=int(np.count_nonzero(op.weight)),
+            tensor=f"{node.name}/weight",
+        )
+        self._kernels[kernel.name] = kernel
+        return kernel
+
+    def materialise(self, value: str) -> None:
+        """Put an accumulator population where a value is, so that it is sent as one number."""
+        terms = self.terms[value]
+        combine: Combine = "max" if any(term.combine == "max" for term in terms) else "sum"
+        population = self.add_population(value, value, "accumulator", PROGRAM, variables=1, combine=combine)
+        self.connect(terms, population)
+        self.define(value, population)
+
+    def sum_terms(self, value: str) -> tuple[Term, ...]:
+        """The terms of a value that add up."""
+        if any(term.combine == "max" for term in self.terms[value]):
+            self.materialise(value)
+        return self.terms[value]
+
+    def plain_terms(self, value: str) -> tuple[Term, ...]:
+        """The terms of a value, each of which is one neuron an element."""
+        if not all(term.relation.is_plain and term.combine == "sum" for term in self.terms[value]):
+            self.materialise(value)
+        return self.terms[value]
+
+    def carry(self, value: str, change: Callable[[Relation], Relation], node: Node) -> tuple[Term, ...]:
+        """The terms of a value with each relation changed, from a new population if it must be.
+
+        Raises:
+            UnsupportedError: SL0602, not even a population there makes the change possible.
+        """
+        try:
+            return self._changed(value, change)
+        except NotExpressibleError:
+            pass
+        try:
+            if not self._is_population(value):
+                self.materialise(value)
+            return self._changed(value, change)
+        except NotExpressibleError as error:
+            raise UnsupportedError.of(
+                "SL0602",
+                f"{node.name} at {node.source}",
+                f"{node.op.name} has no form on the chip: {error}",
+                remedy="keep each axis whole, or cut it into equal parts",
+            ) from error
+
+    def network(self, outputs: tuple[str, ...]) -> Network:
+        """The finished network."""
+        used = {projection.kernel for projection in self._projections}
+        return Network(
+            self.graph.name,
+            tuple(self._populations.values()),
+            tuple(self._projections),
+            tuple(kernel for name, kernel in self._kernels.items() if name in used),
+            outputs,
+        )
+
+    def _changed(self, value: str, change: Callable[[Relation], Relation]) -> tuple[Term, ...]:
+        return tuple(Term(change(term.relation), term.combine) for term in self.terms[value])
+
+    def _is_population(self, value: str) -> bool:
+        terms = self.terms[value]
+        return len(terms) == 1 and terms[0].relation.is_plain
+
+
+Rule = Callable[[Lowering, Node], None]
+_RULES: dict[type[Op], Rule] = {}
+
+
+def register(*ops: type[Op]) -> Callable[[Rule], Rule]:
+    """Decorator that makes a function the rule of operations.
+
+    Raises:
+        KeyError: an operation has a rule already.
+    """
+
+    def declare(rule: Rule) -> Rule:
+        for op in ops:
+            if _RULES.setdefault(op, rule) is not rule:
+                raise KeyError(f"two rules lower {op.name}")
+        return rule
+
+    return declare
+
+
+@cache
+def _load_all() -> None:
+    package = importlib.import_module("spikeloom.targets.loihi.lowering")
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"{package.__name__}.{module.name}")
+
+
+def rules() -> Mapping[type[Op], Rule]:
+    """The rule of every operation that has one.
+
+    >>> sorted(op.name for op in rules())[:3]
+    ['add', 'conv1d', 'conv2d']
+    """
+    _load_all()
+    return dict(_RULES)
