@@ -12,9 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from spikeloom.compiler.mapping.partition import map_network
-from spikeloom.compiler.mapping.placement import Mapping as ChipMapping
-from spikeloom.compiler.mapping.target import ChipTarget
 
 import spikeloom
 from spikeloom.compiler.agreement import Agreement, ask_oracle, compare_free_running
@@ -26,12 +23,17 @@ from spikeloom.compiler.graph.op import Array
 from spikeloom.compiler.graph.passes import run_passes
 from spikeloom.compiler.graph.target import Target, find_target
 from spikeloom.compiler.ledger import Comparison, Ledger
+from spikeloom.compiler.mapping.check import check_mapping
+from spikeloom.compiler.mapping.partition import map_network
+from spikeloom.compiler.mapping.placement import Mapping as ChipMapping
+from spikeloom.compiler.mapping.target import ChipTarget
 from spikeloom.compiler.passes.canonicalise import CANONICALISE
 from spikeloom.compiler.quantize.activity import Activity, measure_activity
 from spikeloom.compiler.quantize.quantize import Quantized, quantize
-from spikeloom.errors import InputError, MismatchError, UnsupportedError
+from spikeloom.errors import InputError, InternalError, MismatchError, UnsupportedError
 from spikeloom.runtime.compare import compare_engines
 from spikeloom.runtime.engines import open_engine
+from spikeloom.runtime.estimate.activity import measure, population_rates
 from spikeloom.runtime.events.recipe import FrameRecipe
 
 if TYPE_CHECKING:
@@ -39,6 +41,9 @@ if TYPE_CHECKING:
 
     from spikeloom.compiler.frontends.torch.axes import InputShape
     from spikeloom.compiler.frontends.torch.capture import Capture
+
+MAPPED_ON = 8
+"""Calibration recordings whose activity the placement is made for."""
 
 STAGES = ("capture", "canonical", "integer", "mapped", "bundle")
 Progress = Callable[[str], None]
@@ -124,7 +129,7 @@ def compile_model(
         ("capture", lambda: _capture(run, model, shape, recipe, name, trial)),
         ("canonical", lambda: _canonicalise(run, calibration, trial)),
         ("integer", lambda: _quantize(run, profile, target, recipe, trial)),
-        ("mapped", lambda: _map(run, target, options)),
+        ("mapped", lambda: _map(run, target, options, calibration)),
         ("bundle", lambda: _bundle(run, target, recipe, options, output, trial, provenance or {})),
     ):
         progress(stage)
@@ -253,13 +258,18 @@ def _quantize(
     return graph
 
 
-def _map(run: Compilation, target: Target, options: Options) -> ChipMapping | None:
+def _map(
+    run: Compilation, target: Target, options: Options, calibration: NDArray[np.uint8]
+) -> ChipMapping | None:
     if not isinstance(target, ChipTarget):
         return None
     assert run.quantized is not None
-    assert run.activity is not None
-    network = target.lower(run.quantized.graph)
-    run.mapping = map_network(network, target.chip().with_chips(options.chips), run.activity.rates, options.seed)
+    graph = run.quantized.graph
+    network = target.lower(graph)
+    rates = population_rates(network, graph, measure(graph, [calibration[:, :MAPPED_ON]]))
+    run.mapping = map_network(network, target.chip().with_chips(options.chips), rates, options.seed)
+    if problems := check_mapping(run.mapping):
+        raise InternalError(problems)
     return run.mapping
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeloom.compiler.graph.engine import Engine, Trace
+from spikeloom.compiler.graph.op import Array
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,9 @@ def _run_in_two_calls(engine: Engine, frames: NDArray[np.uint8]) -> Trace:
 
 
 def _compare(result: EngineComparison, engine: str, samples: list[str], wanted: Trace, got: Trace) -> None:
-    pairs = [(layer, spikes, got.spikes[layer]) for layer, spikes in wanted.spikes.items()]
+    pairs: list[tuple[str, Array, Array]] = [
+        (layer, spikes, got.spikes[layer]) for layer, spikes in wanted.spikes.items()
+    ]
     found: list[Divergence] = []
     for layer, expected, actual in [*pairs, ("output", wanted.output, got.output)]:
         differs = expected != actual
