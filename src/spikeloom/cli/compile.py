@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -122,8 +123,9 @@ def load_model(
         )
     if checkpoint is not None:
         load_into(model, checkpoint)
-    declared = getattr(module, SHAPE_CONSTANT, ("T", "B", *recipe.shape) if recipe is not None else None)
-    if shape is None and declared is None:
+    frames = ("T", "B", *recipe.shape) if recipe is not None else ()
+    declared: Sequence[str | int] = getattr(module, SHAPE_CONSTANT, frames)
+    if not shape and not declared:
         raise InputError.of("SL0307", spec, "does not say the shape of its input", wanted=SHAPE_CONSTANT)
     return model, InputShape.parse(shape or ",".join(map(str, declared))), config
 
