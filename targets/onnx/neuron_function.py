@@ -22,13 +22,12 @@ from spikeloom.targets.onnx.product import EXACT_FLOAT32
 from spikeloom.targets.onnx.writer import OPSET, OWN_DOMAIN, DataType, element_type
 
 
-def largest_state(op: IntegerNeuron, x: Type) -> int:
-    """The largest magnitude of a state that is carried into the next step, for inputs of type ``x``."""
+def largest_carried(op: IntegerNeuron, x: Type) -> int:
+    """The largest magnitude of a state that the next step starts from, for inputs of type ``x``."""
     low, high = op.potential_bounds(x)
-    if op.reset_by is not None:  # a subtraction may land below what the inputs alone could reach
-        return max(op.levels * int(np.abs(op.reset_by).max()) - low, high)
-    carried = high if op.current_decay is not None else min(high, int(op.theta[0].max()))
-    return max(-low, carried)
+    if op.reset_by is None and op.current_decay is None:
+        high = min(high, int(op.theta[0].max()))  # what is over the threshold is cleared
+    return max(-low, high)
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ class Variation:
         """The variation that a neuron with inputs of type ``x`` needs."""
         keeps = [DECAY_ONE - decay for decay in (op.decay, op.current_decay) if decay is not None]
         widest = max(keep // gcd(keep, DECAY_ONE) for keep in keeps)
-        exact = largest_state(op, x) * widest <= EXACT_FLOAT32
+        exact = largest_carried(op, x) * widest <= EXACT_FLOAT32
         soft = op.reset_by is not None
         return Variation(op.current_decay is not None, soft, op.levels, "float32" if exact else "float64")
 

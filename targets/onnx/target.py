@@ -81,19 +81,17 @@ def _of_node(graph: Graph, node: Node) -> list[Problem]:
     real = [name for name in node.inputs if not graph.types[name].kind.is_integer]
     if real:
         return [_problem(node.name, f"{', '.join(real)} is real", "integers")]
-    return _of_neuron(graph, node, node.op) if isinstance(node.op, IntegerNeuron) else []
+    return _of_neuron(node, node.op) if isinstance(node.op, IntegerNeuron) else []
 
 
-def _of_neuron(graph: Graph, node: Node, op: IntegerNeuron) -> list[Problem]:
-    from spikeloom.targets.onnx.neuron_function import largest_state
-
+def _of_neuron(node: Node, op: IntegerNeuron) -> list[Problem]:
     problems = []
     if op.levels > 255:
         problems.append(_problem(node.name, "spikes do not fit a byte", "255 levels", str(op.levels)))
-    (x,) = graph.input_types(node)
-    reach = largest_state(op, x)
-    if reach >= _INT32:
-        problems.append(_problem(node.name, "the state may leave 32 bits", f"under {_INT32}", str(reach)))
+    if op.state_bits > 32:
+        problems.append(_problem(node.name, "the state is wider than int32", "32 bits", str(op.state_bits)))
+    if op.reset_by is not None and op.levels * int(op.reset_by.max()) >= _INT32:
+        problems.append(_problem(node.name, "a soft reset subtracts more than int32 holds"))
     return problems
 
 

@@ -132,7 +132,7 @@ def test_frames_that_do_not_fit_are_refused(network: RandomNetwork) -> None:
             engine.run(frames)
         engine.reset(frames.shape[1])
         for bad in (frames[:, :1], frames[:0], frames[..., :-1], frames[0]):
-            with pytest.raises(InputError, match="SL0803 .*wrong shape"):
+            with pytest.raises(InputError, match=r"SL0803 .*wrong shape"):
                 engine.run(bad)
         with pytest.raises(InputError, match=r"SL0803 .*wrong type \(wanted uint8, got int64\)"):
             engine.run(frames.astype(np.int64))

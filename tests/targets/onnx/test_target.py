@@ -53,7 +53,7 @@ def test_profile(bits: int) -> None:
 
 @pytest.mark.parametrize("bits", [1, 9, 16])
 def test_other_weights_are_refused(bits: int) -> None:
-    with pytest.raises(UnsupportedError, match="SL0504 .*wanted 2 to 8 bits"):
+    with pytest.raises(UnsupportedError, match=r"SL0504 .*wanted 2 to 8 bits"):
         onnx().profile(bits)
 
 
@@ -94,10 +94,14 @@ def test_more_levels_than_a_byte_holds_are_refused() -> None:
     assert "byte" in problem.what
 
 
-def test_a_reset_that_leaves_32_bits_is_refused() -> None:
-    """The type rule bounds what the inputs reach; a soft reset may subtract more than that."""
-    deep = IntegerNeuron(
-        np.array([[9]]), np.array([0]), 2048, 6, reset="soft", reset_by=np.array([2**31 - 1])
-    )
+def test_states_wider_than_int32_are_refused() -> None:
+    wide = IntegerNeuron(np.array([[9]]), np.array([0]), 2048, 6, state_bits=33)
+    (problem,) = onnx().obstacles(one_op_graph(Type((2,), SPIKES), wide))
+    assert (problem.wanted, problem.got) == ("32 bits", "33")
+
+
+def test_a_soft_reset_beyond_int32_is_refused() -> None:
+    thetas = np.array([[9], [2**31 - 3]])
+    deep = IntegerNeuron(thetas, np.array([0]), 2048, 6, reset="soft", reset_by=np.array([2**30]))
     (problem,) = onnx().obstacles(one_op_graph(Type((2,), SPIKES), deep))
-    assert "32 bits" in problem.what
+    assert "soft reset" in problem.what
