@@ -52,7 +52,15 @@ def divide_toward_zero(numerator: Array, denominator: int) -> Array:
 
 
 def weighted_bounds(weight: Array, lo: int, hi: int, bias: Array | None) -> tuple[Array, Array]:
-    """Smallest and largest sum [outputs] of weight [outputs, ...] times inputs within lo..hi."""
+    """Smallest and largest sum [outputs] of weight [outputs, ...] times inputs within lo..hi.
+
+    Raises:
+        RuleBrokenError: the bias is not [outputs] integers.
+    """
+    if bias is not None and not (is_integer(bias) and bias.shape == weight.shape[:1]):
+        raise RuleBrokenError(
+            f"integer weights need {len(weight)} integers as bias, not {bias.dtype}{bias.shape}"
+        )
     rows = weight.reshape(len(weight), -1).astype(np.int64)
     low = np.minimum(rows * lo, rows * hi).sum(1)
     high = np.maximum(rows * lo, rows * hi).sum(1)

@@ -36,12 +36,12 @@ class IntegerNeuron(StatefulOp):
     steps, one without a leak for ``horizon`` steps between resets.
 
     Attributes:
-        theta: [levels, ...], the rest broadcasts against the input; integers above zero, rising.
+        theta: [levels, ...], the rest broadcasts against the input; integers from zero, rising.
         bias: broadcasts against the input; integer.
         decay, current_decay: 12-bit decays; 4096 forgets at once, 0 never.
         fraction_bits: binary digits of the state below one unit of input.
         reset: what a spike does to the potential.
-        reset_by: broadcasts against the input; what a soft reset subtracts per level.
+        reset_by: broadcasts against the input; what a soft reset subtracts per level, from one.
         state_bits: width of u and v with sign.
         horizon: steps between resets; 0 if never reset.
     """
@@ -69,10 +69,16 @@ class IntegerNeuron(StatefulOp):
         (x,) = inputs
         if not x.kind.is_integer or not is_integer(self.theta, self.bias):
             raise RuleBrokenError(f"needs integers, not {x}")
-        if np.broadcast_shapes(x.shape, self.theta.shape[1:], self.bias.shape) != x.shape:
-            raise RuleBrokenError(f"theta {self.theta.shape} or bias {self.bias.shape} does not fit {x}")
-        if (self.theta < 0).any() or (self.reset == "soft") != (self.reset_by is not None):
-            raise RuleBrokenError("theta must not be negative, and a soft reset needs reset_by")
+        if fault := self._option_fault():
+            raise RuleBrokenError(fault)
+        if not self._fits(x.shape):
+            raise RuleBrokenError(
+                f"theta {self.theta.shape}, bias {self.bias.shape} or reset_by do not fit {x}"
+            )
+        if (self.theta < 0).any() or (np.diff(self.theta, axis=0) < 0).any():
+            raise RuleBrokenError("theta must not be negative, and must rise from level to level")
+        if self.reset_by is not None and not (is_integer(self.reset_by) and (self.reset_by > 0).all()):
+            raise RuleBrokenError("reset_by must be integers above zero")
         self.potential_bounds(x)
         return (Type(x.shape, levels(self.levels)),)
 
@@ -106,7 +112,7 @@ class IntegerNeuron(StatefulOp):
         return np.full(len(inputs[0]), inputs[0][0].size, np.int64)
 
     def potential_bounds(self, x: Type) -> tuple[int, int]:
-        """The interval of every u and v before the reset, for inputs of type ``x``.
+        """The interval of every u and v, before a reset and after it, for inputs of type ``x``.
 
         Raises:
             RuleBrokenError: it leaves the state's width, or has no end.
@@ -114,16 +120,46 @@ class IntegerNeuron(StatefulOp):
         lo, hi = x.kind.bounds
         reach_u = (lo << self.fraction_bits, hi << self.fraction_bits)
         if self.current_decay is not None:
-            reach_u = self._grow(reach_u, self.current_decay, cap=None)
+            reach_u = self._grow(reach_u, self.current_decay)
         drive = (reach_u[0] + int(self.bias.min()), reach_u[1] + int(self.bias.max()))
         cap = int(self.theta[0].max()) if self.reset_by is None else None
-        low, high = self._grow(drive, self.decay, cap)
+        low, high = self._grow(drive, self.decay, cap, self._soft_floor())
         return min(low, reach_u[0]), max(high, reach_u[1])
 
-    def _grow(self, drive: tuple[int, int], decay: int, cap: int | None) -> tuple[int, int]:
-        """Bounds of a decaying sum of drives; a spike caps what is carried over at ``cap``."""
+    def _option_fault(self) -> str:
+        decays = (self.decay, 0 if self.current_decay is None else self.current_decay)
+        if not all(0 <= decay <= DECAY_ONE for decay in decays):
+            return f"decays {decays} are not within 0..{DECAY_ONE}"
+        if self.fraction_bits < 0 or self.horizon < 0:
+            return "fraction_bits and horizon must not be negative"
+        if self.reset != ("hard" if self.reset_by is None else "soft"):
+            return "a soft reset needs reset_by, and a hard one has none"
+        return ""
+
+    def _fits(self, shape: tuple[int, ...]) -> bool:
+        parameters = [array for array in (self.theta[0], self.bias, self.reset_by) if array is not None]
+        try:
+            return np.broadcast_shapes(shape, *(array.shape for array in parameters)) == shape
+        except ValueError:
+            return False
+
+    def _soft_floor(self) -> int:
+        """The least that a soft reset leaves: just over the k-th threshold, less k times ``reset_by``."""
+        if self.reset_by is None:
+            return 0
+        left = [theta + 1 - k * self.reset_by for k, theta in enumerate(self.theta, 1)]
+        return min(0, *(int(potential.min()) for potential in left))
+
+    def _grow(
+        self, drive: tuple[int, int], decay: int, cap: int | None = None, floor: int = 0
+    ) -> tuple[int, int]:
+        """Bounds of a decaying sum of drives.
+
+        What is carried to the next step is at most ``cap``, since a hard reset takes the rest, and
+        a soft reset leaves no less than ``floor``.
+        """
         limit = 2 ** (self.state_bits - 1) - 1
-        low = high = 0
+        low, high = floor, 0
         for _ in range(self.horizon or _MAX_BOUND_STEPS):
             carried = high if cap is None else min(high, cap)
             before = (low, high)
