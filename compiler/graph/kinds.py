@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 Name = Literal["spikes", "levels", "sum", "current", "real"]
 
@@ -37,6 +37,8 @@ class Kind:
     hi: int | None = None
 
     def __post_init__(self) -> None:
+        if self.name not in get_args(Name):
+            raise ValueError(f"there is no kind {self.name!r}")
         if self.is_integer == (self.lo is None or self.hi is None):
             raise ValueError(f"kind {self.name} has the wrong interval ({self.lo}, {self.hi})")
 

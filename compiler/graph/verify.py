@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from spikeloom.compiler.graph.graph import Graph, Node, Stage
-from spikeloom.compiler.graph.op import RuleBrokenError
 from spikeloom.errors import InternalError, Problem
 
 
@@ -15,14 +16,21 @@ def verify(graph: Graph) -> None:
     Raises:
         InternalError: SL0401 for each fault.
     """
-    problems = _check_nodes(graph) + _check_ends(graph) + _check_stage(graph)
+    problems = _check_names(graph) + _check_nodes(graph) + _check_ends(graph) + _check_stage(graph)
     if problems:
         raise InternalError(problems)
 
 
+def _check_names(graph: Graph) -> list[Problem]:
+    uses = Counter(node.name for node in graph.nodes)
+    twice = [Problem("SL0401", name, "is the name of several nodes") for name, n in uses.items() if n > 1]
+    untyped = [name for name in graph.inputs if name not in graph.types]
+    return twice + [Problem("SL0401", name, "is an input without a type") for name in untyped]
+
+
 def _check_nodes(graph: Graph) -> list[Problem]:
     problems = []
-    known = set(graph.inputs)
+    known = set(graph.inputs) & set(graph.types)
     for node in graph.nodes:
         missing = [name for name in node.inputs if name not in known]
         if missing:
@@ -32,14 +40,14 @@ def _check_nodes(graph: Graph) -> list[Problem]:
         repeated = known.intersection(node.outputs)
         if repeated:
             problems.append(_problem(node, f"makes {', '.join(sorted(repeated))} again"))
-        known.update(node.outputs)
+        known.update(name for name in node.outputs if name in graph.types)
     return problems
 
 
 def _type_fault(graph: Graph, node: Node) -> str:
     try:
         types = node.op.infer(*graph.input_types(node))
-    except RuleBrokenError as error:
+    except ValueError as error:  # a rule that is broken, or another number of inputs
         return f"{node.op.name}: {error}"
     declared = tuple(graph.types.get(name) for name in node.outputs)
     return "" if types == declared else f"is declared to give {declared} and gives {types}"
