@@ -12,6 +12,8 @@ Visit = Callable[[GraphBuilder, Node, tuple[str, ...]], Sequence[str] | None]
 def rewrite(graph: Graph, visit: Visit, stage: Stage | None = None) -> Graph:
     """Copy a graph, letting ``visit`` replace nodes.
 
+    A value of the copy keeps the unit of the value that it stands for, unless ``visit`` gave it one.
+
     Args:
         graph: the graph to copy.
         visit: called as ``visit(builder, node, inputs)`` in order, with the names that the node's
@@ -29,4 +31,6 @@ def rewrite(graph: Graph, visit: Visit, stage: Stage | None = None) -> Graph:
         names.update(zip(node.outputs, outputs, strict=True))
     for name in graph.outputs:
         builder.output(names[name])
+    for name, unit in graph.units.items():
+        builder.units.setdefault(names[name], unit)
     return builder.build()

@@ -51,7 +51,7 @@ def from_json(document: Mapping[str, Any], tensors: Mapping[str, Array]) -> Grap
     try:
         graph = _build(document, tensors)
         verify(graph)
-    except (KeyError, TypeError, ValueError, InternalError) as error:
+    except (KeyError, IndexError, AttributeError, TypeError, ValueError, InternalError) as error:
         raise InputError.of("SL0703", "graph.json", f"does not describe a graph: {error}") from error
     return graph
 
