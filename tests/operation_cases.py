@@ -1,0 +1,259 @@
+"""Random uses of every operation of the graph, for tests that must hold for all of them.
+
+:data:`CASES` has an entry for each name of ``all_ops()``; a test compares the two, so that a new
+operation cannot be forgotten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from spikeloom.compiler.graph.kinds import REAL, SPIKES, Kind, Type, current, levels, sums
+from spikeloom.compiler.graph.op import Array, Op, RuleBrokenError
+from spikeloom.compiler.graph.ops.add import Add
+from spikeloom.compiler.graph.ops.affine import Affine
+from spikeloom.compiler.graph.ops.batch_norm import BatchNorm
+from spikeloom.compiler.graph.ops.concat import Concat
+from spikeloom.compiler.graph.ops.conv1d import Conv1d
+from spikeloom.compiler.graph.ops.conv2d import Conv2d
+from spikeloom.compiler.graph.ops.integer_neuron import IntegerNeuron
+from spikeloom.compiler.graph.ops.linear import Linear
+from spikeloom.compiler.graph.ops.matmul import MatMul
+from spikeloom.compiler.graph.ops.max_pool2d import MaxPool2d
+from spikeloom.compiler.graph.ops.mean import Mean
+from spikeloom.compiler.graph.ops.neuron import Neuron
+from spikeloom.compiler.graph.ops.reduce_sum import ReduceSum
+from spikeloom.compiler.graph.ops.reshape import Reshape
+from spikeloom.compiler.graph.ops.split import Split
+from spikeloom.compiler.graph.ops.transpose import Transpose
+
+
+@dataclass(frozen=True)
+class Case:
+    """An operation and types that fit it."""
+
+    op: Op
+    types: tuple[Type, ...]
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What the builders below draw from: integers from hypothesis, arrays from a seeded generator."""
+
+    draw: st.DrawFn
+    integer: bool
+    rng: np.random.Generator
+
+    def number(self, low: int, high: int) -> int:
+        return self.draw(st.integers(low, high))
+
+    def kind(self) -> Kind:
+        return self.draw(INTEGER_KINDS) if self.integer else REAL
+
+    def shape(self, least: int = 1, most: int = 3) -> tuple[int, ...]:
+        return tuple(self.draw(st.lists(st.integers(1, 4), min_size=least, max_size=most)))
+
+    def weights(self, *shape: int) -> Array:
+        """Weights, a third of them zero."""
+        kept = self.rng.random(shape) < 2 / 3
+        if self.integer:
+            return (self.rng.integers(-127, 128, shape) * kept).astype(np.int8)
+        return self.rng.normal(size=shape) * kept
+
+    def bias(self, size: int) -> Array | None:
+        if self.number(0, 1):
+            return None
+        return self.rng.integers(-300, 300, size) if self.integer else self.rng.normal(size=size)
+
+
+def _interval(name: Callable[[int, int], Kind]) -> st.SearchStrategy[Kind]:
+    return st.tuples(st.integers(-6, 6), st.integers(-6, 6)).map(lambda ends: name(min(ends), max(ends)))
+
+
+INTEGER_KINDS: st.SearchStrategy[Kind] = st.one_of(
+    st.just(SPIKES), st.integers(2, 5).map(levels), _interval(sums), _interval(current)
+)
+"""Every integer kind, with intervals on either side of zero and across it."""
+
+
+def _convolution(op: type[Conv1d] | type[Conv2d], axes: int) -> Callable[[Choices], Case]:
+    def build(choose: Choices) -> Case:
+        groups, fan_in, fan_out = choose.number(1, 3), choose.number(1, 3), choose.number(1, 2)
+        kernel, stride, padding, dilation, sizes = [], [], [], [], []
+        for _ in range(axes):
+            kernel.append(choose.number(1, 3))
+            stride.append(choose.number(1, 3))
+            padding.append(choose.number(0, 2))
+            dilation.append(choose.number(1, 2))
+            span = dilation[-1] * (kernel[-1] - 1) + 1
+            sizes.append(max(1, span - 2 * padding[-1]) + choose.number(0, 4))
+        weight = choose.weights(groups * fan_out, fan_in, *kernel)
+        bias = choose.bias(len(weight))
+        geometry = (tuple(stride), tuple(padding), tuple(dilation))
+        return Case(op(weight, bias, *geometry, groups), (Type((groups * fan_in, *sizes), choose.kind()),))
+
+    return build
+
+
+def _linear(choose: Choices) -> Case:
+    shape = choose.shape()
+    weight = choose.weights(choose.number(1, 4), shape[-1])
+    return Case(Linear(weight, choose.bias(len(weight))), (Type(shape, choose.kind()),))
+
+
+def _matmul(choose: Choices) -> Case:
+    lead, (i, k, j) = choose.shape(0, 2), choose.shape(3, 3)
+    return Case(MatMul(), (Type((*lead, i, k), choose.kind()), Type((*lead, k, j), choose.kind())))
+
+
+def _max_pool(choose: Choices) -> Case:
+    kernel = (choose.number(1, 3), choose.number(1, 3))
+    stride = (choose.number(1, 3), choose.number(1, 3))
+    padding = tuple(choose.number(0, k // 2) for k in kernel)
+    sizes = tuple(max(1, k - 2 * p) + choose.number(0, 4) for k, p in zip(kernel, padding, strict=True))
+    return Case(MaxPool2d(kernel, stride, padding), (Type((choose.number(1, 3), *sizes), choose.kind()),))
+
+
+def _batch_norm(choose: Choices) -> Case:
+    shape = choose.shape()
+    gain, bias, mean = choose.rng.normal(size=(3, shape[0]))
+    variance = choose.rng.uniform(0.01, 4, shape[0])
+    return Case(BatchNorm(gain, bias, mean, variance, 1e-5), (Type(shape, REAL),))
+
+
+def _affine(choose: Choices) -> Case:
+    shape = choose.shape()
+
+    def constant() -> Array:
+        kept = choose.number(0, len(shape))  # how many trailing axes the constant has
+        sizes = [size if choose.number(0, 1) else 1 for size in shape[len(shape) - kept :]]
+        return choose.rng.normal(size=sizes)
+
+    return Case(Affine(constant(), constant()), (Type(shape, REAL),))
+
+
+def _add(choose: Choices) -> Case:
+    shape = choose.shape()
+    return Case(Add(), (Type(shape, choose.kind()), Type(shape, choose.kind())))
+
+
+def _some_axes(choose: Choices, rank: int) -> tuple[int, ...]:
+    return tuple(sorted(choose.draw(st.sets(st.integers(0, rank - 1), min_size=1))))
+
+
+def _reduce(op: type[Mean] | type[ReduceSum]) -> Callable[[Choices], Case]:
+    def build(choose: Choices) -> Case:
+        shape = choose.shape()
+        return Case(op(_some_axes(choose, len(shape))), (Type(shape, choose.kind()),))
+
+    return build
+
+
+def _reshape(choose: Choices) -> Case:
+    first, second = choose.shape(2, 2)
+    new = choose.draw(st.sampled_from([(first * second,), (second, first), (1, first * second)]))
+    return Case(Reshape(new), (Type((first, second), choose.kind()),))
+
+
+def _transpose(choose: Choices) -> Case:
+    shape = choose.shape()
+    order = choose.draw(st.permutations(range(len(shape))))
+    return Case(Transpose(tuple(order)), (Type(shape, choose.kind()),))
+
+
+def _split(choose: Choices) -> Case:
+    sizes, rest = choose.shape(1, 3), choose.shape(0, 2)
+    axis = choose.number(0, len(rest))
+    shape = (*rest[:axis], sum(sizes), *rest[axis:])
+    return Case(Split(axis, sizes), (Type(shape, choose.kind()),))
+
+
+def _concat(choose: Choices) -> Case:
+    sizes, rest = choose.shape(1, 3), choose.shape(0, 2)
+    axis = choose.number(0, len(rest))
+    shapes = [(*rest[:axis], size, *rest[axis:]) for size in sizes]
+    return Case(Concat(axis), tuple(Type(shape, choose.kind()) for shape in shapes))
+
+
+def _neuron(choose: Choices) -> Case:
+    soft = bool(choose.number(0, 1))
+    decay, gain, drift = choose.rng.uniform(0, 1, 3)
+    rest = 0.0 if soft else float(choose.rng.normal())
+    reset = "soft" if soft else "hard"
+    op = Neuron(float(decay), float(gain), rest + 0.7, float(drift), reset, rest)  # type: ignore[arg-type]
+    return Case(op, (Type(choose.shape(), REAL),))
+
+
+def _integer_neuron(choose: Choices) -> Case:
+    """Any neuron whose proof succeeds: leaks, currents that decay, soft resets, levels, few bits."""
+    shape, kind = choose.shape(), choose.kind()
+    channels = (shape[0], *(1,) * (len(shape) - 1))
+    fraction_bits = choose.number(0, 3)
+    unit = 2**fraction_bits
+    depth = choose.number(1, 3)
+    theta = np.sort(choose.rng.integers(0, 9 * unit, (depth, *channels)), axis=0)
+    soft = choose.number(0, 1)
+    for state_bits in (8, 12, 32):  # narrow states where they are proved
+        op = IntegerNeuron(
+            theta=theta,
+            bias=choose.rng.integers(-2 * unit, 2 * unit, channels),
+            decay=choose.draw(st.sampled_from([0, 1, 700, 2048, 4000, 4096])),
+            fraction_bits=fraction_bits,
+            current_decay=choose.draw(st.sampled_from([None, 1, 1024, 4096])),
+            reset="soft" if soft else "hard",
+            reset_by=choose.rng.integers(1, 9 * unit, channels) if soft else None,
+            state_bits=state_bits,
+            horizon=choose.number(1, 6),
+        )
+        try:
+            op.infer(Type(shape, kind))
+        except RuleBrokenError:
+            continue
+        return Case(op, (Type(shape, kind),))
+    raise AssertionError("no state of up to 32 bits holds this neuron")
+
+
+CASES: dict[str, Callable[[Choices], Case]] = {
+    "add": _add,
+    "affine": _affine,
+    "batch_norm": _batch_norm,
+    "concat": _concat,
+    "conv1d": _convolution(Conv1d, 1),
+    "conv2d": _convolution(Conv2d, 2),
+    "integer_neuron": _integer_neuron,
+    "linear": _linear,
+    "matmul": _matmul,
+    "max_pool2d": _max_pool,
+    "mean": _reduce(Mean),
+    "neuron": _neuron,
+    "reduce_sum": _reduce(ReduceSum),
+    "reshape": _reshape,
+    "split": _split,
+    "transpose": _transpose,
+}
+FLOAT_ONLY = {"affine", "batch_norm", "mean", "neuron"}
+INTEGER_ONLY = {"integer_neuron"}
+
+
+@st.composite
+def cases(draw: st.DrawFn, name: str, integer: bool) -> Case:
+    """A random use of an operation, in integers or in floating point."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    return CASES[name](Choices(draw, integer, rng))
+
+
+def random_values(rng: np.random.Generator, kind: Type, batch: int = 2) -> Array:
+    """Values [batch, ...] of a type: anywhere in its interval, or all at its ends."""
+    shape = (batch, *kind.shape)
+    if not kind.kind.is_integer:
+        sparse: NDArray[np.float64] = rng.normal(size=shape) * (rng.random(shape) < 0.7)
+        return sparse
+    low, high = kind.kind.bounds
+    if rng.random() < 0.5:
+        return rng.integers(low, high + 1, shape)
+    return np.where(rng.random(shape) < rng.choice([0, 0.5, 1]), low, high).astype(np.int64)
