@@ -13,7 +13,7 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeloom.compiler.mapping.network import Population, SourceAxis
+from spikeloom.compiler.mapping.network import Network, Population, SourceAxis
 from spikeloom.compiler.mapping.placement import Mapping, Tile
 from spikeloom.errors import Problem
 
@@ -68,11 +68,12 @@ def recount(mapping: Mapping, tiles: list[Tile]) -> dict[str, int]:
         "core_memory": words * encoding.word_bits // 8 + state,
         "axons_in": sum(int(mask.sum()) for mask in _arriving(mapping, tiles)),
         "axons_out": sum(_leaving(mapping, tile) for tile in tiles),
-        "fan_in": max(
-            sum(prod(axis.taps for axis in network.projections[n].axes) for n in network.into(one.name))
-            for one in populations
-        ),
+        "fan_in": max([_fan_in(network, one) for one in populations], default=0),
     }
+
+
+def _fan_in(network: Network, population: Population) -> int:
+    return sum(prod(axis.taps for axis in network.projections[n].axes) for n in network.into(population.name))
 
 
 def _core_problems(mapping: Mapping, core: int, counted: dict[str, int]) -> list[Problem]:

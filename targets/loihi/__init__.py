@@ -11,6 +11,6 @@ def loihi2() -> ChipTarget:
     >>> loihi2().profile(8).fraction_bits
     7
     """
-    from spikeloom.targets.loihi.loihi2 import Loihi2
+    from spikeloom.targets.loihi.target import Loihi2
 
     return Loihi2()
