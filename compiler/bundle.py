@@ -34,7 +34,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from spikeloom.atomic import replacing, write_bytes
+from spikeloom.atomic import replacing, require_writable, write_bytes
 from spikeloom.compiler.graph.graph import Graph
 from spikeloom.compiler.graph.op import Array
 from spikeloom.compiler.graph.serialize import from_json, to_json
@@ -118,8 +118,9 @@ def write_bundle(path: Path, members: Mapping[str, bytes], about: Mapping[str, A
         about: what else the manifest says: versions, target, options.
 
     Raises:
-        InputError: SL0902, the path cannot be written.
+        InputError: SL0902, the path cannot be written, or is a folder that holds something else.
     """
+    require_free(path)
     entries = {name: {"size": len(data), "sha256": _digest(data)} for name, data in sorted(members.items())}
     manifest = _sealed({**about, "format": FORMAT, "members": entries})
     content = {MANIFEST: json_member(manifest), **dict(sorted(members.items()))}
@@ -132,6 +133,23 @@ def write_bundle(path: Path, members: Mapping[str, bytes], about: Mapping[str, A
                 (draft / name).parent.mkdir(parents=True, exist_ok=True)
                 (draft / name).write_bytes(data)
     return Bundle(path, manifest, dict(members))
+
+
+def require_free(path: Path) -> None:
+    """Refuse a path that no bundle can be written to; a folder is replaced only if it is a bundle or empty.
+
+    Raises:
+        InputError: SL0902, the path cannot be written, or is a folder that holds something else.
+    """
+    if path.suffix == ".loom" or not path.is_dir():
+        require_writable(path)
+    elif any(path.iterdir()) and not (path / MANIFEST).is_file():
+        raise InputError.of(
+            "SL0902",
+            path,
+            "is a folder, and what it holds is no bundle",
+            remedy="name a new folder, or a file ending in .loom",
+        )
 
 
 def read_bundle(path: Path) -> Bundle:
