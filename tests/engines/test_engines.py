@@ -111,7 +111,7 @@ def test_state_is_a_copy(network: RandomNetwork) -> None:
     for engine in engines(network.graph).values():
         engine.reset(network.frames.shape[1])
         engine.run(network.frames[:2])
-        before = engine.state()
+        before = {name: array.copy() for name, array in engine.state().items()}
         for array in engine.state().values():
             array += 1000
         after = engine.state()

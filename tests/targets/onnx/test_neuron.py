@@ -110,6 +110,13 @@ def test_precision_is_the_least_that_is_exact(decay: int, bias: int, precision: 
     check(op)
 
 
+def test_a_current_may_be_large_although_the_potential_is_cleared() -> None:
+    """A spike caps what remains of v, never of u, which decides the precision here."""
+    op = IntegerNeuron(np.array([[100]]), np.array([0]), 2048, 6, current_decay=819)
+    assert Variation.of(op, INPUT).precision == "float64"
+    check(op)
+
+
 def test_a_threshold_beyond_int32_is_never_passed() -> None:
     op = IntegerNeuron(np.array([[2**40]]), np.array([0]), 2048, 6)
     check(op)
