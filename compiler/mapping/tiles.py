@@ -18,6 +18,12 @@ from spikeloom.errors import Problem
 TOLERANCE = 1.03
 """Among cuts that need at most so many times the fewest cores, the one with the least traffic wins."""
 
+GAP = 0.125
+"""Tiles that are cut to fill gaps are at most this share of a core, if they can be."""
+
+MOST_JUDGED = 200
+"""So many candidates are judged for a population."""
+
 SHAREABLE = frozenset({"neuron_groups"})
 """Limits of which tiles of one population on one core use no more than one of them does."""
 
@@ -115,55 +121,70 @@ class TileChooser:
         if self._fits(population, Box.whole(population.shape)):
             yield _Blocks(population.shape, even=True)
         if population.together:
-            yield from self._judged(population, frozenset(population.together))
-        yield from self._judged(population, frozenset())
+            yield from self._best(population, frozenset(population.together))
+        yield from self._best(population, frozenset())
 
-    def _judged(self, population: Population, whole: frozenset[int]) -> list[_Blocks]:
-        """The candidates that fit, the best first; those that must be worse are not looked at."""
+    def _best(self, population: Population, whole: frozenset[int]) -> list[_Blocks]:
+        """The candidates that fit, the best first.
+
+        Where another limit than the number of neurons keeps tiles small, a second round looks
+        around the largest tile that the first has found.
+        """
         shape = population.shape
-        queue = [
-            (blocks.least_cores(shape, self._cap), blocks, axis, False)
-            for blocks, axis in self._candidates(shape, whole)
-        ]
+        judged = self._judged(population, whole, min(self._cap, population.size))
+        largest = max((_largest(blocks, shape).size for blocks in judged), default=0)
+        if judged and 2 * largest < self._cap:
+            judged |= self._judged(population, whole, min(largest * 5 // 4, population.size))
+        best = min(judged.values(), default=inf)
+        close = [blocks for blocks, cores in judged.items() if cores <= TOLERANCE * best]
+        far = sorted(judged.keys() - close, key=lambda blocks: (judged[blocks], blocks))
+        close.sort(key=lambda blocks: (self._traffic(population, blocks), blocks))
+        return [self._finer(population, blocks) for blocks in close[:1]] + close + far
+
+    def _finer(self, population: Population, blocks: _Blocks) -> _Blocks:
+        """Smaller tiles that fill gaps, where neurons are not what fills a core and traffic stays.
+
+        Sums of many products need few neurons and many axons; cut small, they find room on cores
+        that are full of neurons and have axons to spare.
+        """
+        shape = population.shape
+        uses = self._uses(population, _largest(blocks, shape))
+        fullest = share(uses, self._chip, SHAREABLE)
+        if fullest <= GAP or uses["neurons"] > fullest * self._cap / 2:
+            return blocks
+        traffic, _ = self._traffic(population, blocks)
+        for axis, size in enumerate(blocks.sizes):
+            halved = _Blocks((*blocks.sizes[:axis], -(-size // 2), *blocks.sizes[axis + 1 :]), blocks.even)
+            if size > 1 and self._traffic(population, halved)[0] <= traffic:
+                return self._finer(population, halved)
+        return blocks
+
+    def _judged(self, population: Population, whole: frozenset[int], cap: int) -> dict[_Blocks, float]:
+        """Candidates of up to ``cap`` neurons that fit, with the cores that they fill."""
+        shape = population.shape
+        queue = [self._entry(shape, blocks, axis, cap) for blocks, axis in _candidates(shape, whole, cap)]
         heapq.heapify(queue)
-        judged: dict[_Blocks, tuple[float, float]] = {}
+        judged: dict[_Blocks, float] = {}
         best = inf
-        while queue and queue[0][0] <= TOLERANCE * best:
-            _, blocks, axis, fits = heapq.heappop(queue)
+        while queue and queue[0][0] <= TOLERANCE * best and len(judged) < MOST_JUDGED:
+            _, _, blocks, axis = heapq.heappop(queue)
             if blocks in judged:
                 continue
-            if fits or self._fits(population, _largest(blocks, shape)):
-                judged[blocks] = self._estimate(population, blocks)
-                best = min(best, judged[blocks][0])
+            uses = self._uses(population, _largest(blocks, shape))
+            if not violations(uses, self._chip):
+                judged[blocks] = self._estimate(shape, blocks, uses)
+                best = min(best, judged[blocks])
                 continue
             shorter = self._shortened(population, blocks, axis)
             if shorter is not None:
-                heapq.heappush(queue, (shorter.least_cores(shape, self._cap), shorter, axis, True))
+                heapq.heappush(queue, self._entry(shape, shorter, axis, cap))
+        return judged
 
-        def order(blocks: _Blocks) -> tuple[bool, float, float, _Blocks]:
-            cores, traffic = judged[blocks]
-            if cores <= TOLERANCE * best:
-                return False, traffic, blocks.count(shape), blocks
-            return True, cores, traffic, blocks
-
-        return sorted(judged, key=order)
-
-    def _candidates(self, shape: tuple[int, ...], whole: frozenset[int]) -> set[tuple[_Blocks, int]]:
-        """Extents that the number of neurons allows, and the axis along which they were stretched."""
-        found = set()
-        for axis in range(len(shape)):
-            if axis in whole:
-                continue
-            others = [
-                (extent,) if i in whole else (1,) if i == axis else _extents(extent)
-                for i, extent in enumerate(shape)
-            ]
-            for sizes in product(*others):
-                longest = min(self._cap // prod(sizes), shape[axis])
-                if longest:
-                    best = (*sizes[:axis], longest, *sizes[axis + 1 :])
-                    found |= {(_Blocks(best, even), axis) for even in (False, True)}
-        return found
+    @staticmethod
+    def _entry(
+        shape: tuple[int, ...], blocks: _Blocks, axis: int, cap: int
+    ) -> tuple[float, int, _Blocks, int]:
+        return blocks.least_cores(shape, cap), blocks.count(shape), blocks, axis
 
     def _shortened(self, population: Population, blocks: _Blocks, axis: int) -> _Blocks | None:
         """The same extents but the largest along one axis that fits, or None."""
@@ -178,22 +199,22 @@ class TileChooser:
             low, high = (middle, high) if fits else (low, middle)
         return with_size(low) if low else None
 
-    def _estimate(self, population: Population, blocks: _Blocks) -> tuple[float, float]:
-        """The cores that the tiles fill, and the source neurons that they read, weighted with rates."""
-        cores = traffic = 0.0
-        for box, count in blocks.kinds(population.shape):
-            cores += _cores(share(self._uses(population, box), self._chip, SHAREABLE), count)
-            traffic += count * self._traffic(population, box)
-        return cores, traffic
+    def _estimate(self, shape: tuple[int, ...], blocks: _Blocks, uses: Mapping[str, int]) -> float:
+        """The cores that the tiles fill, from what the largest of them uses."""
+        kinds = blocks.kinds(shape)
+        fullest = share(uses, self._chip, SHAREABLE) / max(box.size for box, _ in kinds)
+        return sum(_cores(fullest * box.size, count) for box, count in kinds)
 
-    def _traffic(self, population: Population, box: Box) -> float:
+    def _traffic(self, population: Population, blocks: _Blocks) -> tuple[float, int]:
+        """Source neurons that the tiles read, weighted with firing rates; and the number of tiles."""
         total = 0.0
-        for number in self._network.into(population.name):
-            projection = self._network.projections[number]
-            needs = (projection.need(piece) for piece in projection.target_pieces(box))
-            read = union_size(need for need in needs if need is not None)
-            total += read * self._rates.get(projection.source, 1.0)
-        return total
+        for box, count in blocks.kinds(population.shape):
+            for number in self._network.into(population.name):
+                projection = self._network.projections[number]
+                needs = (projection.need(piece) for piece in projection.target_pieces(box))
+                read = union_size(need for need in needs if need is not None)
+                total += count * read * self._rates.get(projection.source, 1.0)
+        return total, blocks.count(population.shape)
 
     def _pieces(self, population: Population, blocks: _Blocks) -> list[Piece]:
         """All tiles with what they need; empty if one does not fit."""
@@ -236,6 +257,24 @@ class TileChooser:
             f"{got:,}",
             remedy,
         )
+
+
+def _candidates(shape: tuple[int, ...], whole: frozenset[int], cap: int) -> set[tuple[_Blocks, int]]:
+    """Extents that give tiles of more than half of ``cap`` neurons, and the axis that was stretched."""
+    found = set()
+    for axis in range(len(shape)):
+        if axis in whole:
+            continue
+        others = [
+            (extent,) if i in whole else (1,) if i == axis else _extents(extent)
+            for i, extent in enumerate(shape)
+        ]
+        for sizes in product(*others):
+            longest = min(cap // prod(sizes), shape[axis])
+            best = (*sizes[:axis], longest, *sizes[axis + 1 :])
+            if 2 * prod(best) > cap:
+                found |= {(_Blocks(best, even), axis) for even in (False, True)}
+    return found
 
 
 def _cores(filled: float, count: int) -> float:

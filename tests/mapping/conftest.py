@@ -17,7 +17,7 @@ from spikeloom.compiler.mapping.relation import Relation
 LIMITS = {
     "neurons": 60,
     "neuron_groups": 4,
-    "synaptic_memory": 60,
+    "synaptic_memory": 180,
     "core_memory": 2000,
     "axons_in": 90,
     "axons_out": 200,
@@ -27,7 +27,7 @@ FIGURES = {
     "mesh.rows": 2,
     "mesh.cores_per_router": 4,
     "mesh.usable_cores": 30,
-    "encoding.word_bits": 64,
+    "encoding.word_bits": 16,
     "encoding.header_bits": 10,
     "encoding.index_bits": 6,
     "encoding.row_weights": 16,
