@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-import spikeloom
+from spikeloom import __version__
 from spikeloom.compiler.agreement import Agreement, ask_oracle, compare_free_running
 from spikeloom.compiler.bundle import Bundle, graph_members, json_member, tensor_member, write_bundle
 from spikeloom.compiler.graph.graph import Graph
@@ -299,13 +299,14 @@ def _bundle(
         members["network.json"] = json_member(run.mapping.network.to_json())
         members["mapping.json"] = json_member(run.mapping.to_json())
     about = {
-        "spikeloom": spikeloom.__version__,
+        "spikeloom": __version__,
         "name": run.quantized.graph.name,
         "target": target.name,
         "options": {"bits": options.bits, "chips": options.chips, "seed": options.seed},
         "provenance": dict(provenance),
     }
-    return None if output is None else write_bundle(output, members, about)
+    run.bundle = None if output is None else write_bundle(output, members, about)
+    return run.bundle
 
 
 def _compare_engines(run: Compilation, forms: Mapping[str, bytes], trial: NDArray[np.uint8]) -> None:
