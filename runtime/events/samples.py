@@ -24,6 +24,8 @@ from spikeloom.runtime.events.labels import labels_of
 from spikeloom.runtime.events.recipe import FrameRecipe
 from spikeloom.runtime.events.stream import Chunk, DropReport, Events
 
+_BAD_SAMPLES = 20
+
 
 @dataclass(frozen=True, eq=False)
 class Sample:
@@ -58,7 +60,37 @@ class Samples(ABC):
         return self._sample(range(len(self))[index])
 
     def __iter__(self) -> Iterator[Sample]:
-        return (self._sample(index) for index in range(len(self)))
+        return self.at(range(len(self)))
+
+    def at(self, indices: Sequence[int]) -> Iterator[Sample]:
+        """The samples at these indices, in this order.
+
+        Raises:
+            InputError: a sample cannot be made; those after it are made too, to name what is wrong with
+                them all, until :data:`_BAD_SAMPLES` are bad.
+        """
+        for place, index in enumerate(indices):
+            try:
+                sample = self[index]
+            except InputError as error:
+                raise self._all(error, indices[place + 1 :]) from error
+            yield sample
+
+    def _all(self, error: InputError, indices: Sequence[int]) -> InputError:
+        """The error of a sample, with what is wrong with the samples after it."""
+        problems = [*error.problems]
+        bad = 1
+        for place, index in enumerate(indices):
+            if bad == _BAD_SAMPLES:
+                what = f"{len(indices) - place:,} more samples were not looked at"
+                problems.append(Problem(problems[-1].code, self.names[index], what))
+                break
+            try:
+                self[index]
+            except InputError as another:
+                problems += another.problems
+                bad += 1
+        return InputError(problems)
 
     @abstractmethod
     def _sample(self, index: int) -> Sample:
