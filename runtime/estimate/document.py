@@ -17,7 +17,7 @@ from spikeloom.runtime.events.recipe import FrameRecipe
 from spikeloom.runtime.events.samples import Samples
 
 BATCH = 8
-NO_MODEL = "the target has no model of them; compile for a chip, such as loihi2"
+NO_MODEL = "the target has no model of them; compile for a chip, see `spikeloom targets`"
 
 
 def estimate_bundle(

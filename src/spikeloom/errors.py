@@ -69,6 +69,7 @@ CODES: dict[str, str] = {
     # command line
     "SL0901": "an option is malformed",
     "SL0902": "an output path cannot be written",
+    "SL0903": "Spikeloom itself failed: a bug to report",
 }
 
 

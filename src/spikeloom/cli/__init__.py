@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from typing import Any
@@ -12,16 +11,15 @@ import typer
 import spikeloom
 from spikeloom.cli import bench, doctor, estimate, inspect, report, run, targets, verify
 from spikeloom.cli import compile as compile_command
-from spikeloom.cli.console import errors, show_problems
-from spikeloom.errors import InputError, SpikeloomError
+from spikeloom.cli.console import ClosedOutputError, errors, print_json, show_problems
+from spikeloom.errors import InputError, InternalError, SpikeloomError
 
-INTERNAL = 1
 INTERRUPTED = 130
 
 app = typer.Typer(
     name="spikeloom",
     help="Compile trained spiking transformers to neuromorphic hardware, and run them on event data.",
-    no_args_is_help=True,
+    invoke_without_command=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -45,48 +43,65 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
+    context: typer.Context,
     version: bool = typer.Option(
         False, "--version", callback=_version, is_eager=True, help="Print the version."
     ),
 ) -> None:
     """Options of every command."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 internal fault, 2 unsupported, 3 mismatch, 4 bad input."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    sys.exit(_guarded(arguments, as_json="--json" in arguments))
-
-
-def _guarded(arguments: list[str], as_json: bool) -> int:
     try:
-        result: Any = app(arguments, standalone_mode=False)
-    except SpikeloomError as error:
-        _tell(error, as_json)
-        return error.exit_status
-    except typer.TyperException as error:
-        where = getattr(getattr(error, "ctx", None), "command_path", None) or "spikeloom"
-        _tell(InputError.of("SL0901", where, error.format_message(), remedy=f"see {where} --help"), as_json)
-        return InputError.exit_status
-    except typer.Abort:
-        return INTERRUPTED
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except BrokenPipeError:
+        status = _run(arguments, as_json="--json" in arguments)
+    except ClosedOutputError:  # the reader of a pipe has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        status = 0
+    sys.exit(status)
+
+
+def _run(arguments: list[str], as_json: bool) -> int:
+    try:
+        result: Any = app(arguments, prog_name="spikeloom", standalone_mode=False)
+    except SpikeloomError as error:
+        return _tell(error, as_json)
+    except typer.TyperException as error:
+        return _tell(_misused(error), as_json)
+    except (typer.Abort, KeyboardInterrupt):
+        result = INTERRUPTED
+    except ClosedOutputError:
+        raise
     except Exception as error:
         if os.environ.get("SPIKELOOM_TRACEBACK"):
             raise
-        errors.print(
-            f"[bold red]internal fault[/] {type(error).__name__}: {error}\n"
-            "This is a bug in Spikeloom. Set SPIKELOOM_TRACEBACK=1, run again, and report what it prints.",
-        )
-        return INTERNAL
+        return _tell(_fault(error), as_json)
+    if result == INTERRUPTED:
+        errors.print("interrupted")
     return result if isinstance(result, int) else 0
 
 
-def _tell(error: SpikeloomError, as_json: bool) -> None:
+def _misused(error: typer.TyperException) -> InputError:
+    where = getattr(getattr(error, "ctx", None), "command_path", None) or "spikeloom"
+    return InputError.of(
+        "SL0901", where, error.format_message().removesuffix("."), remedy=f"see {where} --help"
+    )
+
+
+def _fault(error: Exception) -> InternalError:
+    return InternalError.of(
+        "SL0903",
+        type(error).__name__,
+        str(error) or "without a word",
+        remedy="this is a bug in Spikeloom: run again with SPIKELOOM_TRACEBACK=1 and report what it prints",
+    )
+
+
+def _tell(error: SpikeloomError, as_json: bool) -> int:
     show_problems(error.problems)
     if as_json:
-        typer.echo(json.dumps({"error": [problem.to_json() for problem in error.problems]}, indent=1))
+        print_json({"error": [problem.to_json() for problem in error.problems]})
+    return error.exit_status

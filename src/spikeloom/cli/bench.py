@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
+from spikeloom.cli.console import counted, percent, print_json, si, table
 from spikeloom.cli.console import output as console
-from spikeloom.cli.console import percent, print_json, si, table
 from spikeloom.cli.sources import Data, Events, Inputs, Json, Strict, open_samples
 from spikeloom.compiler.bundle import Bundle, read_bundle
 from spikeloom.errors import InputError
@@ -46,7 +46,7 @@ def bench(
     recipe = FrameRecipe.from_json(compiled.json("recipe.json"))
     shape = compiled.graph.types[compiled.graph.inputs[0]].shape
     source = open_samples(recipe, shape, events, inputs, data, None, strict)
-    frames = [source[index].frames[:, None] for index in range(min(samples, len(source)))]
+    frames = [sample.frames[:, None] for sample in source.at(range(min(samples, len(source))))]
     contenders = _contenders(compiled, model, weights)
     rates = _firing_rates(compiled, frames)
     timings = race(contenders, frames, rounds)
@@ -86,7 +86,7 @@ def _eager(spec: str, weights: Path | None) -> Contender:
     from spikeloom.cli.compile import load_model
     from spikeloom.compiler.frontends.torch.neurons import reset_states
 
-    model, _, _ = load_model(spec, weights, None, None)
+    model = load_model(spec, weights, None, None).model
     model.eval().requires_grad_(False)
     torch.set_num_threads(1)
 
@@ -117,7 +117,7 @@ def _print(document: dict[str, Any]) -> None:
     rates = document["firing_rates"].values()
     console.print(f"{document['machine']['processor']}, one thread, batch 1")
     console.print(
-        f"{document['samples']} samples, {document['rounds']} rounds in turn; layers fire at "
+        f"{counted(document['samples'], 'sample')}, {document['rounds']} rounds in turn; layers fire at "
         f"{percent(min(rates))} to {percent(max(rates))}\n"
     )
     shown = table(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,14 +12,26 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from spikeloom.cli.console import comparisons, percent, print_json, progress, table
+from spikeloom.cli.console import (
+    comparisons,
+    counted,
+    errors,
+    percent,
+    print_dropped,
+    print_json,
+    progress,
+    table,
+)
 from spikeloom.cli.console import output as console
 from spikeloom.cli.sources import Json, Strict
+from spikeloom.compiler.bundle import require_free
+from spikeloom.compiler.graph.target import find_target
 from spikeloom.compiler.pipeline import STAGES, Compilation, Options, compile_model
 from spikeloom.errors import InputError, UnsupportedError
 from spikeloom.factories import load_factory
 from spikeloom.runtime.events.recipe import FrameRecipe
 from spikeloom.runtime.events.samples import Samples, arrays, dataset, recordings
+from spikeloom.runtime.events.stream import DropReport
 
 if TYPE_CHECKING:
     from torch import nn
@@ -26,6 +39,23 @@ if TYPE_CHECKING:
     from spikeloom.compiler.frontends.torch.axes import InputShape
 
 SHAPE_CONSTANT = "INPUT_SHAPE"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model with its weights.
+
+    Attributes:
+        model: with the checkpoint's tensors in it.
+        shape: of its input.
+        config: keywords of its constructor that the checkpoint held.
+        dead_keys: tensors of the checkpoint that the model has no place for.
+    """
+
+    model: nn.Module
+    shape: InputShape
+    config: Mapping[str, Any]
+    dead_keys: Sequence[str] = ()
 
 
 def compile_(
@@ -58,47 +88,47 @@ def compile_(
     json: Json = False,
 ) -> None:
     """Compile a trained PyTorch model to a bundle for a chip or a simulator."""
-    _check_stages([stop_after, *(dump_after or [])])
+    _check_stages("--stop-after", [stop_after])
+    _check_stages("--dump-after", dump_after or [])
+    find_target(target).profile(bits)
+    require_free(output)
     frame_recipe = FrameRecipe.from_toml(recipe)
-    module, shape, config = load_model(model, weights, input_shape, frame_recipe)
-    frames = _calibration(calibrate, frame_recipe, shape.sample, samples, strict)
+    loaded = load_model(model, weights, input_shape, frame_recipe)
+    frames, dropped = _calibration(calibrate, frame_recipe, loaded.shape.sample, samples, strict)
     options = Options(target, bits, chips, seed, ledger, stop_after)
 
     def show(stage: str, result: Any) -> None:
         if stage in (dump_after or []):
-            console.print(str(result), markup=False, soft_wrap=True)
+            (errors if json else console).print(str(result), markup=False, soft_wrap=True)
 
     with progress(len(STAGES), "compiling") as bar:
         task = bar.task_ids[0]
         run = compile_model(
-            module, shape, frame_recipe, frames, options, output,
-            name=Path(model.rpartition(":")[0]).stem if not config else type(module).__name__,
-            provenance={"model": type(module).__name__, "checkpoint": weights.name if weights else ""},
+            loaded.model, loaded.shape, frame_recipe, frames, options, output,
+            name=type(loaded.model).__name__ if loaded.config else Path(model.rpartition(":")[0]).stem,
+            provenance={"model": type(loaded.model).__name__, "checkpoint": weights.name if weights else ""},
             progress=lambda stage: bar.update(task, description=stage, advance=1),
             after_stage=show,
         )  # fmt: skip
+    document = _summary(run, output) | {"dead_keys": [*loaded.dead_keys], "dropped_events": dropped.to_json()}
     if json:
-        print_json(_summary(run, output))
+        print_json(document)
     else:
-        _print(run, output)
+        _print(run, document)
 
 
-def _check_stages(names: list[str]) -> None:
-    wrong = [name for name in names if name not in STAGES]
-    if wrong:
+def _check_stages(option: str, names: list[str]) -> None:
+    if wrong := [name for name in names if name not in STAGES]:
         raise InputError.of(
-            "SL0901", "--stop-after or --dump-after", "no such stage", wanted=STAGES, got=wrong
+            "SL0901", option, "there is no such stage", wanted=" or ".join(STAGES), got=", ".join(wrong)
         )
 
 
-def load_model(
-    spec: str, weights: Path | None, shape: str | None, recipe: FrameRecipe | None
-) -> tuple[nn.Module, InputShape, dict[str, Any]]:
+def load_model(spec: str, weights: Path | None, shape: str | None, recipe: FrameRecipe | None) -> Loaded:
     """Build a model, put its checkpoint in, and find out the shape of its input.
 
-    Returns:
-        The model, the shape (``shape``, else the constant INPUT_SHAPE beside the factory, else the
-        recipe's frames after T,B), and the configuration that the checkpoint held.
+    The shape is ``shape``, else the constant INPUT_SHAPE beside the factory, else T,B and the recipe's
+    frames.
 
     Raises:
         UnsupportedError: SL0301, PyTorch is not installed.
@@ -116,38 +146,54 @@ def load_model(
     checkpoint = None if weights is None else read_checkpoint(weights)
     factory, module = load_factory(spec)
     config = dict(checkpoint.config) if checkpoint is not None else {}
-    model = _build(spec, factory, config)
+    model = _build(spec, factory, config, weights)
     if not isinstance(model, nn.Module):
         raise InputError.of(
             "SL0201", spec, "does not build a model", wanted="torch.nn.Module", got=type(model)
         )
-    if checkpoint is not None:
-        load_into(model, checkpoint)
+    dead = () if checkpoint is None else load_into(model, checkpoint).dead
     frames = ("T", "B", *recipe.shape) if recipe is not None else ()
     declared: Sequence[str | int] = getattr(module, SHAPE_CONSTANT, frames)
     if not shape and not declared:
         raise InputError.of("SL0307", spec, "does not say the shape of its input", wanted=SHAPE_CONSTANT)
-    return model, InputShape.parse(shape or ",".join(map(str, declared))), config
+    return Loaded(model, InputShape.parse(shape or ",".join(map(str, declared))), config, dead)
 
 
-def _build(spec: str, factory: Any, config: dict[str, Any]) -> Any:
+def _build(spec: str, factory: Any, config: dict[str, Any], weights: Path | None) -> Any:
     """Call a factory, with the checkpoint's configuration if it takes one."""
-    takes_config = "config" in inspect.signature(factory).parameters
+    given = {"config": config} if config and _takes_config(factory) else {}
     try:
-        return factory(config=config) if takes_config and config else factory()
+        return factory(**given)
     except Exception as error:  # whatever the user's own code raises
-        raise InputError.of("SL0201", spec, f"fails: {type(error).__name__}: {error}") from error
+        raise InputError.of(
+            "SL0201",
+            spec,
+            f"fails{f' with the config of {weights}' if given else ''}: {type(error).__name__}: {error}",
+            remedy="check that the checkpoint is one of this model" if given else "",
+        ) from error
+
+
+def _takes_config(factory: Any) -> bool:
+    try:
+        return "config" in inspect.signature(factory).parameters
+    except ValueError:  # some built-in types tell no signature
+        return False
 
 
 def _calibration(
     source: str, recipe: FrameRecipe, shape: tuple[int, ...], count: int, strict: bool
-) -> NDArray[np.uint8]:
-    """Frames [steps, samples, ...] of at most ``count`` samples, spread evenly over the source."""
+) -> tuple[NDArray[np.uint8], DropReport]:
+    """Frames [steps, samples, ...] of at most ``count`` samples, spread evenly over the source.
+
+    Beside them what was dropped while they were made.
+    """
     samples = _open(source, recipe, shape, strict)
     if len(samples) == 0:
         raise InputError.of("SL0505", source, "holds no recordings")
     chosen = np.unique(np.linspace(0, len(samples) - 1, min(count, len(samples))).round().astype(int))
-    return np.stack([samples[int(index)].frames for index in chosen], 1)
+    taken = list(samples.at(chosen.tolist()))
+    dropped = sum((sample.report for sample in taken), DropReport())
+    return np.stack([sample.frames for sample in taken], 1), dropped
 
 
 def _open(source: str, recipe: FrameRecipe, shape: tuple[int, ...], strict: bool) -> Samples:
@@ -161,8 +207,10 @@ def _open(source: str, recipe: FrameRecipe, shape: tuple[int, ...], strict: bool
 
 def _summary(run: Compilation, path: Path) -> dict[str, Any]:
     document: dict[str, Any] = {"ledger": run.ledger.to_json()}
+    if run.capture is not None:
+        document["dead_layers"] = [*run.capture.dead]
     if run.bundle is not None:
-        document |= {"bundle": str(path), "members": sorted(run.bundle.members)}
+        document |= {"bundle": str(path), "bytes": _size(path), "members": sorted(run.bundle.members)}
     if run.activity is not None:
         document["rates"] = dict(run.activity.rates)
     if run.quantized is not None:
@@ -172,17 +220,33 @@ def _summary(run: Compilation, path: Path) -> dict[str, Any]:
     return document
 
 
-def _print(run: Compilation, path: Path) -> None:
-    console.print(comparisons("Compared on the way", run.ledger.to_json()))
-    if run.agreement is not None and run.activity is not None:
-        layers = table("\nNeuron layers", "layer", "rate trained", "rate integer", "spikes that differ")
+def _size(bundle: Path) -> int:
+    files = bundle.rglob("*") if bundle.is_dir() else [bundle]
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
+def _print(run: Compilation, document: dict[str, Any]) -> None:
+    console.print(comparisons("Compared on the way", document["ledger"]))
+    if run.agreement is not None:
+        layers = table("\nNeuron layers: firing rates, and the spikes that differ", "layer", "trained",
+                       "integer", "differ")  # fmt: skip
         for layer in run.agreement.layers:
-            share = layer.flips / layer.cells
-            layers.add_row(
-                layer.layer, percent(layer.rate_trained), percent(layer.rate_integer), percent(share)
-            )
+            shares = (layer.rate_trained, layer.rate_integer, layer.flips / layer.cells)
+            layers.add_row(layer.layer, *map(percent, shares))
         console.print(layers)
+    console.print()
+    _print_left_over("tensors of the checkpoint have no place in the model", document["dead_keys"])
+    _print_left_over("neuron layers reach no output", document["dead_layers"])
+    print_dropped(document["dropped_events"])
     if run.mapping is not None:
-        console.print(f"\nmapped onto {len(run.mapping.cores)} cores of {run.mapping.chip.name}")
+        cores = counted(len(run.mapping.cores), "core")
+        console.print(f"mapped onto {cores} of {run.mapping.chip.name}", markup=False)
     if run.bundle is not None:
-        console.print(f"wrote {path} ({sum(map(len, run.bundle.members.values())):,} bytes of members)")
+        console.print(
+            f"wrote {document['bundle']} ({document['bytes']:,} bytes)", markup=False, soft_wrap=True
+        )
+
+
+def _print_left_over(what: str, names: Sequence[str]) -> None:
+    if names:
+        console.print(f"{what}: {', '.join(names)}", markup=False)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import typer
-from rich.console import Console, Group
+from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.markup import escape
 from rich.padding import Padding
 from rich.progress import (
@@ -20,10 +20,45 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 from spikeloom.errors import Problem
 
-output = Console(highlight=False)
+
+class ClosedOutputError(Exception):
+    """Whoever read standard output has closed it."""
+
+
+class _Output(Console):
+    def on_broken_pipe(self) -> None:
+        raise ClosedOutputError
+
+
+class _Table(Table):
+    """A table below a heading that is as wide as it likes; cells are plain text, never markup."""
+
+    heading = ""
+
+    def add_row(self, *cells: Any, **options: Any) -> None:
+        """Append a row; strings stand for themselves, whatever brackets they hold."""
+        super().add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in cells), **options)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        if self.heading:
+            yield Text(self.heading, "bold")
+        yield from super().__rich_console__(console, options)
+
+
+_DROPPED = {
+    "outside": ("event", "outside the sensor"),
+    "backwards": ("event", "backwards in time"),
+    "left_over_bytes": ("byte", "left over at the end"),
+    "late": ("event", "after their frame was finished"),
+    "tail": ("event", "after the last frame"),
+    "saturated": ("event", "at saturated pixels"),
+}
+
+output = _Output(highlight=False)
 errors = Console(stderr=True, highlight=False)
 
 
@@ -36,7 +71,10 @@ def show_problems(problems: Sequence[Problem]) -> None:
 
 def print_json(document: Any) -> None:
     """Print a result as JSON on standard output."""
-    typer.echo(json.dumps(document, indent=1, allow_nan=False))
+    try:
+        print(json.dumps(document, indent=1, allow_nan=False), file=sys.stdout, flush=True)
+    except BrokenPipeError as error:
+        raise ClosedOutputError from error
 
 
 @contextmanager
@@ -56,9 +94,8 @@ def progress(total: int | None = None, what: str = "") -> Iterator[Progress]:
 
 def table(title: str, *columns: str, text: int = 1) -> Table:
     """A table whose first ``text`` columns are text, and whose others are numbers."""
-    result = Table(
-        title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2)
-    )
+    result = _Table(box=None, pad_edge=False, padding=(0, 2))
+    result.heading = title
     for index, column in enumerate(columns):
         result.add_column(column, justify="left" if index < text else "right", overflow="fold")
     return result
@@ -104,13 +141,43 @@ def comparisons(title: str, ledger: Sequence[Mapping[str, Any]]) -> Table:
     return shown
 
 
+def print_dropped(report: Mapping[str, int]) -> None:
+    """Say what of the recordings did not reach the network, if anything."""
+    lost = [
+        f"{counted(report[name], thing)} {where}" for name, (thing, where) in _DROPPED.items() if report[name]
+    ]
+    if lost:
+        output.print("dropped: " + ", ".join(lost))
+
+
 def figures(title: str, constants: Mapping[str, Mapping[str, Any]]) -> Group:
     """Constants of a chip: value, band and origin on a line, and below it the source."""
     lines: list[Padding | str] = [f"[bold]{title}[/]"]
     for name, figure in constants.items():
-        point = figure["low"] == figure["high"]
-        band = "" if point else f", {figure['low']:.3g} to {figure['high']:.3g}"
-        value = f"{figure['nominal']:.6g}{band} {figure['unit']}"
-        lines.append(f"[bold cyan]{name}[/]  {value}  [green]{figure['origin']}[/]")
+        lines.append(f"[bold cyan]{name}[/]  {escape(_band(figure))}  [green]{figure['origin']}[/]")
         lines.append(Padding(f"[dim]{escape(figure['source'])}[/]", (0, 0, 0, 4)))
     return Group(*lines)
+
+
+def _band(figure: Mapping[str, Any]) -> str:
+    """The value of a constant, and the band that it may lie in."""
+    nominal, low, high = (_quantity(figure[key], figure["unit"]) for key in ("nominal", "low", "high"))
+    return nominal if low == high else f"{nominal}, {low} to {high}"
+
+
+def _quantity(value: float, unit: str) -> str:
+    """A number with its unit; long whole numbers are cut in thousands.
+
+    >>> _quantity(2.5e-11, "J"), _quantity(196608, "bytes/core")
+    ('25 pJ', '196,608 bytes/core')
+    """
+    return si(value, unit) if unit in ("J", "s", "W") else f"{value:,.6g} {unit}"
+
+
+def counted(number: int, noun: str, plural: str = "s") -> str:
+    """A number of things, with the noun and the ending of its plural where there is not one.
+
+    >>> counted(1, "sample"), counted(1060, "sample")
+    ('1 sample', '1,060 samples')
+    """
+    return f"{number:,} {noun}" + ("" if number == 1 else plural)

@@ -6,6 +6,8 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from rich.text import Text
+
 from spikeloom.cli.console import output as console
 from spikeloom.cli.console import print_json, table
 from spikeloom.cli.sources import Json
@@ -61,11 +63,12 @@ def _print(document: dict[str, Any]) -> None:
     console.print(f"Python {document['python']} on {document['platform']}\n")
     packages = table("Packages", "name", "version", "needed for", text=3)
     for name, found in document["packages"].items():
-        absent = "[yellow]not installed[/]" if name in OPTIONAL else "[red]missing[/]"
+        absent = Text("not installed", "yellow") if name in OPTIONAL else Text("missing", "red")
         packages.add_row(name, found or absent, NEEDED_FOR[name])
     console.print(packages)
-    console.print("\n[bold]Targets[/]")
+    targets = table("\nTargets", "name", "what it is", text=2)
     for name, summary in document["targets"].items():
-        console.print(f"  {name}: {summary}")
+        targets.add_row(name, summary)
+    console.print(targets)
     if not document["targets"]:
-        console.print("  [red]none[/]: the package is not installed; run pip install -e .")
+        console.print("[red]none[/]: the package is not installed; run pip install -e .")

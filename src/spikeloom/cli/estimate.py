@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from spikeloom.cli.console import figures, print_json, progress, si, table
+from spikeloom.cli.console import counted, figures, print_json, progress, si, table
 from spikeloom.cli.console import output as console
 from spikeloom.cli.sources import Data, Events, Inputs, Json, Labels, Strict, open_samples
 from spikeloom.compiler.bundle import read_bundle
@@ -52,7 +52,10 @@ def show_estimate(document: dict[str, Any]) -> None:
 
 def _print_operations(operations: dict[str, Any]) -> None:
     shown = table(
-        f"Operations per inference, mean of {operations['samples']} samples", "what", "effective", "dense"
+        f"Operations per inference, mean of {counted(operations['samples'], 'sample')}",
+        "what",
+        "effective",
+        "dense",
     )
     shown.add_row("accumulates (ACs)", f"{operations['acs']:,.1f}", "")
     shown.add_row("multiply-accumulates (MACs)", f"{operations['macs']:,.1f}", "")
@@ -74,7 +77,6 @@ def _print_mode(name: str, mode: dict[str, Any]) -> None:
                 f"  {part.replace('_', ' ')}", *(si(value[k], unit) for k in ("low", "nominal", "high"))
             )
         title = quantity.split("_")[0]
-        shown.add_row(
-            f"[bold]{title}[/]", *(f"[bold]{si(band[k], unit)}[/]" for k in ("low", "nominal", "high"))
-        )
+        total = (si(band[k], unit) for k in ("low", "nominal", "high"))
+        shown.add_row(title, *total, style="bold")
     console.print(shown)

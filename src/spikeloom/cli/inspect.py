@@ -47,10 +47,13 @@ def _print(bundle: Bundle) -> None:
     document = _document(bundle)
     provenance = document["provenance"]
     console.print(
-        f"[bold]{document['name']}[/] for {document['target']}, by spikeloom {document['spikeloom']}"
+        f"{document['name']} for {document['target']}, by spikeloom {document['spikeloom']}",
+        style="bold",
+        markup=False,
     )
     console.print(
-        f"model {provenance.get('model', '?')}, checkpoint {provenance.get('checkpoint') or 'none'}"
+        f"model {provenance.get('model', '?')}, checkpoint {provenance.get('checkpoint') or 'none'}",
+        markup=False,
     )
     console.print(f"input {document['input']}, output {document['output']}", markup=False)
     console.print(

@@ -10,8 +10,8 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
+from spikeloom.cli.console import counted, percent, print_dropped, print_json, progress, table
 from spikeloom.cli.console import output as console
-from spikeloom.cli.console import percent, print_json, progress, table
 from spikeloom.cli.sources import Data, Events, Inputs, Json, Labels, Strict, open_samples
 from spikeloom.compiler.bundle import Bundle, read_bundle
 from spikeloom.compiler.mapping.placement import Mapping as ChipMapping
@@ -119,13 +119,11 @@ def _print(document: dict[str, Any]) -> None:
     for layer in document["layers"]:
         layers.add_row(layer["name"], f"{layer['neurons']:,}", f"{layer['spikes']:,}", percent(layer["rate"]))
     console.print(layers)
-    console.print(f"\n{document['samples']} samples, {document['spikes_total']:,} spikes")
+    console.print(f"\n{counted(document['samples'], 'sample')}, {counted(document['spikes_total'], 'spike')}")
     if "accuracy" in document:
         low, high = document["accuracy_interval"]
         console.print(
             f"{document['right']} of {document['labelled']} right: accuracy {percent(document['accuracy'])}, "
             f"95 % interval {percent(low)} to {percent(high)}"
         )
-    lost = {name: count for name, count in document["dropped_events"].items() if count}
-    if lost:
-        console.print("events dropped: " + ", ".join(f"{name} {count:,}" for name, count in lost.items()))
+    print_dropped(document["dropped_events"])

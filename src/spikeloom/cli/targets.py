@@ -35,8 +35,10 @@ def _list(as_json: bool) -> None:
     if as_json:
         print_json([{"name": target.name, "summary": target.summary} for target in found])
         return
+    shown = table("", "target", "what it is", text=2)
     for target in found:
-        console.print(f"[bold]{target.name}[/]  {target.summary}")
+        shown.add_row(target.name, target.summary)
+    console.print(shown)
 
 
 def _document(target: Target) -> dict[str, Any]:
@@ -52,8 +54,8 @@ def _document(target: Target) -> dict[str, Any]:
 
 
 def _print(target: Target) -> None:
-    console.print(f"[bold]{target.name}[/]  {target.summary}\n")
-    profile = table("Numbers that the quantizer keeps to (8-bit weights)", "", "")
+    console.print(f"[bold]{target.name}[/]  {target.summary}")
+    profile = table("\nNumbers that the quantizer keeps to (8-bit weights)", "number", "value")
     for key, value in target.profile(8).to_json().items():
         profile.add_row(key.replace("_", " "), str(value))
     console.print(profile)

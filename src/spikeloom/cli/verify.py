@@ -10,7 +10,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from spikeloom.cli.console import comparisons, print_json, progress, table
+from spikeloom.cli.console import comparisons, counted, print_json, progress, table
 from spikeloom.cli.console import output as console
 from spikeloom.cli.sources import Data, Events, Inputs, Json, Labels, Strict, open_samples
 from spikeloom.compiler.bundle import Bundle, read_bundle
@@ -76,13 +76,16 @@ def _against_trained(bundle: Bundle) -> list[dict[str, Any]]:
 
 
 def _print(bundle: Bundle, result: EngineComparison) -> None:
-    layers = table(f"{' = '.join(result.engines)}, {result.samples} samples", "layer", "mismatches")
+    first, *others = result.engines
+    title = f"{', '.join(others)} against {first}, {counted(result.samples, 'sample')}"
+    layers = table(title, "layer", "mismatches")
     for layer, count in (result.layers or {}).items():
         layers.add_row(layer, f"{count:,}")
     console.print(layers)
-    console.print(f"\n{result.cells:,} cells compared, {result.mismatches:,} mismatches")
+    differing = "no mismatch" if not result.mismatches else counted(result.mismatches, "mismatch", "es")
+    console.print(f"\n{counted(result.cells, 'spike cell')} compared, {differing}")
     if result.first is not None:
-        console.print(_where(result.first))
+        console.print(_where(result.first), markup=False)
     console.print(comparisons("\nWhile it was compiled", _against_trained(bundle)))
 
 
