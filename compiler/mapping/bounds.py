@@ -14,17 +14,24 @@ from spikeloom.compiler.mapping.placement import Bound
 def least_cores(network: Network, chip: Chip) -> Bound:
     """The most cores that any single limit asks for.
 
-    A neuron, its state and its parameter group are on at least one core, every weight is stored at
-    least once (without header, index or padding), and every axon that is read arrives at least
-    once. What a core could do about two limits at once is not looked at, so that the bound may be
-    out of reach.
+    What a core could do about two limits at once is not looked at, so that the bound may be out of
+    reach.
     """
-    totals = _totals(network, chip)
-    needed = {
-        limit.name: -(-totals[limit.name] // limit.value) for limit in chip.limits if limit.name in totals
-    }
+    needed = cores_by_limit(network, chip)
     name = max(needed, key=lambda key: needed[key])
     return Bound(max(needed[name], 1), name)
+
+
+def cores_by_limit(network: Network, chip: Chip) -> dict[str, int]:
+    """The cores that each limit alone asks for.
+
+    A neuron, its state and its parameter group are on at least one core, every weight is stored at
+    least once (without header, index or padding), and every axon that is read arrives at least once.
+    """
+    totals = _totals(network, chip)
+    return {
+        limit.name: -(-totals[limit.name] // limit.value) for limit in chip.limits if limit.name in totals
+    }
 
 
 def _totals(network: Network, chip: Chip) -> dict[str, int]:

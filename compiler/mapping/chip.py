@@ -9,7 +9,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from math import ceil
+from math import ceil, sqrt
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +142,7 @@ class Chip:
         return next((limit for limit in self.limits if limit.name == name), None)
 
     def with_chips(self, chips: int) -> Chip:
-        """The same chip several times, arranged as on the smallest board that has so many.
+        """The same chip several times, as close together as the smallest board allows that has so many.
 
         Raises:
             InputError: SL0901, no board has so many.
@@ -155,7 +155,8 @@ class Chip:
                 f"no board of {self.name} has so many",
                 wanted=f"1 to {self.boards[-1].chips}",
             )
-        return replace(self, chips=chips, chip_columns=min(board.columns, chips))
+        columns = board.columns if chips == board.chips else min(board.columns, ceil(sqrt(chips)))
+        return replace(self, chips=chips, chip_columns=columns)
 
     def board_for(self, chips: int) -> Board | None:
         """The smallest board with at least so many chips."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeloom.compiler.mapping.bounds import least_cores
+from spikeloom.compiler.mapping.bounds import cores_by_limit, least_cores
 from spikeloom.compiler.mapping.chip import Chip
 from spikeloom.compiler.mapping.merge import Group, merge
 from spikeloom.compiler.mapping.network import Network
@@ -77,31 +77,27 @@ def _too_many(network: Network, chip: Chip, groups: Sequence[Group]) -> list[Pro
     chips = -(-len(groups) // chip.mesh.usable_cores)
     board = chip.board_for(chips)
     remedy = f"try --chips {chips} ({board.name} has {board.chips})" if board else "use a smaller network"
-    problems = [
+    short = Problem(
+        "SL0603",
+        network.name,
+        f"needs more cores than {chip.chips} {chip.name} has" + ("" if chip.chips == 1 else " chips"),
+        f"at most {chip.cores:,} cores",
+        f"{len(groups):,}",
+        remedy,
+    )
+    alone = [
         Problem(
             "SL0603",
             network.name,
-            f"needs more cores than {chip.chips} {chip.name} has" + ("" if chip.chips == 1 else " chips"),
+            f"no mapping fits: {name} alone fills more cores than there are",
             f"at most {chip.cores:,} cores",
-            f"{len(groups):,}",
-            remedy,
+            f"{cores:,}",
+            REMEDIES[name],
         )
+        for name, cores in cores_by_limit(network, chip).items()
+        if cores > chip.cores
     ]
-    bound = least_cores(network, chip)
-    if bound.cores > chip.cores:
-        limit = chip.limit(bound.limit)
-        assert limit is not None
-        problems.append(
-            Problem(
-                "SL0603",
-                network.name,
-                f"no mapping fits: {bound.limit} alone fills {bound.cores:,} cores",
-                f"at most {limit.value:,} {limit.unit}",
-                "",
-                REMEDIES[bound.limit],
-            )
-        )
-    return problems
+    return [short, *alone]
 
 
 REMEDIES = {

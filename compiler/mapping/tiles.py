@@ -114,7 +114,9 @@ class TileChooser:
             if pieces:
                 self._chosen[signature] = blocks
                 return pieces, []
-        return self._pieces(population, _Blocks((1,) * len(population.shape), even=True)), []
+        pieces = self._pieces(population, _Blocks((1,) * len(population.shape), even=True))
+        assert pieces, "the neuron in the middle reads most, and it fits"
+        return pieces, []
 
     def _ranked(self, population: Population) -> Iterator[_Blocks]:
         """Candidates from good to bad: the whole population, then those that keep axes together."""

@@ -60,11 +60,12 @@ def test_a_chip_of_another_version_is_refused() -> None:
 def test_slots_have_places(toy: Callable[..., Chip]) -> None:
     chip = toy().with_chips(6)
     places = [chip.position(slot) for slot in range(chip.cores)]
-    assert chip.routers == (16, 4)
+    assert chip.routers == (12, 4)
     assert len({place[1:] for place in places}) == 6 * 8  # the 30 usable cores of a chip reach all 8 routers
-    assert all(0 <= column < 16 and 0 <= row < 4 for _, column, row in places)
+    assert all(0 <= column < 12 and 0 <= row < 4 for _, column, row in places)
     assert places[0] == (0, 0, 0)
-    assert places[30 * 5] == (5, 4, 2)  # the sixth chip is the second of the second row of chips
+    assert places[30 * 5] == (5, 8, 2)  # the sixth chip is the third of the second row of chips
+    assert toy().with_chips(12).routers == (16, 6)
 
 
 def test_boards_bound_the_number_of_chips(toy: Callable[..., Chip]) -> None:
