@@ -5,7 +5,8 @@ processors that multiply pairs of bytes into 16 bits (x86 without VNNI, ``vpmadd
 saturates when activations exceed 128 and weights are wide, which would silently change a spike;
 such activations are split into their low seven bits and their high bit, with the weights twice
 along the contracted axis. Numbers that do not fit 8 bits go through a float32 ``MatMul`` where no
-partial sum can leave 2**24, so that every one is exact, else through an integer ``MatMul``.
+partial sum can leave 2**24, so that every one is exact, else through an integer ``MatMul``. (A
+runtime must not compute float32 products in TF32 or bfloat16; ONNX Runtime does not on CPUs.)
 """
 
 from __future__ import annotations
