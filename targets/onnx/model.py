@@ -25,8 +25,6 @@ import json
 import onnx
 from onnx import helper
 
-import spikeloom
-from spikeloom.compiler.graph.graph import Graph
 from spikeloom.targets.onnx.emitters import all_emitters
 from spikeloom.targets.onnx.writer import OPSET, OWN_DOMAIN, Tensor, Writer
 
@@ -82,7 +80,6 @@ def _model(graph: Graph, writer: Writer) -> onnx.ModelProto:
         functions=list(writer.functions.values()),
         ir_version=_IR_VERSION,
         producer_name="spikeloom",
-        producer_version=spikeloom.__version__,
     )
     metadata = {
         "spikeloom.form": writer.form,
