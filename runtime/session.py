@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from spikeloom.compiler.bundle import Bundle
 from spikeloom.compiler.graph.engine import Engine, Trace
 from spikeloom.compiler.graph.op import Array
-from spikeloom.errors import InputError
+from spikeloom.errors import InputError, Problem
 from spikeloom.runtime.engines import open_engine
 from spikeloom.runtime.events.framer import Framer
 from spikeloom.runtime.events.recipe import FrameRecipe
@@ -123,7 +123,11 @@ class Session:
             yield self.step(frame)
 
     def run(self, samples: Iterable[Sample], batch: int = BATCH) -> Iterator[SampleResult]:
-        """Run samples, each from a fresh state, ``batch`` of them side by side."""
+        """Run samples, each from a fresh state, ``batch`` of them side by side.
+
+        Raises:
+            InputError: SL0803, a label is no class of the network, or the samples differ in their steps.
+        """
         waiting: list[Sample] = []
         for sample in samples:
             waiting.append(sample)
@@ -134,6 +138,7 @@ class Session:
             yield from self._run_batch(waiting)
 
     def _run_batch(self, samples: list[Sample]) -> Iterator[SampleResult]:
+        self._check_labels(samples)
         trace = run_from_reset(self.engine, stack_frames(samples))
         totals = trace.output.cumsum(0)
         counts = np.arange(1, len(totals) + 1).reshape(-1, *(1,) * (totals.ndim - 1))
@@ -141,6 +146,22 @@ class Session:
         for index, sample in enumerate(samples):
             spikes = {layer: s[:, index] for layer, s in trace.spikes.items()}
             yield SampleResult(sample, evidence[:, index], int(totals[-1, index].argmax()), spikes)
+
+    def _check_labels(self, samples: list[Sample]) -> None:
+        classes = len(self._total)
+        problems = [
+            Problem(
+                "SL0803",
+                sample.name,
+                "its label is no class of the network",
+                f"0 to {classes - 1}",
+                str(label),
+            )
+            for sample in samples
+            if (label := sample.label) is not None and label >= classes
+        ]
+        if problems:
+            raise InputError(problems)
 
     def _evidence(self, totals: Array, steps: int | Array) -> NDArray[np.float64]:
         evidence: NDArray[np.float64] = totals * self._scale + steps * self._offset

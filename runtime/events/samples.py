@@ -7,7 +7,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from glob import glob
+from glob import glob, has_magic
 from pathlib import Path
 from typing import Any
 
@@ -282,8 +282,9 @@ def _find(path: str) -> tuple[Path, list[Path]]:
     root = Path(path)
     files = _below(root) if root.is_dir() else _matching(path)
     if not files:
-        wanted = "files ending in " + ", ".join(suffixes())
-        raise InputError.of("SL0101", path, "there are no recordings here", wanted=wanted)
+        missing = not root.exists() and not has_magic(path)
+        what = ("does not exist: " if missing else "") + "there are no recordings here"
+        raise InputError.of("SL0101", path, what, wanted="files ending in " + ", ".join(suffixes()))
     if not root.is_dir():
         root = Path(os.path.commonpath([file.parent for file in files]))
     return root, sorted(files, key=lambda file: _natural(file.relative_to(root).as_posix()))

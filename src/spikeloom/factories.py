@@ -30,7 +30,8 @@ def load_factory(spec: str) -> tuple[Callable[..., Any], ModuleType]:
     module = _import(file.resolve())
     function = getattr(module, name, None)
     if not callable(function):
-        offered = sorted(key for key, value in vars(module).items() if callable(value) and key[0] != "_")
+        own = {key: v for key, v in vars(module).items() if getattr(v, "__module__", "") == module.__name__}
+        offered = sorted(key for key, value in own.items() if callable(value) and key[0] != "_")
         raise InputError.of("SL0201", spec, f"{file} has no function {name}", wanted=" or ".join(offered))
     return function, module
 

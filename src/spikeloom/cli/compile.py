@@ -149,7 +149,7 @@ def load_model(spec: str, weights: Path | None, shape: str | None, recipe: Frame
     model = _build(spec, factory, config, weights)
     if not isinstance(model, nn.Module):
         raise InputError.of(
-            "SL0201", spec, "does not build a model", wanted="torch.nn.Module", got=type(model)
+            "SL0201", spec, "does not build a model", wanted="torch.nn.Module", got=type(model).__name__
         )
     dead = () if checkpoint is None else load_into(model, checkpoint).dead
     frames = ("T", "B", *recipe.shape) if recipe is not None else ()

@@ -58,8 +58,8 @@ _DROPPED = {
     "saturated": ("event", "at saturated pixels"),
 }
 
-output = _Output(highlight=False)
-errors = Console(stderr=True, highlight=False)
+output = _Output(highlight=False, emoji=False)
+errors = Console(stderr=True, highlight=False, emoji=False)
 
 
 def show_problems(problems: Sequence[Problem]) -> None:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from spikeloom.atomic import write_text
+from spikeloom.atomic import require_writable, write_text
+from spikeloom.cli.console import counted, print_json, progress
 from spikeloom.cli.console import output as console
-from spikeloom.cli.console import print_json, progress
 from spikeloom.cli.sources import Data, Events, Inputs, Json, Labels, Strict, open_samples
 from spikeloom.compiler.bundle import read_bundle
 from spikeloom.runtime.events.recipe import FrameRecipe
@@ -37,6 +37,7 @@ def report(
     from spikeloom.runtime.report.collect import collect
     from spikeloom.runtime.report.page import render
 
+    require_writable(output)
     compiled = read_bundle(bundle)
     recipe = FrameRecipe.from_json(compiled.json("recipe.json"))
     shape = compiled.graph.types[compiled.graph.inputs[0]].shape
@@ -49,7 +50,8 @@ def report(
     if json:
         print_json(document)
     else:
-        console.print(f"wrote {output} ({document['bytes']:,} bytes), {document['samples']} samples")
+        samples_shown = counted(document["samples"], "sample")
+        console.print(f"wrote {output} ({document['bytes']:,} bytes), {samples_shown}", markup=False)
 
 
 def _summary(result: Report, path: Path, size: int) -> dict[str, Any]:

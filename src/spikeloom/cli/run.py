@@ -10,11 +10,13 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
+from spikeloom.atomic import require_writable
 from spikeloom.cli.console import counted, percent, print_dropped, print_json, progress, table
 from spikeloom.cli.console import output as console
 from spikeloom.cli.sources import Data, Events, Inputs, Json, Labels, Strict, open_samples
 from spikeloom.compiler.bundle import Bundle, read_bundle
 from spikeloom.compiler.mapping.placement import Mapping as ChipMapping
+from spikeloom.errors import InputError
 from spikeloom.runtime.events.samples import Sample, Samples
 from spikeloom.runtime.events.stream import DropReport
 from spikeloom.runtime.score import wilson_interval
@@ -37,6 +39,7 @@ def run(
     json: Json = False,
 ) -> None:
     """Run samples through a compiled network and count its spikes."""
+    _require_writable(log, outputs)
     compiled = read_bundle(bundle)
     session = Session(compiled, engine)
     samples = open_samples(session.recipe, session.input_shape, events, inputs, data, labels, strict)
@@ -54,6 +57,14 @@ def run(
         print_json(document)
     else:
         _print(document)
+
+
+def _require_writable(log: Path | None, outputs: Path | None) -> None:
+    """Refuse outputs that could not be written, before anything is run."""
+    for path in filter(None, (log, outputs)):
+        require_writable(path)
+    if log is not None and outputs is not None and log.resolve() == outputs.resolve():
+        raise InputError.of("SL0902", log, "--log and --outputs name the same file")
 
 
 def _followed(samples: Samples, tally: _Tally) -> Iterator[Sample]:
