@@ -50,10 +50,14 @@ class Neuron(StatefulOp):
         """The membrane potential v."""
         return {"v": Type(inputs[0].shape, REAL)}
 
+    @property
+    def initial_potential(self) -> float:
+        """The potential before the first step."""
+        return self.v_reset if self.reset == "hard" else 0.0
+
     def initial(self, *inputs: Type) -> dict[str, Array]:
         """The resting potential."""
-        rest = self.v_reset if self.reset == "hard" else 0.0
-        return {"v": np.full(inputs[0].shape, rest)}
+        return {"v": np.full(inputs[0].shape, self.initial_potential)}
 
     def step(
         self, inputs: tuple[Array, ...], state: dict[str, Array]
