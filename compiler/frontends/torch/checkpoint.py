@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import pickle
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -54,15 +52,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise InputError.of("SL0202", path, "there is no such file")
     try:
         content: Any = load_file(path) if path.suffix == ".safetensors" else _load_pickle(path)
-    except (
-        pickle.UnpicklingError,
-        RuntimeError,
-        EOFError,
-        BadZipFile,
-        SafetensorError,
-        ValueError,
-        KeyError,
-    ) as error:
+    except Exception as error:  # a damaged file makes the readers raise nearly anything
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError.of(
             "SL0202",
@@ -89,9 +79,10 @@ def load_into(model: nn.Module, checkpoint: Checkpoint) -> LoadReport:
             every such key is listed.
     """
     wanted = model.state_dict()
+    tensors = _renamed(checkpoint.tensors, wanted)
     problems = []
     for name, value in wanted.items():
-        got = checkpoint.tensors.get(name)
+        got = tensors.get(name)
         if got is None and not name.endswith(_OPTIONAL_SUFFIX):
             problems.append(Problem("SL0203", name, f"is missing in {checkpoint.path.name}", _shape(value)))
         elif got is not None and got.shape != value.shape:
@@ -100,19 +91,26 @@ def load_into(model: nn.Module, checkpoint: Checkpoint) -> LoadReport:
                     "SL0203", name, f"has another shape in {checkpoint.path.name}", _shape(value), _shape(got)
                 )
             )
-    dead = tuple(name for name in checkpoint.tensors if name not in wanted)
+    dead = tuple(name for name in tensors if name not in wanted)
     if problems:
         problems += [
-            Problem("SL0203", name, "has no place in the model", got=_shape(checkpoint.tensors[name]))
-            for name in dead
+            Problem("SL0203", name, "has no place in the model", got=_shape(tensors[name])) for name in dead
         ]
         raise InputError(problems)
-    model.load_state_dict({name: v for name, v in checkpoint.tensors.items() if name in wanted}, strict=False)
+    model.load_state_dict({name: v for name, v in tensors.items() if name in wanted}, strict=False)
     return LoadReport(dead)
 
 
+def _renamed(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Put a prefix back that reading took off, where the model has a part of that very name."""
+    prefix = max(("", *PREFIXES), key=lambda prefix: sum(prefix + name in wanted for name in tensors))
+    return {prefix + name: value for name, value in tensors.items()}
+
+
 def _load_pickle(path: Path) -> Any:
-    return torch.load(path, map_location="cpu", weights_only=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of formats and protocols; what matters is raised
+        return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _unwrap(content: Any) -> dict[str, Tensor]:
