@@ -17,12 +17,18 @@ class Lead(Enum):
     TIME_BATCH = "T,B"
     BATCH_TIME = "B,T"
     FOLDED = "T*B"
+    FOLDED_BATCH_FIRST = "B*T"
     NONE = ""
 
     @property
     def axes(self) -> int:
         """How many axes they are."""
-        return {"T,B": 2, "B,T": 2, "T*B": 1, "": 0}[self.value]
+        return {"T,B": 2, "B,T": 2, "T*B": 1, "B*T": 1, "": 0}[self.value]
+
+    @property
+    def outer(self) -> str:
+        """Which of T and B comes first; a reshape cannot change it without mixing samples."""
+        return self.value[:1]
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,7 @@ class InputShape:
         """
         parts = [part.strip() for part in text.split(",")]
         try:
-            return InputShape(Lead(",".join(parts[:2])), tuple(_positive(part) for part in parts[2:]))
+            return InputShape(_two_axes(parts[:2]), tuple(_positive(part) for part in parts[2:]))
         except ValueError as error:
             raise InputError.of(
                 "SL0901",
@@ -75,6 +81,13 @@ class InputShape:
         return ",".join([self.lead.value, *map(str, self.sample)])
 
 
+def _two_axes(letters: list[str]) -> Lead:
+    lead = Lead(",".join(letters))
+    if lead.axes != 2:
+        raise ValueError("it does not begin with T and B")
+    return lead
+
+
 def _positive(text: str) -> int:
     if int(text) < 1:
         raise ValueError(f"an axis of {text}")
@@ -84,7 +97,8 @@ def _positive(text: str) -> int:
 def classify(first: Shape, second: Shape) -> tuple[Lead, Shape] | None:
     """Time and batch axes, and a sample's own shape, of a tensor seen in both captures.
 
-    None if the axes are mixed in another way.
+    None if the axes are mixed in another way. Of a folded axis the shapes do not tell whether time
+    or batch is the outer one: :data:`Lead.FOLDED` stands for both.
 
     >>> classify((15, 8, 4), (14, 8, 4))
     (<Lead.FOLDED: 'T*B'>, (8, 4))

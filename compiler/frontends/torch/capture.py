@@ -13,8 +13,10 @@ from spikeloom.compiler.frontends.torch.axes import CAPTURES, InputShape, Lead, 
 from spikeloom.compiler.frontends.torch.lowering import Lowering, Value
 from spikeloom.compiler.frontends.torch.neurons import find_neurons, read_neurons, reset_states
 from spikeloom.compiler.frontends.torch.opaque import opaque_neurons
+from spikeloom.compiler.frontends.torch.quiet import quiet_torch
 from spikeloom.compiler.graph.graph import Graph, GraphBuilder, Stage, live_nodes
 from spikeloom.compiler.graph.kinds import Kind, Type
+from spikeloom.compiler.graph.op import Array
 from spikeloom.compiler.graph.verify import verify
 from spikeloom.errors import Problem, UnsupportedError
 
@@ -29,6 +31,7 @@ class Capture:
         input_shape: how the model wants its input.
         leads: for each node, the time and batch axes with which PyTorch called it.
         weights: for each node with stored weights, the path of that parameter in the model.
+        divisors: for each scale that PyTorch computes by a division, what it divides by.
         dead: paths of neuron layers that no output depends on.
     """
 
@@ -37,9 +40,11 @@ class Capture:
     input_shape: InputShape
     leads: dict[str, Lead]
     weights: dict[str, str]
+    divisors: dict[str, Array]
     dead: tuple[str, ...]
 
 
+@quiet_torch()
 def capture(model: nn.Module, input_shape: InputShape, input_kind: Kind, name: str = "model") -> Capture:
     """Capture a model without changing it.
 
@@ -56,7 +61,7 @@ def capture(model: nn.Module, input_shape: InputShape, input_kind: Kind, name: s
         UnsupportedError: SL0301, it cannot be exported; SL0302 to SL0305, one problem for each
             operation or neuron that stands in the way.
     """
-    model.eval().requires_grad_(False)
+    model.eval()
     reset_states(model)
     equations = read_neurons(model)
     modules = find_neurons(model)
@@ -64,6 +69,9 @@ def capture(model: nn.Module, input_shape: InputShape, input_kind: Kind, name: s
     builder = GraphBuilder(name, Stage.CAPTURED)
     lowering = Lowering(builder, [(path, equations[path]) for path in modules])
     lowering.parameters = first.graph_signature.inputs_to_parameters
+    lowering.single_step = {
+        path for path, module in modules.items() if getattr(module, "step_mode", "m") != "m"
+    }
     constants = _constants(first)
     _declare_input(lowering, first, input_shape, input_kind)
     lowering.walk(_paired(first, second), constants)
@@ -73,7 +81,7 @@ def capture(model: nn.Module, input_shape: InputShape, input_kind: Kind, name: s
     graph = _without_dead(builder.build())
     verify(graph)
     dead = tuple(path for path in modules if path not in {node.name for node in graph.nodes})
-    return Capture(graph, model, input_shape, lowering.leads, lowering.weights, dead)
+    return Capture(graph, model, input_shape, lowering.leads, lowering.weights, lowering.divisors, dead)
 
 
 def _export(model: nn.Module, neurons: list[nn.Module], shape: InputShape, sizes: Sizes) -> ExportedProgram:
@@ -121,14 +129,26 @@ def _declare_output(lowering: Lowering, program: ExportedProgram) -> None:
         return
     results = [lowering.operands.get(str(name)) for name in program.graph_signature.user_outputs]
     values = [result for result in results if isinstance(result, Value)]
-    if len(values) != 1:
+    if len(values) != 1 or results[0] is not values[0]:
         lowering.problems.append(
             Problem(
-                "SL0302", "the model's output", f"{len(values)} outputs depend on the input", wanted="one"
+                "SL0302",
+                "the model's output",
+                f"{len(values)} of {len(results)} outputs depend on the input",
+                wanted="the first, and no other",
             )
         )
-        return
-    lowering.builder.output(values[0].name)
+    elif values[0].lead.axes != 2:
+        lowering.problems.append(
+            Problem(
+                "SL0303",
+                "the model's output",
+                f"is laid out as [{values[0].lead.value}, ...]",
+                wanted="an axis of time and one of samples",
+            )
+        )
+    else:
+        lowering.builder.output(values[0].name)
 
 
 def _without_dead(graph: Graph) -> Graph:

@@ -8,7 +8,6 @@ own Python; so the two must agree to the last bit, and where they do not, the ca
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from functools import singledispatch
 from typing import Any
 
@@ -48,12 +47,18 @@ class TorchInterpreter:
     def __init__(self, capture: Capture) -> None:
         self._graph = capture.graph
         self._leads = capture.leads
+        self._divisors = capture.divisors
         self._model = copy.deepcopy(capture.model)
-        self._neurons: dict[str, Callable[[Tensor], Tensor]] = dict(find_neurons(self._model))
+        self._neurons: dict[str, Any] = dict(find_neurons(self._model))
 
     def reset(self) -> None:
         """Put every neuron back to its start."""
         reset_states(self._model)
+
+    def potential(self, path: str) -> Tensor:
+        """The membrane potential [batch, ...] of a neuron layer after the last step."""
+        potential: Tensor = self._neurons[path].v
+        return potential
 
     @torch.no_grad()
     def step(self, frame: Tensor) -> dict[str, Tensor]:
@@ -73,6 +78,8 @@ class TorchInterpreter:
     def _call(self, node: Node, arguments: list[Tensor]) -> tuple[Tensor, ...]:
         if isinstance(node.op, Neuron):
             return (self._neurons[node.name](arguments[0]),)
+        if node.name in self._divisors:  # a product with the reciprocal would round differently
+            return (arguments[0] / _tensor(self._divisors[node.name]),)
         lead = self._leads[node.name].axes
         return tuple(call(node.op, lead, *arguments))
 

@@ -23,7 +23,7 @@ from spikeloom.compiler.graph.graph import GraphBuilder
 from spikeloom.compiler.graph.op import Array, Op
 from spikeloom.compiler.graph.ops.neuron import Neuron
 from spikeloom.compiler.graph.source import Source
-from spikeloom.errors import Problem
+from spikeloom.errors import InternalError, Problem
 
 _FRAME = re.compile(r'File "([^"]+)", line (\d+)')
 
@@ -135,7 +135,9 @@ class Lowering:
         leads: for each node, the time and batch axes with which PyTorch called it.
         weights: for each node with stored weights, the path of that parameter in the model; absent
             where the weights are computed from parameters.
+        divisors: for each scale that PyTorch computes by a division, what it divides by.
         parameters: paths in the model by the names of the captured program.
+        single_step: paths of the neuron layers that take their whole input for one time step.
         problems: what stands in the way.
     """
 
@@ -143,7 +145,9 @@ class Lowering:
     neurons: list[tuple[str, Neuron]]
     leads: dict[str, Lead] = field(default_factory=dict)
     weights: dict[str, str] = field(default_factory=dict)
+    divisors: dict[str, Array] = field(default_factory=dict)
     parameters: Mapping[str, str] = field(default_factory=dict)
+    single_step: set[str] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
     operands: dict[str, Operand] = field(default_factory=dict)
     broken: set[str] = field(default_factory=set)
@@ -151,9 +155,19 @@ class Lowering:
     def emit(
         self, call: Call, op: Op, *inputs: Value, name: str = "", lead: Lead | None = None
     ) -> list[Value]:
-        """Append a node; returns its outputs, seen with the time and batch axes of the call."""
+        """Append a node; returns its outputs, seen with the time and batch axes of the call.
+
+        Raises:
+            NoCounterpartError: the operands are laid out differently, or break the operation's rule.
+        """
+        layouts = dict.fromkeys(value.lead.value for value in inputs)
+        if len(layouts) > 1:
+            raise NoCounterpartError(f"its operands are laid out as [{'] and ['.join(layouts)}]")
         node = self.builder.unique(name or _node_name(call))
-        outputs = self.builder.add(node, op, *(value.name for value in inputs), source=call.source)
+        try:
+            outputs = self.builder.add(node, op, *(value.name for value in inputs), source=call.source)
+        except InternalError as error:
+            raise NoCounterpartError(error.problems[0].what) from error
         self.leads[node] = inputs[0].lead
         weight = call.weight_argument()
         if weight in self.parameters:
@@ -174,17 +188,18 @@ class Lowering:
         if self._depends_on_broken(node):
             self.broken.add(node.name)
             return
-        if not self._depends_on_input(node):
-            self.operands[node.name] = self._fold(node)
-            return
         where = _source(node)
+        if not self._depends_on_input(node):
+            self._fold(node, where)
+            return
         axes = classify(_first_shape(node), _first_shape(twin))
         if axes is None or axes[0] is Lead.NONE:
             self._refuse(
                 node, "SL0303", where, f"{_name(node)} mixes time or batch with other axes: {_shapes(node)}"
             )
             return
-        self._apply(node, Call(node, self._bind(node), *axes, where))
+        lead, shape = axes
+        self._apply(node, Call(node, self._bind(node), self._fold_order(node, lead), shape, where))
 
     def _apply(self, node: fx.Node, call: Call) -> None:
         try:
@@ -202,6 +217,11 @@ class Lowering:
     def _neuron(self, call: Call) -> Value:
         x = call.value("x")
         path, equation = self.neurons[call.arguments["index"]]
+        if path in self.single_step:
+            raise NoCounterpartError(
+                f"the neuron {path} is in single-step mode and takes the axis of time for a batch; "
+                "call functional.set_step_mode(model, 'm')"
+            )
         if x.lead is not Lead.TIME_BATCH:
             raise NoCounterpartError(
                 f"the neuron {path} runs along axis 0 of [{x.lead.value}, ...], which is not time"
@@ -234,8 +254,13 @@ class Lowering:
             return [self._operand(item) for item in argument]
         return argument
 
-    def _fold(self, node: fx.Node) -> Operand:
+    def _fold(self, node: fx.Node, where: Source) -> None:
         """Evaluate what does not depend on the input, once."""
+        if _name(node) == "neuron":
+            path, _ = self.neurons[node.args[1]]  # type: ignore[index]
+            fault = f"the neuron {path} runs on a constant, and would have to be run at every step"
+            self._refuse(node, "SL0302", where, fault)
+            return
 
         def load(argument: fx.Node) -> Any:
             return self.operands[argument.name]
@@ -243,11 +268,16 @@ class Lowering:
         arguments = fx.map_arg(node.args, load)
         keywords = fx.map_arg(node.kwargs, load)
         assert callable(node.target)
-        result: Operand = node.target(*arguments, **keywords)
-        return result
+        self.operands[node.name] = node.target(*arguments, **keywords)
 
     def _depends_on_input(self, node: fx.Node) -> bool:
-        return any(not isinstance(self.operands[n.name], Tensor) for n in node.all_input_nodes)
+        return any(_holds_value(self.operands[n.name]) for n in node.all_input_nodes)
+
+    def _fold_order(self, node: fx.Node, lead: Lead) -> Lead:
+        """Whether time or batch is outer in a folded axis: shapes do not tell, the operands do."""
+        operands = [self.operands[n.name] for n in node.all_input_nodes]
+        outer = {operand.lead.outer for operand in operands if isinstance(operand, Value)}
+        return Lead.FOLDED_BATCH_FIRST if lead is Lead.FOLDED and outer == {"B"} else lead
 
     def _depends_on_broken(self, node: fx.Node) -> bool:
         return any(n.name in self.broken for n in node.all_input_nodes)
@@ -255,6 +285,11 @@ class Lowering:
     def _refuse(self, node: fx.Node, code: str, where: Source, fault: str) -> None:
         self.broken.add(node.name)
         self.problems.append(Problem(code, str(where), fault))
+
+
+def _holds_value(operand: Any) -> bool:
+    parts = operand if isinstance(operand, (list, tuple)) else (operand,)
+    return any(isinstance(part, Value) for part in parts)
 
 
 def _schema(node: fx.Node) -> list[str]:

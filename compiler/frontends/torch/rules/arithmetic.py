@@ -44,8 +44,6 @@ def add(lower: Lowering, call: Call) -> Operand:
     if call.arguments.get("alpha", 1) != 1:
         raise NoCounterpartError("it scales one operand")
     if isinstance(a, Value) and isinstance(b, Value):
-        if a.lead is not b.lead:
-            raise NoCounterpartError(f"its operands are laid out as [{a.lead.value}] and [{b.lead.value}]")
         return lower.emit(call, Add(), a, b)[0]
     x, other = (a, b) if isinstance(a, Value) else (b, a)
     return lower.emit(call, Affine(np.ones((), np.float32), _constant(other, x)), x)[0]
@@ -59,8 +57,12 @@ def scale(lower: Lowering, call: Call) -> Operand:
     if (isinstance(a, Value) and isinstance(b, Value)) or (divides and not isinstance(a, Value)):
         raise NoCounterpartError("both operands depend on the input")
     x, other = (a, b) if isinstance(a, Value) else (b, a)
-    factor = 1 / _constant(other, x) if divides else _constant(other, x)
-    return lower.emit(call, Affine(factor, np.zeros((), np.float32)), x)[0]
+    constant = _constant(other, x)
+    factor = np.asarray(1 / constant.astype(np.float64)) if divides else constant
+    (y,) = lower.emit(call, Affine(factor, np.zeros((), np.float32)), x)
+    if divides:
+        lower.divisors[y.name] = constant
+    return y
 
 
 @rule("matmul", "bmm")
