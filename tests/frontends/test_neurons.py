@@ -197,7 +197,7 @@ def test_every_neuron_that_stands_in_the_way_is_listed() -> None:
 def test_neurons_are_found_by_structure() -> None:
     inner = neuron.LIFNode(step_mode="m")
     block = nn.Sequential(inner, nn.Linear(2, 2))
-    block.v_threshold = 1.0  # a block that remembers its neuron's threshold is no neuron  # type: ignore[assignment]
+    vars(block)["v_threshold"] = 1.0  # a block that remembers its neuron's threshold is no neuron
     model = nn.ModuleDict({"block": block, "own": _Own()})
     assert find_neurons(model) == {"block.0": inner, "own": model["own"]}
 
