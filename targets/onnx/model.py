@@ -25,6 +25,7 @@ import json
 import onnx
 from onnx import helper
 
+from spikeloom.compiler.graph.graph import Graph
 from spikeloom.targets.onnx.emitters import all_emitters
 from spikeloom.targets.onnx.writer import OPSET, OWN_DOMAIN, Tensor, Writer
 
