@@ -20,6 +20,9 @@ PREFIXES = (
 )
 
 
+SCALED = ("J", "s", "W", "Hz", "1/s")
+"""Units that take a prefix."""
+
 _NOTHING = 1e-9
 """Per cent that arithmetic on floating-point numbers may leave."""
 
@@ -45,7 +48,7 @@ def quantity(value: float, unit: str) -> str:
     >>> quantity(2.5e-11, "J"), quantity(4095, "neurons/core"), quantity(7, "1")
     ('25\u202fpJ', '4\u202f095\u202fneurons/core', '7')
     """
-    if unit in ("J", "s", "W", "Hz", "1/s"):
+    if unit in SCALED:
         return si(value, unit)
     number = count(value) if value == int(value) else _digits(value)
     return number if unit == "1" else f"{number}{THIN}{unit}"
@@ -54,10 +57,10 @@ def quantity(value: float, unit: str) -> str:
 def band(figure: Mapping[str, float], unit: str) -> str:
     """The two ends of a band.
 
-    >>> band({"low": 1e-6, "nominal": 2e-6, "high": 3e-6}, "s")
-    '1\u202fµs to 3\u202fµs'
+    >>> band({"low": 1e-6, "high": 3e-6}, "s"), band({"low": 120, "high": 128}, "cores/chip")
+    ('1\u202fµs to 3\u202fµs', '120 to 128\u202fcores/chip')
     """
-    return f"{quantity(figure['low'], unit)} to {quantity(figure['high'], unit)}"
+    return f"{quantity(figure['low'], unit if unit in SCALED else '1')} to {quantity(figure['high'], unit)}"
 
 
 def percent(share: float) -> str:
