@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spikeloom.runtime.report.collect import Recording
 from spikeloom.runtime.report.plots.figure import ACCENT, HALF_WIDTH, MUTED, ORANGE, draw, panel
@@ -32,7 +33,7 @@ def plot_evidence(recording: Recording) -> str:
                 steps, evidence[:, number], color=colour, linewidth=width, zorder=front,
                 marker="o", markersize=2.5 * width, alpha=1 if number in marked else 0.5,
             )  # fmt: skip
-        for number, height in _label_heights(evidence[-1], list(marked)):
+        for number, height in _label_heights(evidence, list(marked)):
             text = f"class {number}"
             axes.annotate(
                 text, (steps[-1], height), (8, 0), textcoords="offset points", va="center",
@@ -57,9 +58,9 @@ def _marked(recording: Recording) -> dict[int, tuple[str, float]]:
     return marked
 
 
-def _label_heights(last: np.ndarray, numbers: list[int]) -> list[tuple[int, float]]:
+def _label_heights(evidence: NDArray[np.float64], numbers: list[int]) -> list[tuple[int, float]]:
     """Where the labels stand: at the ends of their lines, moved apart where these are close."""
-    span = max(float(np.ptp(last)), 1e-9)
+    last, span = evidence[-1], max(float(np.ptp(evidence)), 1e-9)
     least = span * CLOSEST / (HEIGHT - 60)
     heights: list[tuple[int, float]] = []
     for number in sorted(numbers, key=lambda n: float(last[n])):
