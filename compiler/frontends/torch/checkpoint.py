@@ -53,11 +53,10 @@ def read_checkpoint(path: Path) -> Checkpoint:
     try:
         content: Any = load_file(path) if path.suffix == ".safetensors" else _load_pickle(path)
     except Exception as error:  # a damaged file makes the readers raise nearly anything
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError.of(
             "SL0202",
             path,
-            f"cannot be read as a checkpoint: {reason}",
+            f"cannot be read as a checkpoint: {_reason(error)}",
             remedy="save it with torch.save(model.state_dict(), ...) or as .safetensors",
         ) from error
     tensors = _unwrap(content)
@@ -111,6 +110,13 @@ def _load_pickle(path: Path) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of formats and protocols; what matters is raised
         return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _reason(error: Exception) -> str:
+    """The library's own words, but where they advise to load pickled code."""
+    if isinstance(error, pickle.UnpicklingError):
+        return "it is none, or it holds more than tensors and plain values"
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 def _unwrap(content: Any) -> dict[str, Tensor]:
