@@ -129,11 +129,6 @@ class Graph:
         """The same graph with fields changed."""
         return replace(self, **changes)  # type: ignore[arg-type]
 
-    def __str__(self) -> str:
-        from spikeloom.compiler.graph.printer import to_text
-
-        return to_text(self)
-
 
 class GraphBuilder:
     """Builds a graph node by node, inferring each type on the way.

@@ -24,8 +24,11 @@ from spikeloom.cli.console import (
 )
 from spikeloom.cli.console import output as console
 from spikeloom.cli.sources import Json, Strict
-from spikeloom.compiler.bundle import require_free
+from spikeloom.compiler.bundle import Bundle, require_free
+from spikeloom.compiler.graph.graph import Graph
+from spikeloom.compiler.graph.printer import to_text
 from spikeloom.compiler.graph.target import find_target
+from spikeloom.compiler.mapping.placement import Mapping as ChipMapping
 from spikeloom.compiler.pipeline import STAGES, Compilation, Options, compile_model
 from spikeloom.errors import InputError, UnsupportedError
 from spikeloom.factories import load_factory
@@ -99,7 +102,7 @@ def compile_(
 
     def show(stage: str, result: Any) -> None:
         if stage in (dump_after or []):
-            (errors if json else console).print(str(result), markup=False, soft_wrap=True)
+            (errors if json else console).print(_as_text(result), markup=False, soft_wrap=True)
 
     with progress(len(STAGES), "compiling") as bar:
         task = bar.task_ids[0]
@@ -250,3 +253,15 @@ def _print(run: Compilation, document: dict[str, Any]) -> None:
 def _print_left_over(what: str, names: Sequence[str]) -> None:
     if names:
         console.print(f"{what}: {', '.join(names)}", markup=False)
+
+
+def _as_text(result: Any) -> str:
+    """The result of a stage for a person: a graph node by node, a mapping tile by tile."""
+    if isinstance(result, Graph):
+        return to_text(result)
+    if isinstance(result, ChipMapping):
+        tiles = (f"  core {tile.core:4}  {tile.population} {list(tile.box.ranges)}" for tile in result.tiles)
+        return "\n".join([f"mapping onto {len(result.cores)} cores of {result.chip.name}", *tiles])
+    if isinstance(result, Bundle):
+        return "\n".join([f"bundle {result.path}", *(f"  {name}" for name in sorted(result.members))])
+    return "not mapped: the target has no cores"

@@ -11,6 +11,7 @@ from spikeloom.cli.console import comparisons, print_json, table
 from spikeloom.cli.console import output as console
 from spikeloom.cli.sources import Json
 from spikeloom.compiler.bundle import Bundle, read_bundle
+from spikeloom.compiler.graph.printer import to_text
 
 
 def inspect(
@@ -25,7 +26,7 @@ def inspect(
         return
     _print(compiled)
     if graph:
-        console.print(f"\n{compiled.graph}", markup=False, soft_wrap=True)
+        console.print(f"\n{to_text(compiled.graph)}", markup=False, soft_wrap=True)
 
 
 def _document(bundle: Bundle) -> dict[str, Any]:
