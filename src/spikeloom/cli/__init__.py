@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from typing import Any
 
 import typer
@@ -59,7 +60,6 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         status = _run(arguments, as_json="--json" in arguments)
     except ClosedOutputError:  # the reader of a pipe has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
     sys.exit(status)
 
@@ -103,5 +103,6 @@ def _fault(error: Exception) -> InternalError:
 def _tell(error: SpikeloomError, as_json: bool) -> int:
     show_problems(error.problems)
     if as_json:
-        print_json({"error": [problem.to_json() for problem in error.problems]})
+        with suppress(ClosedOutputError):  # the status still tells
+            print_json({"error": [problem.to_json() for problem in error.problems]})
     return error.exit_status

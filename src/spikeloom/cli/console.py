@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,8 +30,14 @@ class ClosedOutputError(Exception):
     """Whoever read standard output has closed it."""
 
 
+def _close_output() -> None:
+    """Let what is still to be printed go nowhere, so that Python's own flush at the end is quiet."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 class _Output(Console):
     def on_broken_pipe(self) -> None:
+        _close_output()
         raise ClosedOutputError
 
 
@@ -74,6 +81,7 @@ def print_json(document: Any) -> None:
     try:
         print(json.dumps(document, indent=1, allow_nan=False), file=sys.stdout, flush=True)
     except BrokenPipeError as error:
+        _close_output()
         raise ClosedOutputError from error
 
 
