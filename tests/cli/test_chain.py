@@ -25,7 +25,7 @@ def frames(workshop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> Path
     """The test recordings as arrays."""
     path = tmp_path_factory.mktemp("arrays") / "frames.npz"
     samples = list(recordings(workshop.test, FrameRecipe.from_toml(workshop.recipe), workshop.labels))
-    np.savez(path, x=np.stack([s.frames for s in samples]), y=[s.label for s in samples])
+    np.savez(path, x=np.stack([s.frames for s in samples]), y=[s.label or 0 for s in samples])
     return path
 
 

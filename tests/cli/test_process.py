@@ -42,8 +42,9 @@ def test_the_same_bytes_from_another_folder_and_process(
 ) -> None:
     """Another seed of Python's hashes, relative paths, and one thread where this process has more."""
     answer = run_program(
-        "compile", "model.py:build", "--weights", "tiny.pt", "--recipe", "recipe.toml", "--calibrate", "train",
-        "-o", tmp_path / "again.loom", cwd=workshop.folder, PYTHONHASHSEED="12345", OMP_NUM_THREADS="1",
+        "compile", "model.py:build", "--weights", "tiny.pt", "--recipe", "recipe.toml",
+        "--calibrate", "train", "-o", tmp_path / "again.loom",
+        cwd=workshop.folder, PYTHONHASHSEED="12345", OMP_NUM_THREADS="1",
     )  # fmt: skip
     assert answer.status == 0, answer.err
     assert answer.err == "", "nothing but results on a pipe"

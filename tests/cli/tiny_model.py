@@ -9,7 +9,7 @@ from torch import Tensor, nn
 INPUT_SHAPE = ("T", "B", 2, 8, 8)
 
 
-def lif(threshold: float = 1.0) -> nn.Module:
+def lif(threshold: float = 1.0) -> neuron.LIFNode:
     return neuron.LIFNode(tau=2.0, v_threshold=threshold, detach_reset=True, step_mode="m")
 
 
@@ -30,7 +30,8 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = self.q(x), self.k(x), self.v(x)
-        return self.proj(self.fire(v @ k.transpose(-2, -1) @ q * 0.25))
+        y: Tensor = self.proj(self.fire(v @ k.transpose(-2, -1) @ q * 0.25))
+        return y
 
 
 class Tiny(nn.Module):
@@ -46,7 +47,8 @@ class Tiny(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         tokens = self.embed(x).flatten(-2)
-        return self.head((tokens + self.attention(tokens)).mean(-1))
+        scores: Tensor = self.head((tokens + self.attention(tokens)).mean(-1))
+        return scores
 
 
 def build(config: dict[str, int] | None = None) -> Tiny:

@@ -231,8 +231,9 @@ def _size(bundle: Path) -> int:
 def _print(run: Compilation, document: dict[str, Any]) -> None:
     console.print(comparisons("Compared on the way", document["ledger"]))
     if run.agreement is not None:
-        layers = table("\nNeuron layers: firing rates, and the spikes that differ", "layer", "trained",
-                       "integer", "differ")  # fmt: skip
+        samples = counted(document["ledger"][-1]["samples"], "recording")
+        title = f"\nNeuron layers, on {samples}: firing rates, and the spikes that differ"
+        layers = table(title, "layer", "trained", "integer", "differ")
         for layer in run.agreement.layers:
             shares = (layer.rate_trained, layer.rate_integer, layer.flips / layer.cells)
             layers.add_row(layer.layer, *map(percent, shares))

@@ -142,7 +142,16 @@ def si(value: float, unit: str) -> str:
 
 def comparisons(title: str, ledger: Sequence[Mapping[str, Any]]) -> Table:
     """The ledger of a compilation as a table."""
-    shown = table(title, "stage", "compared with", "tolerance", "cells", "differ", text=3)
+    samples = max((entry["samples"] for entry in ledger), default=0)
+    shown = table(
+        f"{title}, on {counted(samples, 'recording')}",
+        "stage",
+        "compared with",
+        "tolerance",
+        "cells",
+        "differ",
+        text=3,
+    )
     for entry in ledger:
         counts = (f"{entry['cells']:,}", f"{entry['differing']:,}")
         shown.add_row(entry["stage"], entry["against"], entry["tolerance"], *counts)
