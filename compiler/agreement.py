@@ -3,8 +3,9 @@
 Two measures. *Free running*: both run alone from the same frames; spikes and predictions are
 compared and every difference is counted, since one early difference makes many. *Oracle*: the
 user's own module in float64, its weights replaced by the rounded ones and nothing folded, is
-forced at every step to the membrane potentials and spikes of the integer network; each spike that
-differs must lie within the rounding bound that the quantizer declared, or the compiler is wrong.
+forced at every step to the membrane potentials and spikes of the integer network; each weight,
+potential, spike and output that differs must lie within the rounding bound that the quantizer
+declared, or the compiler is wrong.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ from spikeloom.compiler.graph.convolution import Convolution
 from spikeloom.compiler.graph.graph import Graph
 from spikeloom.compiler.graph.interpret import Interpreter
 from spikeloom.compiler.graph.op import Array
+from spikeloom.compiler.graph.ops.affine import Affine
 from spikeloom.compiler.graph.ops.batch_norm import BatchNorm
-from spikeloom.compiler.graph.ops.integer_neuron import IntegerNeuron
 from spikeloom.compiler.graph.ops.linear import Linear
+from spikeloom.compiler.passes.fold_affine import per_channel
 from spikeloom.compiler.quantize.quantize import Quantized
 from spikeloom.errors import InternalError, Problem
 
@@ -75,7 +77,7 @@ class Agreement:
 
 @dataclass(frozen=True)
 class OracleResult:
-    """Outcome of the oracle: ``differing`` of ``cells`` spikes differ, all within their bound."""
+    """Outcome of the oracle: ``differing`` of ``cells`` spikes differ; all is within its bound."""
 
     samples: int
     steps: int
@@ -123,11 +125,12 @@ def ask_oracle(capture: Capture, quantized: Quantized, frames: NDArray[np.uint8]
         frames: [steps, samples, ...].
 
     Raises:
-        InternalError: SL0506, a spike differs outside of its bound; the first of each layer.
+        InternalError: SL0506, a weight, potential, spike or output differs outside of its bound; the
+            first of each layer.
     """
     import torch
 
-    from spikeloom.compiler.frontends.torch.eager import as_step, watching
+    from spikeloom.compiler.frontends.torch.eager import as_step, first_tensor, watching
     from spikeloom.compiler.frontends.torch.neurons import reset_states
 
     model = rounded_model(capture, quantized)
@@ -138,7 +141,8 @@ def ask_oracle(capture: Capture, quantized: Quantized, frames: NDArray[np.uint8]
     with torch.no_grad(), watching(model, judge.after, judge.before):
         for step, frame in enumerate(frames):
             judge.advance(step, frame)
-            model(as_step(torch.from_numpy(frame).double(), capture.input_shape))
+            result = model(as_step(torch.from_numpy(frame).double(), capture.input_shape))
+            judge.output(first_tensor(result).numpy())
     if judge.problems:
         raise InternalError(judge.problems.values())
     return OracleResult(frames.shape[1], len(frames), judge.cells, judge.differing)
@@ -167,83 +171,122 @@ class _Judge:
         """Put the integer network's potential into a neuron."""
         import torch
 
-        rest = 0.0 if module.v_reset is None else float(module.v_reset)
-        potential = self._before[f"{path}/v"] * self._bounds[path].unit + rest
-        module.v = torch.from_numpy(np.ascontiguousarray(potential))
+        if path in self._bounds:  # nothing reads the other layers
+            potential = self._before[f"{path}/v"] * self._bounds[path].unit + _rest(module)
+            module.v = torch.from_numpy(np.ascontiguousarray(potential))
 
-    def after(self, path: str, module: Any, spikes: Tensor) -> Tensor:
+    def after(self, path: str, module: Any, spikes: Tensor) -> Tensor | None:
         """Judge a layer, and replace its spikes by the integer network's."""
         import torch
 
+        if path not in self._bounds:
+            return None
         fired = self._values[path]
         trained = spikes.numpy().reshape(fired.shape)
-        rest = 0.0 if module.v_reset is None else float(module.v_reset)
-        bound = self._bounds[path]
-        exact = (module.v.numpy() - rest) / bound.unit
-        self._judge(path, fired, trained, exact)
+        unit = self._bounds[path].unit
+        exact = (module.v.numpy() - _rest(module)) / unit
+        threshold = (float(module.v_threshold) - _rest(module)) / unit
+        self._judge(path, fired, trained, exact, threshold)
         self.cells += fired.size
         self.differing += int((fired != trained).sum())
         return torch.from_numpy(fired.astype(np.float64)).reshape(spikes.shape)
 
-    def _judge(self, path: str, fired: Array, trained: Array, exact: Array) -> None:
+    def output(self, exact: Array) -> None:
+        """Judge the network's output: only a bias is rounded between the last spikes and it."""
+        name = self._graph.outputs[0]
+        unit = self._graph.units[name]
+        integer = self._values[name]
+        difference = np.abs((exact.reshape(integer.shape) - unit.offset) / unit.scale - integer)
+        self._report(name, difference - 0.5 - FLOAT_NOISE, "integers")
+
+    def _judge(self, path: str, fired: Array, trained: Array, exact: Array, threshold: Array) -> None:
+        """Compare potentials where both decide alike; where one fired, its own is gone."""
         bound = self._bounds[path]
-        node = self._graph.node(path)
-        assert isinstance(node.op, IntegerNeuron)
         integer = self._integer.state[f"{path}/v"]
         slack = bound.leak * np.abs(self._before[f"{path}/v"]) + FLOAT_NOISE
-        threshold = node.op.theta[0] + 1.0
-        silent = (fired == 0) & (trained == 0)
-        apart = np.where(silent, np.abs(exact - integer) - bound.potential - slack, -1)
-        # where one fired, its potential is gone; the other's is still there and must be near
-        left = np.where(trained == 0, exact, integer)
-        reach = np.where(trained == 0, bound.potential, bound.decision)
-        near = np.where(fired != trained, np.abs(threshold - left) - reach - slack, -1)
-        worst = np.maximum(apart, near)
-        if worst.max() > 0 and path not in self.problems:
-            sample, *unit = map(int, np.unravel_index(worst.argmax(), worst.shape))
-            self.problems[path] = Problem(
+        alike = np.abs(exact - integer) - bound.potential - fired * bound.reset
+        only_integer = threshold - exact - bound.decision
+        only_trained = np.maximum(
+            threshold - integer - bound.potential, integer - (threshold + bound.threshold - 1)
+        )
+        excess = np.where(fired == trained, alike, np.where(fired > trained, only_integer, only_trained))
+        self._report(path, excess - slack, "state units")
+
+    def _report(self, name: str, excess: Array, unit: str) -> None:
+        if excess.max() > 0 and name not in self.problems:
+            sample, *at = map(int, np.unravel_index(excess.argmax(), excess.shape))
+            self.problems[name] = Problem(
                 "SL0506",
-                f"{path}{unit}",
-                f"sample {sample}, step {self._step}: {worst.max():.3g} state units outside of the bound",
+                f"{name}{at}",
+                f"sample {sample}, step {self._step}: {excess.max():.3g} {unit} outside of the bound",
             )
+
+
+def _rest(module: Any) -> float:
+    """The potential that the integer network counts from."""
+    return 0.0 if module.v_reset is None else float(module.v_reset)
 
 
 def rounded_model(capture: Capture, quantized: Quantized) -> nn.Module:
     """The user's module in float64 with the rounded weights in place of its own, nothing folded.
 
-    The quantizer rounds weights that contain the batch norm after them; its factor is taken out
-    again, from the module's own statistics.
+    The quantizer rounds weights that contain the constant factors after them, such as a batch norm's;
+    they are taken out again.
 
     Raises:
-        InternalError: SL0506, weights that are computed from parameters cannot be put back.
+        InternalError: SL0506, weights that are computed from parameters cannot be put back, or a weight
+            is not the trained one rounded.
     """
     import torch
 
     model = copy.deepcopy(capture.model).double()
-    for name, steps in quantized.steps.items():
-        node = quantized.graph.node(name)
-        assert isinstance(node.op, (Convolution, Linear))
-        if name not in capture.weights:
-            raise InternalError.of(
-                "SL0506", name, "its weights are no parameter, so the oracle has no place for them"
-            )
-        factor = steps / (_batch_norm_factor(capture.graph, name) * _input_scale(quantized.graph, name))
-        weight = node.op.weight.astype(np.float64) * factor.reshape(-1, *(1,) * (node.op.weight.ndim - 1))
-        model.get_parameter(capture.weights[name]).data = torch.from_numpy(weight)
+    problems = []
+    for grid in quantized.grids:
+        if grid.layer not in capture.weights:
+            fault = "its weights are no parameter, so the oracle has no place for them"
+            problems.append(Problem("SL0506", grid.layer, fault))
+            continue
+        integers = _weight(quantized.graph, grid.layer).astype(np.float64)
+        trained = _weight(capture.graph, grid.layer)
+        factor = _factor_after(capture.graph, grid.layer)
+        step = _quotient(quantized.steps[grid.layer], factor).reshape(-1, *(1,) * (integers.ndim - 1))
+        limit = 2 ** (grid.bits - 1) - 1
+        apart = np.abs(integers - np.clip(_quotient(trained, step), -limit, limit))
+        if apart.max() > 0.5 + FLOAT_NOISE:
+            at = list(map(int, np.unravel_index(apart.argmax(), apart.shape)))
+            fault = f"is {apart.max():.3g} steps from the trained one"
+            problems.append(Problem("SL0506", f"{grid.layer}, weight {at}", fault))
+        model.get_parameter(capture.weights[grid.layer]).data = torch.from_numpy(integers * step)
+    if problems:
+        raise InternalError(problems)
     return model
 
 
-def _batch_norm_factor(graph: Graph, name: str) -> Array:
-    """What a batch norm right after a layer multiplies each output channel by; ones without one."""
+def _quotient(a: Array, b: Array) -> Array:
+    """The quotient, and 0 where a batch norm multiplies by 0: there any weight would do."""
+    shape = np.broadcast_shapes(a.shape, b.shape)
+    return np.divide(a, b, out=np.zeros(shape), where=np.broadcast_to(b != 0, shape))
+
+
+def _weight(graph: Graph, name: str) -> Array:
+    op = graph.node(name).op
+    assert isinstance(op, (Convolution, Linear))
+    return op.weight
+
+
+def _factor_after(graph: Graph, name: str) -> Array:
+    """What the batch norms and scales right after a layer multiply each output channel by."""
     node = graph.node(name)
-    ones = np.ones(len(node.op.weight))  # type: ignore[attr-defined]
-    consumers = graph.consumers.get(node.output, ())
-    if len(consumers) == 1 and isinstance(consumers[0].op, BatchNorm):
-        return consumers[0].op.affine(1)[0]
-    return ones
-
-
-def _input_scale(graph: Graph, name: str) -> float:
-    """The real value of one integer of a layer's input, which its steps contain."""
-    unit = graph.units.get(graph.node(name).inputs[0])
-    return 1.0 if unit is None else float(unit.scale.reshape(()))
+    factor = np.ones(len(_weight(graph, name)))
+    while len(consumers := graph.consumers.get(node.output, ())) == 1 and node.output not in graph.outputs:
+        before, node = node, consumers[0]
+        op = (
+            Affine(*node.op.affine(len(graph.types[before.output].shape)))
+            if isinstance(node.op, BatchNorm)
+            else node.op
+        )
+        constants = per_channel(graph.node(name), op, graph) if isinstance(op, Affine) else None
+        if constants is None:
+            break
+        factor = factor * constants[0]
+    return factor

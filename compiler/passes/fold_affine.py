@@ -46,12 +46,12 @@ def _foldable(graph: Graph) -> tuple[Node, Node] | None:
         if before is None or not isinstance(before.op, (Convolution, Linear)):
             continue
         alone = len(graph.consumers[before.output]) == 1 and before.output not in graph.outputs
-        if alone and _per_channel(before, node.op, graph) is not None:
+        if alone and per_channel(before, node.op, graph) is not None:
             return before, node
     return None
 
 
-def _per_channel(before: Node, op: Affine, graph: Graph) -> tuple[Array, Array] | None:
+def per_channel(before: Node, op: Affine, graph: Graph) -> tuple[Array, Array] | None:
     """Scale and offset [output channels] in float64; None if they vary within a channel."""
     shape = graph.types[before.output].shape
     axis = 0 if isinstance(before.op, Convolution) else len(shape) - 1
@@ -67,7 +67,7 @@ def _per_channel(before: Node, op: Affine, graph: Graph) -> tuple[Array, Array] 
 def _fold(graph: Graph, before: Node, affine: Node) -> Graph:
     assert isinstance(before.op, (Convolution, Linear))
     assert isinstance(affine.op, Affine)
-    constants = _per_channel(before, affine.op, graph)
+    constants = per_channel(before, affine.op, graph)
     assert constants is not None
     scale, offset = constants
     bias = np.zeros(len(scale)) if before.op.bias is None else before.op.bias.astype(np.float64)

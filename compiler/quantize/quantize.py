@@ -73,7 +73,8 @@ class Quantized:
         graph: at stage INTEGER, verified: nothing in it overflows.
         bounds: for each neuron layer, how far it may be from its trained decision.
         grids: for each layer with weights, its rounding.
-        steps: for each layer with weights, the real value [output channels] of an integer step.
+        steps: for each layer with weights, the real value [output channels] of an integer step of its
+            weights, as they are with the batch norm after them folded in.
     """
 
     graph: Graph
@@ -155,6 +156,7 @@ class _Walk:
         for name in self.graph.outputs:
             if name not in self.broken:
                 self.builder.output(self.names[name])
+                self.units[self.names[name]] = self._unit(name)
         return self.overflowing
 
     def _visit(self, node: Node) -> None:
@@ -278,6 +280,10 @@ class _Walk:
         if neuron is None:
             if node.output in self.graph.outputs:
                 return None
+            if any(isinstance(user.op, Add) for user in self.graph.consumers.get(node.output, ())):
+                raise _NoIntegerFormError(
+                    "SL0502", "its sums are added to others before a neuron fires, each of another scale"
+                )
             raise _NoIntegerFormError("SL0501", "its sums drive neither one neuron layer nor an output alone")
         assert isinstance(neuron.op, Neuron)
         return Fired(neuron.op.threshold / neuron.op.gain)
@@ -298,7 +304,7 @@ class _Walk:
         self.grids.append(
             LayerGrid(node.name, self.profile.weight_bits, largest, kinds, grid.error, halvings)
         )
-        self.steps[node.name] = steps
+        self.steps[node.name] = steps / scale
         return grid
 
     def _overflow(self, neuron: Node, reason: str) -> None:

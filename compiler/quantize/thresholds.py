@@ -26,14 +26,18 @@ class RoundingBound:
 
     Attributes:
         unit: real value of a state unit, broadcasts against the layer.
+        threshold: what the first potential that fires is above the trained threshold.
         potential: |bias error|, and 1 for the truncation of the leak.
         decision: |threshold error - bias error|, and 1 for the truncation of the leak.
+        reset: |error of what a soft reset subtracts|; 0 for a hard one.
         leak: error of the decay, a fraction.
     """
 
     unit: Array
+    threshold: Array
     potential: Array
     decision: Array
+    reset: Array
     leak: float
 
 
@@ -79,8 +83,10 @@ def quantize_neuron(
     bias_error = bias - drive
     bound = RoundingBound(
         unit=unit,
+        threshold=threshold_error,
         potential=np.abs(bias_error) + truncation,
         decision=np.abs(threshold_error - bias_error) + truncation,
+        reset=np.abs(soft - threshold) if soft is not None else np.zeros(()),
         leak=abs(neuron.decay - (DECAY_ONE - decay) / DECAY_ONE),
     )
     return op, bound

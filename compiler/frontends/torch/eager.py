@@ -61,13 +61,13 @@ def run_eager(model: nn.Module, shape: InputShape, frames: Tensor) -> tuple[Tens
     reset_states(model)
     with watching(model, lambda path, _, s: spikes[path].append(s.reshape(frames.shape[1], *s.shape[2:]))):
         for frame in frames:
-            first = _first_tensor(model(as_step(frame, shape)))
+            first = first_tensor(model(as_step(frame, shape)))
             outputs.append(first.reshape(frames.shape[1], *first.shape[2:]))
     reset_states(model)
     return torch.stack(outputs), {path: torch.stack(s) for path, s in spikes.items() if s}
 
 
-def _first_tensor(result: Any) -> Tensor:
+def first_tensor(result: Any) -> Tensor:
     """The output that a capture takes, whatever it is wrapped in."""
     while not isinstance(result, Tensor):
         result = next(iter(result.values() if isinstance(result, dict) else result))
@@ -104,7 +104,7 @@ def prove_capture(capture: Capture, frames: Tensor) -> CaptureProof:
     cells = 0
     with watching(capture.model, lambda path, _, s: spikes.update({path: s.reshape(s.shape[1:])})):
         for step, frame in enumerate(frames):
-            result = _first_tensor(capture.model(as_step(frame, capture.input_shape)))
+            result = first_tensor(capture.model(as_step(frame, capture.input_shape)))
             values = interpreter.step(frame)
             for node in capture.graph.neurons():
                 _same(node.name, step, values[node.name], spikes[node.name])
