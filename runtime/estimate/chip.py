@@ -65,7 +65,7 @@ class ChipEstimate:
         depth: chip steps from an input spike to the output.
         cores, chips: in use.
         busiest: load of the core that binds.
-        per_step: synaptic operations, neuron updates, messages and hops of all cores.
+        per_step: synaptic operations, neuron updates, messages to cores and router hops.
         shares: neurons and synaptic operations by what it takes to run them (the network's tags).
     """
 
@@ -97,7 +97,6 @@ class Workload:
 def estimate_chip(
     mapping: ChipMapping,
     rates: Mapping[str, float],
-    hops: float,
     workload: Workload,
     costs: Mapping[str, Figure],
 ) -> ChipEstimate:
@@ -106,7 +105,6 @@ def estimate_chip(
     Args:
         mapping: the network on cores.
         rates: messages per neuron and step, by population.
-        hops: router hops of all messages of a step.
         workload: one inference.
         costs: constants of the target, by name.
     """
@@ -115,8 +113,8 @@ def estimate_chip(
     per_step = {
         "synaptic_operations": sum(load.synaptic for load in loads.values()),
         "neuron_updates": sum(load.updates for load in loads.values()),
-        "messages": sum(load.messages for load in loads.values()),
-        "hops": hops,
+        "messages": mapping.messages(rates) + mapping.injected(rates),
+        "hops": mapping.hops(rates),
     }
     barrier = cost["t_barrier"] if mapping.chip.chips == 1 else cost["t_barrier_chips"]
     step = largest([barrier, *(_core_time(load, cost) for load in loads.values())])
