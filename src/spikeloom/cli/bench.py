@@ -85,6 +85,7 @@ def _eager(spec: str, weights: Path | None) -> Contender:
 
     from spikeloom.cli.compile import load_model
     from spikeloom.compiler.frontends.torch.neurons import reset_states
+    from spikeloom.compiler.frontends.torch.quiet import quiet_torch
 
     model = load_model(spec, weights, None, None).model
     model.eval().requires_grad_(False)
@@ -92,7 +93,7 @@ def _eager(spec: str, weights: Path | None) -> Contender:
 
     def run(frames: NDArray[np.uint8]) -> object:
         reset_states(model)
-        with torch.no_grad():
+        with quiet_torch(), torch.no_grad():
             return model(torch.from_numpy(frames).float())
 
     return run

@@ -177,18 +177,19 @@ def figures(title: str, constants: Mapping[str, Mapping[str, Any]]) -> Group:
 
 
 def _band(figure: Mapping[str, Any]) -> str:
-    """The value of a constant, and the band that it may lie in."""
-    nominal, low, high = (_quantity(figure[key], figure["unit"]) for key in ("nominal", "low", "high"))
-    return nominal if low == high else f"{nominal}, {low} to {high}"
+    """The value of a constant, and the band that it may lie in.
 
-
-def _quantity(value: float, unit: str) -> str:
-    """A number with its unit; long whole numbers are cut in thousands.
-
-    >>> _quantity(2.5e-11, "J"), _quantity(196608, "bytes/core")
-    ('25 pJ', '196,608 bytes/core')
+    >>> _band({"nominal": 2.5e-11, "low": 2e-11, "high": 3e-11, "unit": "J"})
+    '25 pJ, 20 pJ to 30 pJ'
+    >>> _band({"nominal": 196608, "low": 196608, "high": 196608, "unit": "bytes/core"})
+    '196,608 bytes/core'
     """
-    return si(value, unit) if unit in ("J", "s", "W") else f"{value:,.6g} {unit}"
+    ends = [figure[key] for key in ("nominal", "low", "high")]
+    unit = figure["unit"]
+    prefixed = unit in ("J", "s", "W")
+    nominal, low, high = (si(value, unit) if prefixed else f"{value:,.6g}" for value in ends)
+    band = nominal if low == high else f"{nominal}, {low} to {high}"
+    return band if prefixed else f"{band} {unit}"
 
 
 def counted(number: int, noun: str, plural: str = "s") -> str:

@@ -69,7 +69,7 @@ def _print_operations(operations: dict[str, Any]) -> None:
 
 
 def _print_mode(name: str, mode: dict[str, Any]) -> None:
-    shown = table(f"\n{name.replace('_', ' ')}", "part", "low", "nominal", "high")
+    shown = table(f"\n{name.replace('_', ' ').capitalize()}, per inference", "part", "low", "nominal", "high")
     for quantity, unit in (("latency_s", "s"), ("energy_j", "J")):
         band = mode[quantity]
         for part, value in band["parts"].items():
