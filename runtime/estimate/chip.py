@@ -16,11 +16,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from spikeloom.compiler.mapping.placement import Mapping as ChipMapping
-
 from spikeloom.compiler.graph.figure import Figure
 from spikeloom.compiler.mapping.box import Box
 from spikeloom.compiler.mapping.network import Network
+from spikeloom.compiler.mapping.placement import Mapping as ChipMapping
 from spikeloom.runtime.estimate.interval import Interval, largest, total
 from spikeloom.runtime.estimate.load import CoreLoad, core_loads, pipeline_depth, synaptic_operations
 

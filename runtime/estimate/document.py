@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from spikeloom.compiler.mapping.placement import Mapping as ChipMapping
 
 from spikeloom.compiler.bundle import Bundle
 from spikeloom.compiler.graph.target import find_target
+from spikeloom.compiler.mapping.placement import Mapping as ChipMapping
 from spikeloom.runtime.estimate.activity import NetworkActivity, measure, population_rates
 from spikeloom.runtime.estimate.chip import USED, Workload, estimate_chip
 from spikeloom.runtime.events.recipe import FrameRecipe
@@ -59,7 +59,7 @@ def _chip(bundle: Bundle, activity: NetworkActivity, input_events: float) -> dic
     costs = find_target(bundle.manifest["target"]).costs()
     rates = population_rates(mapping.network, bundle.graph, activity)
     workload = Workload(activity.steps, recipe.duration_us, input_events)
-    result = estimate_chip(mapping, rates, mapping.hops(rates), workload, costs)
+    result = estimate_chip(mapping, rates, workload, costs)
     return {
         "modes": {name: mode.to_json() for name, mode in result.modes.items()},
         "validated": False,
