@@ -46,7 +46,9 @@ def test_a_stage_is_told_from_the_others(workshop: Workshop, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("target", ["loihi", "", "../loihi2"])
 def test_a_target_that_is_not_known(target: str, workshop: Workshop, tmp_path: Path) -> None:
-    for args in (workshop.compile(tmp_path / "x.loom", "--target", target), ["targets", target]):
+    compiles = workshop.compile(tmp_path / "x.loom", "--target", target)
+    compiles[1] = "none.py:build"  # the target is looked at first
+    for args in (compiles, ["targets", target]):
         [problem] = refused(*args, within=tmp_path)
         assert (problem.code, problem.where) == ("SL0601", target)
         assert "loihi2" in problem.wanted
@@ -136,8 +138,11 @@ def test_a_folder_that_is_no_bundle_is_never_replaced(
     assert (problem.code, problem.where) == ("SL0902", name)
 
 
-def test_outputs_are_refused_before_the_work(bundle: Path, tmp_path: Path) -> None:
-    """The recordings are never looked at."""
+def test_outputs_are_refused_before_the_work(workshop: Workshop, bundle: Path, tmp_path: Path) -> None:
+    """The recordings, and the model, are never looked at."""
+    args = workshop.compile(tmp_path / "none" / "x.loom")
+    args[1] = "none.py:build"
+    assert [problem.code for problem in refused(*args, within=tmp_path)] == ["SL0902"]
     for option in ("--log", "--outputs"):
         args = ("run", bundle, "--events", tmp_path / "none", option, tmp_path / "none" / "x")
         assert [problem.code for problem in refused(*args, within=tmp_path)] == ["SL0902"]

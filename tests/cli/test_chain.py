@@ -190,7 +190,7 @@ def test_a_target_without_a_cost_model_counts_operations_only(workshop: Workshop
 def test_a_bundle_may_be_a_folder(workshop: Workshop, bundle: Path, tmp_path: Path) -> None:
     folder = tmp_path / "tiny"
     folder.mkdir()
-    (folder / "manifest.json").write_text("an older bundle, to be replaced")
+    (folder / "manifest.json").write_text('{"format": 0, "members": {"older.json": {}}, "seal": ""}')
     (folder / "older.json").write_text("{}")
     spikeloom(*workshop.compile(folder))
     assert not (folder / "older.json").exists()
