@@ -341,7 +341,8 @@ class _Walk:
         qkv = []
         for name in "qkv":
             weight = grow.weights((channels, channels, 1), self.pick(4, 8))
-            spikes = self.fire(*grow.add(name, Conv1d(weight), x), name)
+            (currents,) = grow.add(name, Conv1d(weight), x)
+            spikes = self.fire(currents, name)
             parts = grow.add("heads", Reshape((heads, channels // heads, positions)), spikes)
             qkv.append(grow.add("turn", Transpose((0, 2, 1)), *parts)[0])
         q, k, v = qkv

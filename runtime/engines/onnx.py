@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession, OrtValue
 
 Mode = Literal["step", "sequence"]
+_EXTERNAL_DATA_FOLDER = "session.model_external_initializers_file_folder_path"
 
 # What one call of ONNX Runtime works on should stay in the cache of a core.
 SAMPLES_PER_CALL = 4
@@ -181,7 +184,9 @@ def _open(model: bytes, threads: int) -> InferenceSession:
     options.log_severity_level = 3  # errors
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        with TemporaryDirectory() as empty:  # a model from a file must not read other files
+            options.add_session_config_entry(_EXTERNAL_DATA_FOLDER, str(Path(empty).resolve()))
+            return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's exceptions have no common base of their own
         text = str(error).splitlines()[0]
         raise InputError.of("SL0801", "onnx", f"ONNX Runtime refuses the model: {text}") from error

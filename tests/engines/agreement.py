@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from spikeloom.compiler.graph.engine import Engine, Trace
 from spikeloom.compiler.graph.graph import Graph
+from spikeloom.compiler.graph.op import Array
 from spikeloom.runtime.engines.onnx import OnnxEngine
 from spikeloom.runtime.engines.reference import ReferenceEngine
 from spikeloom.targets.onnx import onnx
@@ -42,12 +43,12 @@ def disagreements(graph: Graph, frames: NDArray[np.uint8], cuts: Sequence[int] =
     return found
 
 
-def _results(trace: Trace, state: Mapping[str, NDArray[np.int64]]) -> dict[str, NDArray[np.int64]]:
+def _results(trace: Trace, state: Mapping[str, Array]) -> dict[str, Array]:
     spikes = {f"spikes of {layer}": array for layer, array in trace.spikes.items()}
     return {"output": trace.output, **spikes, **{f"state {name}": array for name, array in state.items()}}
 
 
-def _differences(wanted: Mapping[str, NDArray[np.int64]], got: Mapping[str, NDArray[np.int64]]) -> list[str]:
+def _differences(wanted: Mapping[str, Array], got: Mapping[str, Array]) -> list[str]:
     if wanted.keys() != got.keys():
         return [f"has {sorted(got)} instead of {sorted(wanted)}"]
     faults = [f"{name} is {got[name].shape}" for name in wanted if got[name].shape != wanted[name].shape]

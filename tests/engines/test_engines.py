@@ -5,9 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from spikeloom.compiler.graph.engine import Engine, Trace
 from spikeloom.errors import InputError
@@ -87,8 +89,9 @@ def test_chunks_do_not_matter(name: str, cuts: tuple[int, ...], network: RandomN
 def test_workers_and_threads_do_not_matter(
     network: RandomNetwork, files: Mapping[str, bytes], trace: Trace
 ) -> None:
-    for options in ({"workers": 3}, {"threads": 2}):
-        engine = OnnxEngine(files["step.onnx"], files["sequence.onnx"], network.graph, **options)
+    for threads, workers in ((1, 3), (2, 1)):
+        forms = (files["step.onnx"], files["sequence.onnx"])
+        engine = OnnxEngine(*forms, network.graph, threads=threads, workers=workers)
         assert same(run(engine, network, 2), trace)
 
 
@@ -160,3 +163,24 @@ def test_opening_the_package_imports_no_runtime() -> None:
     )
     shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert shown == "set()\n"
+
+
+def test_a_model_reads_no_other_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Constants that a model keeps in a file beside it are refused, wherever the program runs."""
+    (tmp_path / "secret.bin").write_bytes(np.arange(4, dtype=np.float32).tobytes())
+    tensor = numpy_helper.from_array(np.zeros(4, np.float32), "w")
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="secret.bin")
+    tensor.external_data.add(key="length", value="16")
+    out = helper.make_tensor_value_info("y", TensorProto.FLOAT, [4])
+    node = helper.make_node("Identity", ["w"], ["y"])
+    model = helper.make_model(
+        helper.make_graph([node], "g", [], [out], [tensor]),
+        opset_imports=[helper.make_opsetid("", 21)],
+        ir_version=10,
+    )
+    monkeypatch.chdir(tmp_path)
+    graph = random_network(0).graph
+    with pytest.raises(InputError, match="SL0801"):
+        OnnxEngine(model.SerializeToString(), model.SerializeToString(), graph)

@@ -11,7 +11,7 @@ import pytest
 from spikeloom.compiler.graph.ops.conv1d import Conv1d
 from spikeloom.compiler.graph.ops.conv2d import Conv2d
 from spikeloom.compiler.mapping.chip import Chip, read_description
-from spikeloom.compiler.mapping.network import Kernel, Network, Population
+from spikeloom.compiler.mapping.network import Kernel, Network, Population, Projection
 from spikeloom.compiler.mapping.relation import Relation
 
 LIMITS = {
@@ -72,7 +72,7 @@ class Builder:
     def __init__(self, seed: int) -> None:
         self.random = np.random.default_rng(seed)
         self.populations = [Population("input", (2, 6, 5), "input", (0, 1))]
-        self.projections = []
+        self.projections: list[Projection] = []
         self.kernels: dict[str, Kernel] = {}
         self.terms = [Relation.identity(self.populations[0])]
 

@@ -11,7 +11,7 @@ from spikeloom.compiler.mapping.route import OUTSIDE, Flows, busiest_link, dista
 
 def walked(
     flows: Flows, messages: np.ndarray, columns: np.ndarray, rows: np.ndarray
-) -> tuple[Counter, float]:
+) -> tuple[Counter[tuple[tuple[int, int], tuple[int, int]]], float]:
     """Every link on the way of every flow, first along the row, then along the column."""
     links: Counter[tuple[tuple[int, int], tuple[int, int]]] = Counter()
     hops = 0.0

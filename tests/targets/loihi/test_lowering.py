@@ -117,8 +117,8 @@ def test_synapses_are_those_of_the_weights(tiny_graph: Graph) -> None:
     for number, projection in enumerate(network.projections):
         tensor = network.kernel(projection.kernel).tensor
         if tensor:
-            node = tensor.rpartition("/")[0]
-            counted[node] = counted.get(node, 0) + network.synapses(number)
+            layer = tensor.rpartition("/")[0]
+            counted[layer] = counted.get(layer, 0) + network.synapses(number)
     for node in tiny_graph.nodes:
         if isinstance(node.op, Convolution):
             dense = node.op.dense_operations(*tiny_graph.input_types(node))

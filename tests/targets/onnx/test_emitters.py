@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
@@ -156,7 +157,7 @@ def test_weights_over_eight_bits_are_exact_too() -> None:
     assert found.products == ["float32*float32"]
 
 
-CONVOLUTIONS = {
+CONVOLUTIONS: dict[str, dict[str, Any]] = {
     "plain": {},
     "padded": {"padding": (1, 2)},
     "strided": {"stride": (2, 3), "padding": (1, 1)},
@@ -174,8 +175,8 @@ def test_conv2d(geometry: str, high: int, signed: bool) -> None:
     bench = Bench((4, 9, 8), high)
     x = bench.signed() if signed else bench.grow.x
     options = CONVOLUTIONS[geometry]
-    weight = bench.grow.weights((8, 4 // options.get("groups", 1), 3, 3))  # type: ignore[operator]
-    conv = Conv2d(weight, np.arange(8) * 100 - 300, **options)  # type: ignore[arg-type]
+    weight = bench.grow.weights((8, 4 // options.get("groups", 1), 3, 3))
+    conv = Conv2d(weight, np.arange(8) * 100 - 300, **options)
     bench.check(*bench.grow.add("conv", conv, x))
 
 

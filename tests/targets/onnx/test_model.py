@@ -110,7 +110,7 @@ def test_another_implementation_of_onnx_agrees(seed: int) -> None:
 
     step, sequence = (model_of(network, form) for form in FORMS)
     state = {
-        name: np.zeros([frames.shape[1], *shape[1:]], np.int32)
+        name: np.zeros((frames.shape[1], *(int(size) for size in shape[1:])), np.int32)
         for name, (_, shape) in ends(step.graph.input).items()
         if name not in graph.inputs
     }

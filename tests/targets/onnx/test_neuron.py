@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from spikeloom.compiler.graph.graph import Graph, GraphBuilder, Stage
 from spikeloom.compiler.graph.kinds import Type, levels
-from spikeloom.compiler.graph.ops.integer_neuron import IntegerNeuron
+from spikeloom.compiler.graph.op import Array
+from spikeloom.compiler.graph.ops.integer_neuron import IntegerNeuron, Reset
 from spikeloom.targets.onnx.neuron_function import Variation
 from tests.engines.agreement import engines
 
@@ -46,7 +47,7 @@ def check(op: IntegerNeuron, seed: int = 0) -> None:
         start["lif/v"] = np.minimum(start["lif/v"], op.theta[0].max())  # more is never carried over
     frames = rng.integers(0, 256, (3, batch, *SHAPE)).astype(np.uint8)
     frames[:, rng.random(frames.shape[1:]) < 0.4] = 0
-    results = {}
+    results: dict[str, dict[str, Array]] = {}
     for name, engine in engines(graph).items():
         engine.restore(start)
         trace = engine.run(frames)
@@ -71,7 +72,7 @@ def test_resets_and_levels(soft: bool, count: int, fraction_bits: int) -> None:
     unit = 255 << fraction_bits
     theta = (np.arange(1, count + 1) * 2 - 1)[:, None] * (unit // 4)
     reset_by = np.array([unit // 2]) if soft else None
-    reset = "soft" if soft else "hard"
+    reset: Reset = "soft" if soft else "hard"
     check(IntegerNeuron(theta, np.array([-unit // 3]), 1365, fraction_bits, reset=reset, reset_by=reset_by))
 
 
