@@ -167,16 +167,18 @@ def test_opening_the_package_imports_no_runtime() -> None:
 
 def test_a_model_reads_no_other_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Constants that a model keeps in a file beside it are refused, wherever the program runs."""
-    (tmp_path / "secret.bin").write_bytes(np.arange(4, dtype=np.float32).tobytes())
-    tensor = numpy_helper.from_array(np.zeros(4, np.float32), "w")
+    secret = np.arange(4096, dtype=np.float32)
+    (tmp_path / "secret.bin").write_bytes(secret.tobytes())
+    tensor = numpy_helper.from_array(np.zeros(4096, np.float32), "w")
     tensor.ClearField("raw_data")
     tensor.data_location = TensorProto.EXTERNAL
     tensor.external_data.add(key="location", value="secret.bin")
-    tensor.external_data.add(key="length", value="16")
-    out = helper.make_tensor_value_info("y", TensorProto.FLOAT, [4])
-    node = helper.make_node("Identity", ["w"], ["y"])
+    tensor.external_data.add(key="length", value=str(secret.nbytes))
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [4])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [4100])
+    node = helper.make_node("Concat", ["x", "w"], ["y"], axis=0)
     model = helper.make_model(
-        helper.make_graph([node], "g", [], [out], [tensor]),
+        helper.make_graph([node], "g", [x], [y], [tensor]),
         opset_imports=[helper.make_opsetid("", 21)],
         ir_version=10,
     )
