@@ -23,7 +23,6 @@ import hashlib
 import io
 import json
 import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -78,7 +77,7 @@ class Bundle:
         """
         try:
             return json.loads(self.members[name])
-        except (KeyError, ValueError) as error:
+        except (KeyError, ValueError, RecursionError) as error:
             raise InputError.of("SL0703", f"{self.path}/{name}", "is missing or is not JSON") from error
 
     def tensors(self, name: str) -> dict[str, Array]:
@@ -143,13 +142,22 @@ def require_free(path: Path) -> None:
     """
     if path.suffix == ".loom" or not path.is_dir():
         require_writable(path)
-    elif any(path.iterdir()) and not (path / MANIFEST).is_file():
+    elif any(path.iterdir()) and not _is_bundle(path):
         raise InputError.of(
             "SL0902",
             path,
             "is a folder, and what it holds is no bundle",
             remedy="name a new folder, or a file ending in .loom",
         )
+
+
+def _is_bundle(folder: Path) -> bool:
+    """Whether a folder has a manifest of ours, of this version of the format or another, intact or not."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_bytes())
+        return bool({"format", "members", "seal"} <= manifest.keys())
+    except (OSError, ValueError, AttributeError):
+        return False
 
 
 def read_bundle(path: Path) -> Bundle:
@@ -159,9 +167,12 @@ def read_bundle(path: Path) -> Bundle:
         InputError: SL0701, it is missing or not a bundle; SL0702, a member is missing, foreign or
             changed; SL0703, its format is another version.
     """
-    if not path.exists():
-        raise InputError.of("SL0701", path, "there is no such bundle")
-    content = _read_directory(path) if path.is_dir() else _read_zip(path)
+    try:
+        if not path.exists():
+            raise InputError.of("SL0701", path, "there is no such bundle")
+        content = _read_directory(path) if path.is_dir() else _read_zip(path, path.read_bytes())
+    except OSError as error:
+        raise InputError.of("SL0701", path, f"cannot be read: {error.strerror}") from error
     manifest = _read_manifest(path, content.pop(MANIFEST, None))
     _check_members(path, manifest["members"], content)
     return Bundle(path, manifest, content)
@@ -185,8 +196,7 @@ def _sealed(manifest: Mapping[str, Any]) -> dict[str, Any]:
     return {**unsealed, "seal": _digest(json_member(unsealed))}
 
 
-def _read_zip(path: Path) -> dict[str, bytes]:
-    data = path.read_bytes()
+def _read_zip(path: Path, data: bytes) -> dict[str, bytes]:
     if _digest(data[:-SEAL_LENGTH]).encode() != data[-SEAL_LENGTH:]:
         raise InputError.of(
             "SL0702", path, "was changed after it was written, or is not a bundle", remedy="compile it again"
@@ -198,26 +208,22 @@ def _read_zip(path: Path) -> dict[str, bytes]:
             if len(set(names)) != len(names) or sum(entry.file_size for entry in entries) > LARGEST_BUNDLE:
                 raise InputError.of("SL0702", path, "has two members of one name, or unpacks to too much")
             return {entry.filename: archive.read(entry) for entry in entries}
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        EOFError,
-        OSError,
-        NotImplementedError,
-        ValueError,
-        RuntimeError,
-    ) as error:
+    except InputError:
+        raise
+    except Exception as error:  # a zip that was made to mislead makes its readers raise nearly anything
         raise InputError.of(
             "SL0702", path, f"is not an intact bundle: {error}", remedy="compile it again"
         ) from error
 
 
 def _read_directory(path: Path) -> dict[str, bytes]:
-    files = [file for file in path.rglob("*") if not file.is_dir()]
-    foreign = [file for file in files if file.is_symlink() or not file.is_file()]
+    if not (path / MANIFEST).is_file():  # before a folder that is anything else is read through
+        return {}
+    inside = sorted(path.rglob("*"))
+    foreign = [file for file in inside if file.is_symlink() or not (file.is_file() or file.is_dir())]
     if foreign:
         raise InputError.of("SL0702", foreign[0], "is a link or not a plain file")
-    return {file.relative_to(path).as_posix(): file.read_bytes() for file in files}
+    return {file.relative_to(path).as_posix(): file.read_bytes() for file in inside if file.is_file()}
 
 
 def _read_manifest(path: Path, data: bytes | None) -> dict[str, Any]:
@@ -230,7 +236,7 @@ def _read_manifest(path: Path, data: bytes | None) -> dict[str, Any]:
         members = {
             name: (int(entry["size"]), str(entry["sha256"])) for name, entry in manifest["members"].items()
         }
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError.of("SL0702", path, "has a damaged manifest", remedy="compile it again") from error
     if not intact:
         raise InputError.of("SL0702", path, "has a manifest that was changed", remedy="compile it again")
