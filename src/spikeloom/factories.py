@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -46,8 +47,10 @@ def _import(file: Path) -> ModuleType:
     sys.path.insert(0, str(file.parent))
     try:
         location.loader.exec_module(module)
-    except Exception as error:  # whatever the user's own code raises
+    except (Exception, SystemExit) as error:  # whatever the user's own code raises
+        del sys.modules[name]
         raise InputError.of("SL0201", file, f"fails to import: {type(error).__name__}: {error}") from error
     finally:
-        sys.path.remove(str(file.parent))
+        with suppress(ValueError):  # the user's code may have taken it out
+            sys.path.remove(str(file.parent))
     return module
