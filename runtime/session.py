@@ -102,17 +102,19 @@ class Session:
         trace = self.engine.run(frame[None, None])
         self._total = self._total + trace.output[0, 0]
         self._step += 1
+        evidence = self._evidence(self._total, self._step)
         return StepResult(
             self._step - 1,
-            self._evidence(self._total, self._step),
-            int(self._total.argmax()),
+            evidence,
+            int(evidence.argmax()),
             {layer: int(np.count_nonzero(spikes)) for layer, spikes in trace.spikes.items()},
         )
 
     def stream(self, chunks: Iterable[Events]) -> Iterator[StepResult]:
         """Run events as they come, in chunks of any size; yields a result for each finished frame.
 
-        The network is reset at the start and, as the recipe says, after every ``steps`` frames.
+        The network is reset at the start. There are as many frames as the recipe has steps; events
+        after the last of them are dropped.
         """
         self.reset()
         framer = Framer(self.recipe)
@@ -145,7 +147,7 @@ class Session:
         evidence = self._evidence(totals, counts)
         for index, sample in enumerate(samples):
             spikes = {layer: s[:, index] for layer, s in trace.spikes.items()}
-            yield SampleResult(sample, evidence[:, index], int(totals[-1, index].argmax()), spikes)
+            yield SampleResult(sample, evidence[:, index], int(evidence[-1, index].argmax()), spikes)
 
     def _check_labels(self, samples: list[Sample]) -> None:
         classes = len(self._total)
