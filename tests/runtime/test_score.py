@@ -1,0 +1,45 @@
+"""Wilson's interval against its definition, and against published values."""
+
+from __future__ import annotations
+
+from math import sqrt
+
+import pytest
+
+from spikeloom.runtime.score import Z95, wilson_interval
+
+
+@pytest.mark.parametrize(
+    ("right", "total", "low", "high"),
+    [
+        # R. G. Newcombe, Statistics in Medicine 17 (1998), table I, method 3
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0000, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ],
+)
+def test_published_intervals(right: int, total: int, low: float, high: float) -> None:
+    assert wilson_interval(right, total) == pytest.approx((low, high), abs=5e-5)
+
+
+@pytest.mark.parametrize(("right", "total"), [(59, 60), (0, 1), (1, 1), (500, 1060)])
+def test_the_ends_are_where_the_test_just_accepts(right: int, total: int) -> None:
+    """|p - share| = z sqrt(p (1 - p) / n) at both ends."""
+    for p in wilson_interval(right, total):
+        if 0 < p < 1:
+            assert abs(p - right / total) == pytest.approx(Z95 * sqrt(p * (1 - p) / total), abs=1e-9)
+
+
+def test_the_interval_stays_within_zero_and_one_and_holds_the_share() -> None:
+    for total in range(1, 40):
+        for right in range(total + 1):
+            low, high = wilson_interval(right, total)
+            assert -1e-12 <= low <= right / total + 1e-12
+            assert right / total - 1e-12 <= high <= 1 + 1e-12
+
+
+@pytest.mark.parametrize(("right", "total"), [(1, 0), (0, 0), (-1, 3), (4, 3)])
+def test_what_is_no_proportion(right: int, total: int) -> None:
+    with pytest.raises(ValueError, match="no proportion"):
+        wilson_interval(right, total)
