@@ -94,10 +94,14 @@ def random_events(rng: np.random.Generator, count: int) -> Events:
 
 
 def save_checkpoint(shop: Workshop) -> None:
-    """Random weights; batch norms that know the recordings, shifted so that every layer fires."""
+    """Random weights; batch norms that know the recordings, shifted so that every layer fires.
+
+    The bias of the head evens the classes out, so that predictions differ.
+    """
     import torch
     from torch import nn
 
+    from spikeloom.compiler.frontends.torch.neurons import reset_states
     from spikeloom.factories import load_factory
 
     build, _ = load_factory(shop.model)
@@ -108,6 +112,9 @@ def save_checkpoint(shop: Workshop) -> None:
             nn.init.constant_(module.weight, 1.5)
             nn.init.constant_(module.bias, 1.0)
     samples = recordings(shop.train, FrameRecipe.from_toml(shop.recipe))
+    frames = torch.from_numpy(np.stack([sample.frames for sample in samples], 1)).float()
     with torch.no_grad():
-        model.train()(torch.from_numpy(np.stack([s.frames for s in samples], 1)).float())
+        model.train()(frames)
+        reset_states(model)
+        model.head.bias -= model.eval()(frames).mean((0, 1))
     torch.save({"state_dict": model.state_dict(), "config": {"channels": 8}}, shop.weights)

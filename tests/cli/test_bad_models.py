@@ -13,7 +13,7 @@ from tests.cli.terminal import Problem, refused, spikeloom
 MODELS = """
 import torch
 from spikingjelly.activation_based import layer, neuron
-from torch import nn
+from torch import Tensor, nn
 
 INPUT_SHAPE = ("T", "B", 2, 8, 8)
 
@@ -91,6 +91,7 @@ def compiled(
         ("nothing", "has no function nothing"),
         ("INPUT_SHAPE", "has no function INPUT_SHAPE"),
         ("torch", "has no function torch"),
+        ("Tensor", "does not build a model"),
     ],
 )
 def test_factories(name: str, what: str, workshop: Workshop, models: Path, tmp_path: Path) -> None:
@@ -205,6 +206,14 @@ def test_a_configuration_of_another_model(workshop: Workshop, tmp_path: Path) ->
     assert f"with the config of {tmp_path / 'other.pt'}" in problem.what
     assert "'depths'" in problem.what
     assert problem.remedy == "check that the checkpoint is one of this model"
+
+
+def test_a_factory_that_takes_no_configuration(workshop: Workshop, tmp_path: Path) -> None:
+    """It is called without; the checkpoint fits all the same."""
+    path = tmp_path / "plain.py"
+    path.write_text((workshop.folder / "model.py").read_text() + "\n\ndef plain(): return Tiny()\n")
+    spikeloom("compile", f"{path}:plain", "--weights", workshop.weights, "--recipe", workshop.recipe,
+              "--calibrate", workshop.train, "--stop-after", "capture", "-o", tmp_path / "x")  # fmt: skip
 
 
 def test_files_that_are_no_checkpoint(workshop: Workshop, tmp_path: Path) -> None:

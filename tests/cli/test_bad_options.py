@@ -144,8 +144,19 @@ def test_outputs_are_refused_before_the_work(workshop: Workshop, bundle: Path, t
     args[1] = "none.py:build"
     assert [problem.code for problem in refused(*args, within=tmp_path)] == ["SL0902"]
     for option in ("--log", "--outputs"):
-        args = ("run", bundle, "--events", tmp_path / "none", option, tmp_path / "none" / "x")
-        assert [problem.code for problem in refused(*args, within=tmp_path)] == ["SL0902"]
+        for path in (tmp_path, tmp_path / "none" / "x"):
+            problems = refused("run", bundle, "--events", tmp_path / "none", option, path, within=tmp_path)
+            assert [problem.code for problem in problems] == ["SL0902"]
+
+
+def test_a_folder_that_comes_while_it_works(
+    workshop: Workshop, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spikeloom.cli.run.require_writable", lambda path: None)
+    (tmp_path / "counts").mkdir()
+    (tmp_path / "counts" / "notes.txt").write_text("precious")
+    args = ("run", bundle, "--events", workshop.test, "--log", tmp_path / "counts")
+    assert [problem.code for problem in refused(*args, within=tmp_path)] == ["SL0902"]
 
 
 def test_two_outputs_of_one_name(workshop: Workshop, bundle: Path, tmp_path: Path) -> None:

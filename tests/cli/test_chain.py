@@ -93,7 +93,8 @@ def test_the_log_adds_up(workshop: Workshop, bundle: Path, tmp_path: Path) -> No
     document = spikeloom("run", bundle, "--events", workshop.test, "--labels", workshop.labels,
                          "--log", log, "--outputs", outputs, "--json").json  # fmt: skip
     check_log(log, document, bundle)
-    check_outputs(outputs, document, TEST, STEPS, CLASSES)
+    predictions = check_outputs(outputs, document, TEST, STEPS, CLASSES)
+    assert len({*predictions.values()}) > 1
 
 
 def check_log(log: Path, document: dict[str, Any], bundle: Path) -> None:
@@ -122,7 +123,7 @@ def check_outputs(
     assert len(last) == samples
     assert all(row["prediction"] == int(np.argmax(row["evidence"])) for row in last)
     right = sum(row["prediction"] == row["label"] for row in last)
-    assert right == document["right"] == round(document["accuracy"] * samples)
+    assert 0 < right == document["right"] == round(document["accuracy"] * samples)
     return {row["sample"]: row["prediction"] for row in last}
 
 
