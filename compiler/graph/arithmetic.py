@@ -7,10 +7,13 @@ faster. The result is exact where every partial sum stays below 2**53, which the
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import cache
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 
 from spikeloom.compiler.graph.op import Array, RuleBrokenError
 
@@ -29,10 +32,22 @@ def exactly(compute: Callable[..., Array], *arrays: Array) -> Array:
     >>> exactly(np.matmul, np.array([[1, 2]]), np.array([[3], [4]]))
     array([[11]])
     """
-    if not is_integer(*arrays):
-        return compute(*arrays)
-    total: Array = compute(*(array.astype(np.float64) for array in arrays)).astype(np.int64)
+    with _one_thread():
+        if not is_integer(*arrays):
+            return compute(*arrays)
+        total: Array = compute(*(array.astype(np.float64) for array in arrays)).astype(np.int64)
     return total
+
+
+def _one_thread() -> AbstractContextManager[object]:
+    """BLAS on one thread: for batches of small matrices, waking others costs ten times the product."""
+    limit: AbstractContextManager[object] = _blas().limit(limits=1)
+    return limit
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController().select(user_api="blas")
 
 
 def count_pairs(pairs: Array) -> NDArray[np.int64]:
