@@ -80,11 +80,13 @@ def _compare_with_pytorch() -> None:
     """Float against integer, recording by recording."""
     from examples.digits.model import build
     from examples.training import answers, load_checkpoint, load_recordings
+    from spikeloom.compiler.frontends.torch.quiet import quiet_torch
 
     recipe = FrameRecipe.from_toml(HERE / "recipe.toml")
     samples = recordings(DIGITS / "test", recipe, DIGITS / "test.tsv")
     data = load_recordings(DIGITS, "test", recipe)
-    floats = answers(load_checkpoint(HERE / "digits.pt", build), data.frames).tolist()
+    with quiet_torch():
+        floats = answers(load_checkpoint(HERE / "digits.pt", build), data.frames).tolist()
     last = {
         row["sample"]: row["prediction"] for row in pq.read_table(OUT / "predictions.parquet").to_pylist()
     }
