@@ -199,7 +199,7 @@ class _Recordings(Samples):
         labels: Sequence[int | None],
         strict: bool,
     ) -> None:
-        self.names = [file.relative_to(root).as_posix() for file in files]
+        self.names = [_readable(file.relative_to(root)) for file in files]
         self._files = files
         self._recipe = recipe
         self._labels = labels
@@ -275,6 +275,11 @@ class _Dataset(Samples):
         framer = Framer(self._recipe)
         frames = [frame for events in checked for frame in framer.push(events)] + framer.finish()
         return np.stack(frames), check.report + framer.report
+
+
+def _readable(path: Path) -> str:
+    """A path as text that every encoding of Unicode takes; names of files may be any bytes."""
+    return os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")
 
 
 def _find(path: str) -> tuple[Path, list[Path]]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from tests.cli.conftest import EVENTS, TEST, Workshop
@@ -202,3 +204,22 @@ def test_sources_that_contradict_each_other(workshop: Workshop, bundle: Path, tm
     labels = ("--inputs", tmp_path / "x.npz", "--labels", workshop.labels)
     [problem] = refused("run", bundle, *labels, within=tmp_path)
     assert (problem.code, problem.where) == ("SL0901", "--labels")
+
+
+def test_names_that_would_steer_a_terminal(workshop: Workshop, bundle: Path, tmp_path: Path) -> None:
+    """Names of files may be any bytes: none reaches the terminal as a command, none breaks a table."""
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    names = [b"\xff.bs2", b"\x1b[31m.bs2", b"[red]:boom:.bs2", b"two\nlines.bs2"]
+    for name in names:
+        shutil.copy(workshop.test / "0.bs2", folder / os.fsdecode(name))
+    outputs = tmp_path / "x.parquet"
+    spikeloom("run", bundle, "--events", folder, "--outputs", outputs)
+    samples = {row["sample"] for row in pq.read_table(outputs).to_pylist()}
+    assert samples == {"\\xff.bs2", "\x1b[31m.bs2", "[red]:boom:.bs2", "two\nlines.bs2"}
+    for path in folder.iterdir():
+        path.write_bytes(b"")
+    answer = spikeloom("run", bundle, "--events", folder, expect=4)
+    assert len(answer.err.splitlines()) == len(names)
+    assert "\x1b" not in answer.err
+    assert "[red]:boom:.bs2: holds no events" in answer.err

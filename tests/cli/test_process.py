@@ -84,6 +84,25 @@ def test_a_closed_pipe_is_no_fault(arguments: list[str], status: int, bundle: Pa
     assert bool(done.stderr) == bool(status)
 
 
+@pytest.mark.parametrize("option", [[], ["--json"]])
+def test_output_to_a_full_disk(option: list[str], bundle: Path) -> None:
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        done = subprocess.run(
+            program("inspect", bundle, *option), stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 4
+    assert done.stderr.startswith("SL0902 standard output")
+    assert "No space left on device" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_terminal_that_knows_ascii_only(workshop: Workshop, bundle: Path) -> None:
+    """Help, tables and errors are printed all the same."""
+    for arguments in (["--help"], ["inspect", bundle], ["estimate", bundle, "--events", workshop.test]):
+        answer = run_program(*arguments, PYTHONIOENCODING="ascii")
+        assert (answer.status, answer.err) == (0, "")
+
+
 WITHOUT_TORCH = """
 import sys
 BANNED = ("torch", "spikingjelly", "lava", "h5py", "sklearn")

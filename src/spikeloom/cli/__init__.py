@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import sys
 from contextlib import suppress
@@ -16,6 +18,7 @@ from spikeloom.cli.console import ClosedOutputError, errors, print_json, show_pr
 from spikeloom.errors import InputError, InternalError, SpikeloomError
 
 INTERRUPTED = 130
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 app = typer.Typer(
     name="spikeloom",
@@ -57,6 +60,8 @@ def _options(
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 internal fault, 2 unsupported, 3 mismatch, 4 bad input."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # for terminals that know no more than ASCII
     try:
         status = _run(arguments, as_json="--json" in arguments)
     except ClosedOutputError:  # the reader of a pipe has seen enough
@@ -67,21 +72,30 @@ def main(arguments: list[str] | None = None) -> None:
 def _run(arguments: list[str], as_json: bool) -> int:
     try:
         result: Any = app(arguments, prog_name="spikeloom", standalone_mode=False)
-    except SpikeloomError as error:
-        return _tell(error, as_json)
-    except typer.TyperException as error:
-        return _tell(_misused(error), as_json)
     except (typer.Abort, KeyboardInterrupt):
         result = INTERRUPTED
     except ClosedOutputError:
         raise
     except Exception as error:
-        if os.environ.get("SPIKELOOM_TRACEBACK"):
+        told = _as_ours(error)
+        if isinstance(told, InternalError) and os.environ.get("SPIKELOOM_TRACEBACK"):
             raise
-        return _tell(_fault(error), as_json)
+        return _tell(told, as_json)
     if result == INTERRUPTED:
         errors.print("interrupted")
     return result if isinstance(result, int) else 0
+
+
+def _as_ours(error: Exception) -> SpikeloomError:
+    """Any exception as one that has problems to tell."""
+    if isinstance(error, SpikeloomError):
+        return error
+    if isinstance(error, typer.TyperException):
+        return _misused(error)
+    if isinstance(error, OSError) and error.errno in DISK_FULL:
+        where = error.filename or "standard output or a temporary file"
+        return InputError.of("SL0902", where, f"cannot be written: {error.strerror}", remedy="make room")
+    return _fault(error)
 
 
 def _misused(error: typer.TyperException) -> InputError:
@@ -103,6 +117,6 @@ def _fault(error: Exception) -> InternalError:
 def _tell(error: SpikeloomError, as_json: bool) -> int:
     show_problems(error.problems)
     if as_json:
-        with suppress(ClosedOutputError):  # the status still tells
+        with suppress(ClosedOutputError, OSError):  # the status still tells
             print_json({"error": [problem.to_json() for problem in error.problems]})
     return error.exit_status

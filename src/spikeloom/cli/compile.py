@@ -19,6 +19,7 @@ from spikeloom.cli.console import (
     percent,
     print_dropped,
     print_json,
+    printable,
     progress,
     table,
 )
@@ -253,7 +254,7 @@ def _print(run: Compilation, document: dict[str, Any]) -> None:
 
 def _print_left_over(what: str, names: Sequence[str]) -> None:
     if names:
-        console.print(f"{what}: {', '.join(names)}", markup=False)
+        console.print(printable(f"{what}: {', '.join(names)}"), markup=False)
 
 
 def _as_text(result: Any) -> str:

@@ -47,8 +47,9 @@ class _Table(Table):
     heading = ""
 
     def add_row(self, *cells: Any, **options: Any) -> None:
-        """Append a row; strings stand for themselves, whatever brackets they hold."""
-        super().add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in cells), **options)
+        """Append a row; strings stand for themselves, whatever they hold."""
+        texts = (Text(printable(cell)) if isinstance(cell, str) else cell for cell in cells)
+        super().add_row(*texts, **options)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         if self.heading:
@@ -69,10 +70,19 @@ output = _Output(highlight=False, emoji=False)
 errors = Console(stderr=True, highlight=False, emoji=False)
 
 
+def printable(text: str) -> str:
+    r"""Text that cannot steer a terminal: names come from files that somebody else wrote.
+
+    >>> printable("lif\x1b[31m")
+    'lif\\x1b[31m'
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def show_problems(problems: Sequence[Problem]) -> None:
     """Print problems to standard error, one a line."""
     for problem in problems:
-        code, _, rest = str(problem).partition(" ")
+        code, _, rest = printable(str(problem)).partition(" ")
         errors.print(f"[bold red]{code}[/] {escape(rest)}", soft_wrap=True)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from spikeloom.cli.console import comparisons, print_json, table
+from spikeloom.cli.console import comparisons, print_json, printable, table
 from spikeloom.cli.console import output as console
 from spikeloom.cli.sources import Json
 from spikeloom.compiler.bundle import Bundle, read_bundle
@@ -48,12 +48,14 @@ def _print(bundle: Bundle) -> None:
     document = _document(bundle)
     provenance = document["provenance"]
     console.print(
-        f"{document['name']} for {document['target']}, by spikeloom {document['spikeloom']}",
+        printable(f"{document['name']} for {document['target']}, by spikeloom {document['spikeloom']}"),
         style="bold",
         markup=False,
     )
     console.print(
-        f"model {provenance.get('model', '?')}, checkpoint {provenance.get('checkpoint') or 'none'}",
+        printable(
+            f"model {provenance.get('model', '?')}, checkpoint {provenance.get('checkpoint') or 'none'}"
+        ),
         markup=False,
     )
     console.print(f"input {document['input']}, output {document['output']}", markup=False)

@@ -10,7 +10,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from spikeloom.cli.console import comparisons, counted, print_json, progress, table
+from spikeloom.cli.console import comparisons, counted, print_json, printable, progress, table
 from spikeloom.cli.console import output as console
 from spikeloom.cli.sources import Data, Events, Inputs, Json, Labels, Strict, open_samples
 from spikeloom.compiler.bundle import Bundle, read_bundle
@@ -85,7 +85,7 @@ def _print(bundle: Bundle, result: EngineComparison) -> None:
     differing = "no mismatch" if not result.mismatches else counted(result.mismatches, "mismatch", "es")
     console.print(f"\n{counted(result.cells, 'spike cell')} compared, {differing}")
     if result.first is not None:
-        console.print(_where(result.first), markup=False)
+        console.print(printable(_where(result.first)), markup=False)
     console.print(comparisons("\nWhile it was compiled", _against_trained(bundle)))
 
 
