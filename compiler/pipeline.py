@@ -148,6 +148,15 @@ def _check_calibration(frames: NDArray[np.uint8], shape: InputShape, recipe: Fra
             wanted=f"{recipe.steps} steps of {list(shape.sample)}",
             got=f"{frames.shape[0]} steps of {list(frames.shape[2:])}",
         )
+    if int(frames.max(initial=0)) > recipe.max_value:
+        raise InputError.of(
+            "SL0803",
+            "--calibrate",
+            "frames hold counts that the recipe does not give",
+            wanted=f"0 to {recipe.max_value}",
+            got=int(frames.max()),
+            remedy="say in the recipe's `value` what a pixel holds",
+        )
 
 
 def _capture(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.cli.conftest import Workshop
@@ -300,6 +301,15 @@ def test_calibration_recordings_that_are_not_there(workshop: Workshop, tmp_path:
         args[args.index("--calibrate") + 1] = source
         [problem] = refused(*args, within=tmp_path)
         assert problem.code == code
+
+
+def test_calibration_frames_that_the_recipe_does_not_give(workshop: Workshop, tmp_path: Path) -> None:
+    np.savez(tmp_path / "counts.npz", x=np.full((3, 4, 2, 8, 8), 2))
+    args = workshop.compile(tmp_path / "x.loom")
+    args[args.index("--calibrate") + 1] = tmp_path / "counts.npz"
+    [problem] = refused(*args, within=tmp_path)
+    assert (problem.code, problem.where) == ("SL0803", "--calibrate")
+    assert (problem.wanted, problem.got) == ("0 to 1", "2")
 
 
 def test_nothing_is_left_in_the_folder_of_the_model(workshop: Workshop, tmp_path: Path) -> None:

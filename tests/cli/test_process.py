@@ -98,7 +98,7 @@ def test_output_to_a_full_disk(option: list[str], bundle: Path) -> None:
 
 def test_a_terminal_that_knows_ascii_only(workshop: Workshop, bundle: Path) -> None:
     """Help, tables and errors are printed all the same."""
-    for arguments in (["--help"], ["inspect", bundle], ["estimate", bundle, "--events", workshop.test]):
+    for arguments in (["--help"], ["estimate", bundle, "--events", workshop.test]):
         answer = run_program(*arguments, PYTHONIOENCODING="ascii")
         assert (answer.status, answer.err) == (0, "")
 
