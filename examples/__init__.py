@@ -1,0 +1,1 @@
+"""Example networks; their scripts run from the repository's root: `python -m examples.digits.train`."""
