@@ -160,13 +160,14 @@ def _is_bundle(folder: Path) -> bool:
         return False
 
 
-def read_bundle(path: Path) -> Bundle:
+def read_bundle(path: Path | str) -> Bundle:
     """Read and check a bundle.
 
     Raises:
         InputError: SL0701, it is missing or not a bundle; SL0702, a member is missing, foreign or
             changed; SL0703, its format is another version.
     """
+    path = Path(path)
     try:
         if not path.exists():
             raise InputError.of("SL0701", path, "there is no such bundle")
