@@ -254,6 +254,15 @@ def test_state_is_kept_saved_and_put_back(network: Graph) -> None:
     assert any((a != b).any() for a, b in zip(rest, fresh, strict=True))  # the state mattered
 
 
+def test_a_state_may_be_changed_in_one_sample_alone(network: Graph) -> None:
+    run = Interpreter(network)
+    run.reset(2)
+    run.state["lif2/v"][1] = 70
+    values = run.step(np.zeros((2, 2, 6)))
+    assert not values["lif2"][0].any()
+    assert (run.state["lif2/v"][1] == 70 * 3 // 4).all()
+
+
 def test_a_step_leaves_the_saved_state_alone(network: Graph) -> None:
     run = Interpreter(network)
     run.reset(1)

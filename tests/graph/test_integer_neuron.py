@@ -159,6 +159,11 @@ def test_bounds_of_a_neuron_without_leak_grow_with_its_horizon() -> None:
     assert bounds(10) == (-1940, 100 + 126)  # a spike takes what is above 100
 
 
+def test_bounds_are_those_of_the_neuron_with_the_highest_threshold() -> None:
+    op = IntegerNeuron(np.array([[5, 1000]]), np.array([0]), 0, 6)
+    assert op.potential_bounds(Type((2,), SPIKES)) == (0, 1064)
+
+
 def test_a_neuron_that_neither_leaks_nor_is_reset_has_no_bound() -> None:
     op = IntegerNeuron(np.array([[100]]), np.array([0]), 0, 6, state_bits=24)
     with pytest.raises(RuleBrokenError, match="has no bound"):

@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given, settings
 
 from spikeloom.compiler.graph.graph import Graph, GraphBuilder, Stage
+from spikeloom.compiler.graph.kinds import REAL, Type
 from spikeloom.compiler.graph.op import Array, all_ops
+from spikeloom.compiler.graph.ops.add import Add
 from spikeloom.compiler.graph.printer import to_text
 from spikeloom.compiler.graph.serialize import from_json, to_json
 from spikeloom.compiler.graph.source import Source
@@ -99,6 +101,15 @@ def test_a_float_weight_in_an_integer_graph_is_refused(network: Graph) -> None:
     document, tensors = _written(network)
     tensors["head/weight"] = tensors["head/weight"].astype(np.float32)
     _refuse(document, tensors)
+
+
+def test_a_float_graph_does_not_pass_for_an_integer_graph() -> None:
+    builder = GraphBuilder("g", Stage.CANONICAL)
+    x = builder.input("x", Type((2,), REAL))
+    builder.output(builder.add("y", Add(), x, x)[0])
+    document, tensors = _written(builder.build())
+    from_json(document, tensors)
+    assert "is real[2] in an integer graph" in _refuse({**document, "stage": "integer"}, tensors)
 
 
 @pytest.mark.parametrize("document", [None, [], {}, "text", {"name": "g"}, {"nodes": 3}])
