@@ -96,7 +96,7 @@ def compiled(
     ],
 )
 def test_factories(name: str, what: str, workshop: Workshop, models: Path, tmp_path: Path) -> None:
-    [problem] = compiled(workshop, f"{models}:{name}", tmp_path)
+    [problem] = compiled(workshop, f"{models}:{name}", tmp_path, "--weights", workshop.weights)
     assert (problem.code, problem.where) == ("SL0201", f"{models}:{name}")
     assert what in problem.what
     if "no function" in what:
