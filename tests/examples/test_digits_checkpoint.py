@@ -13,7 +13,7 @@ from spikeloom.runtime.events.recipe import FrameRecipe
 
 FOLDER = Path(str(model.__file__)).parent
 CHECKPOINT = FOLDER / "digits.pt"
-BOUND = 56
+BOUND = 57  # of 60: digits.pt gets 59; another processor's rounding may flip a spike, not lose three answers
 
 
 @pytest.fixture(scope="module")
