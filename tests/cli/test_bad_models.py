@@ -135,6 +135,8 @@ def test_all_unknown_neurons_are_listed(workshop: Workshop, models: Path, tmp_pa
     unknown = [problem for problem in problems if problem.code == "SL0304"]
     assert [problem.where for problem in unknown] == ["second", "third"]
     assert all("MyLIF" in problem.what and "LIFNode" in problem.wanted for problem in unknown)
+    other = [problem for problem in problems if problem.code == "SL0302"]
+    assert len(other) == 2, "what else stands in the way is told with them"
 
 
 def test_operations_over_time(workshop: Workshop, models: Path, tmp_path: Path) -> None:

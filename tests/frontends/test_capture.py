@@ -223,7 +223,28 @@ def test_state_that_is_left_over_does_not_leak_into_the_graph() -> None:
     assert not isinstance(model.blocks[0].attn.attn_lif.v, float)
     dirty = capture(model, SPIKFORMER_SHAPE, SPIKES)
     assert to_text(dirty.graph) == to_text(clean.graph)
+    assert model.blocks[0].attn.attn_lif.v == 0.0
     prove_capture(dirty, _float(spikformer_frames()))
+
+
+def test_state_of_other_modules_is_reset_too() -> None:
+    """It is no neuron, so that its state is a constant of the export."""
+
+    class Remembers(_Vector):
+        def __init__(self) -> None:
+            super().__init__()
+            vars(self)["memory"] = torch.full((6,), 7.0)
+
+        def reset(self) -> None:
+            vars(self)["memory"] = torch.zeros(6)
+
+        def forward(self, x: Tensor) -> Any:
+            return self.lif(self.fc(x) + vars(self)["memory"])
+
+    (added,) = (
+        node for node in capture(Remembers(), VECTORS, SPIKES).graph.nodes if node.op.name == "affine"
+    )
+    assert not added.op.offset.any()  # type: ignore[attr-defined]
 
 
 def test_a_model_is_captured_twice() -> None:
@@ -289,6 +310,19 @@ def test_operations_without_a_counterpart_are_all_listed_with_their_lines() -> N
     assert re.match(r"SL0302 gate\.0 \(\S+\.py:\d+\): sigmoid has no counterpart", problems[0])
     assert re.match(r"SL0302 test_capture\.py:\d+: softmax.int has no counterpart", problems[1])
     assert re.match(r"SL0302 test_capture\.py:\d+: exp has no counterpart", problems[2])
+
+
+def test_unknown_neurons_and_operations_are_listed_together() -> None:
+    class Odd(_Vector):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lif = type("MyNode", (neuron.LIFNode,), {})(step_mode="m")
+
+        def forward(self, x: Tensor) -> Any:
+            return self.lif(torch.softmax(self.fc(x), -1))
+
+    problems = _refused(Odd())
+    assert [problem[:10] for problem in problems] == ["SL0304 lif", "SL0302 tes"]
 
 
 class _MeanOverTime(_Vector):

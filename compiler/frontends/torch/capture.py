@@ -11,14 +11,18 @@ from torch.export import ExportedProgram
 
 from spikeloom.compiler.frontends.torch.axes import CAPTURES, InputShape, Lead, Sizes
 from spikeloom.compiler.frontends.torch.lowering import Lowering, Value
-from spikeloom.compiler.frontends.torch.neurons import find_neurons, read_neurons, reset_states
+from spikeloom.compiler.frontends.torch.neurons import find_neurons, reset_states, survey_neurons
 from spikeloom.compiler.frontends.torch.opaque import opaque_neurons
 from spikeloom.compiler.frontends.torch.quiet import quiet_torch
 from spikeloom.compiler.graph.graph import Graph, GraphBuilder, Stage, live_nodes
 from spikeloom.compiler.graph.kinds import Kind, Type
 from spikeloom.compiler.graph.op import Array
+from spikeloom.compiler.graph.ops.neuron import Neuron
 from spikeloom.compiler.graph.verify import verify
 from spikeloom.errors import Problem, UnsupportedError
+
+STAND_IN = Neuron(decay=0.5, gain=0.5, threshold=1.0)
+"""In the place of a neuron that is not known, so that everything else in the way is found too."""
 
 
 @dataclass(frozen=True)
@@ -63,11 +67,15 @@ def capture(model: nn.Module, input_shape: InputShape, input_kind: Kind, name: s
     """
     model.eval()
     reset_states(model)
-    equations = read_neurons(model)
+    equations, problems = survey_neurons(model)
     modules = find_neurons(model)
-    first, second = (_export(model, list(modules.values()), input_shape, sizes) for sizes in CAPTURES)
+    try:
+        first, second = (_export(model, list(modules.values()), input_shape, sizes) for sizes in CAPTURES)
+    except UnsupportedError as error:
+        raise UnsupportedError([*problems, *error.problems]) from error
     builder = GraphBuilder(name, Stage.CAPTURED)
-    lowering = Lowering(builder, [(path, equations[path]) for path in modules])
+    lowering = Lowering(builder, [(path, equations.get(path, STAND_IN)) for path in modules])
+    lowering.problems += problems
     lowering.parameters = first.graph_signature.inputs_to_parameters
     lowering.single_step = {
         path for path, module in modules.items() if getattr(module, "step_mode", "m") != "m"

@@ -69,8 +69,16 @@ def read_neurons(model: nn.Module) -> dict[str, Neuron]:
         UnsupportedError: SL0304 and SL0305 for every layer whose class is not known, or which
             disagrees with the equation of its class.
     """
+    neurons, problems = survey_neurons(model)
+    if problems:
+        raise UnsupportedError(problems)
+    return neurons
+
+
+def survey_neurons(model: nn.Module) -> tuple[dict[str, Neuron], list[Problem]]:
+    """The equation of every neuron layer that has one, and the problems of :func:`read_neurons`."""
     neurons: dict[str, Neuron] = {}
-    problems = []
+    problems: list[Problem] = []
     for path, module in find_neurons(model).items():
         try:
             neurons[path] = EQUATIONS[type(module).__name__](module)
@@ -79,9 +87,7 @@ def read_neurons(model: nn.Module) -> dict[str, Neuron]:
             continue
         if fault := _probed(module, neurons[path]):
             problems.append(Problem("SL0305", path, fault, remedy="report this neuron's class and settings"))
-    if problems:
-        raise UnsupportedError(problems)
-    return neurons
+    return neurons, problems
 
 
 def probe(module: nn.Module, neuron: Neuron, seed: int = 0) -> str:
