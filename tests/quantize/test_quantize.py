@@ -187,8 +187,8 @@ def _unit(scale: float) -> Unit:
     return Unit(np.array(scale), np.zeros(()))
 
 
-@pytest.mark.parametrize("scale", [0.125, 0.3, 1 / 3, 0.01])
-@pytest.mark.parametrize("gain", [0.5, 1.0, 0.3])
+@pytest.mark.parametrize("scale", [0.125, 0.3, 1 / 3, 0.01, 1 / 7, 1 / 49, 0.1])
+@pytest.mark.parametrize("gain", [0.5, 1.0, 0.3, 0.1, 0.7])
 def test_the_first_sum_that_fires_is_the_trained_one(scale: float, gain: float) -> None:
     """A sum that misses the threshold by a rounding of float64 alone counts as being there."""
     trained = Neuron(decay=0.5, gain=gain, threshold=1.0)
