@@ -204,3 +204,12 @@ def test_a_fault_of_our_own(bundle: Path, tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("SPIKELOOM_TRACEBACK", "1")
     with pytest.raises(ZeroDivisionError):
         spikeloom("verify", bundle)
+
+
+def test_a_bundle_needs_a_name_unless_none_is_written(workshop: Workshop, tmp_path: Path) -> None:
+    args = workshop.compile(tmp_path / "x.loom")
+    at = args.index("-o")
+    unnamed = [*args[:at], *args[at + 2 :]]
+    [problem] = refused(*unnamed, within=tmp_path)
+    assert (problem.code, problem.where) == ("SL0901", "--output")
+    spikeloom(*unnamed, "--stop-after", "capture", expect=0)

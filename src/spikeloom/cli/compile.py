@@ -73,7 +73,7 @@ def compile_(
             help="Recordings to calibrate on: a file, a folder, a glob, an .npz or FILE.py:factory."
         ),
     ],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The bundle to write.")],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="The bundle to write.")] = None,
     weights: Annotated[Path | None, typer.Option(help="A checkpoint: .pt, .pth or .safetensors.")] = None,
     target: Annotated[str, typer.Option(help="What to compile for; see `spikeloom targets`.")] = "loihi2",
     bits: Annotated[int, typer.Option(min=2, max=8, help="Width of a weight.")] = 8,
@@ -95,7 +95,7 @@ def compile_(
     _check_stages("--stop-after", [stop_after])
     _check_stages("--dump-after", dump_after or [])
     find_target(target).profile(bits)
-    require_free(output)
+    _check_output(output, stop_after)
     frame_recipe = FrameRecipe.from_toml(recipe)
     loaded = load_model(model, weights, input_shape, frame_recipe)
     frames, dropped = _calibration(calibrate, frame_recipe, loaded.shape.sample, samples, strict)
@@ -114,11 +114,18 @@ def compile_(
             progress=lambda stage: bar.update(task, description=stage, advance=1),
             after_stage=show,
         )  # fmt: skip
-    document = _summary(run, output) | {"dead_keys": [*loaded.dead_keys], "dropped_events": dropped.to_json()}
+    document = _summary(run) | {"dead_keys": [*loaded.dead_keys], "dropped_events": dropped.to_json()}
     if json:
         print_json(document)
     else:
         _print(run, document)
+
+
+def _check_output(output: Path | None, stop_after: str) -> None:
+    if output is not None:
+        require_free(output)
+    elif stop_after == STAGES[-1]:
+        raise InputError.of("SL0901", "--output", "a bundle needs a name", remedy="name it with -o X.loom")
 
 
 def _check_stages(option: str, names: list[str]) -> None:
@@ -209,12 +216,13 @@ def _open(source: str, recipe: FrameRecipe, shape: tuple[int, ...], strict: bool
     return recordings(source, recipe, None, strict, sequence)
 
 
-def _summary(run: Compilation, path: Path) -> dict[str, Any]:
+def _summary(run: Compilation) -> dict[str, Any]:
     document: dict[str, Any] = {"ledger": run.ledger.to_json()}
     if run.capture is not None:
         document["dead_layers"] = [*run.capture.dead]
     if run.bundle is not None:
-        document |= {"bundle": str(path), "bytes": _size(path), "members": sorted(run.bundle.members)}
+        path, members = run.bundle.path, sorted(run.bundle.members)
+        document |= {"bundle": str(path), "bytes": _size(path), "members": members}
     if run.activity is not None:
         document["rates"] = dict(run.activity.rates)
     if run.quantized is not None:
