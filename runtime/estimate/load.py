@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from spikeloom.compiler.mapping.placement import Mapping as ChipMapping
-
 from spikeloom.compiler.mapping.box import Box
 from spikeloom.compiler.mapping.network import Network
+from spikeloom.compiler.mapping.placement import Mapping as ChipMapping
 
 
 @dataclass(frozen=True)
