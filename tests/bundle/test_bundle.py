@@ -80,6 +80,8 @@ def test_the_bytes_depend_on_nothing_but_the_content(tmp_path: Path) -> None:
     os.utime(first, (0, 0))
     write_bundle(second, dict(reversed(MEMBERS.items())), dict(reversed(ABOUT.items())))
     assert first.read_bytes() == second.read_bytes()
+    with zipfile.ZipFile(first) as archive:
+        assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
     again = graph_members(read_bundle(first).graph)
     assert again == graph_members(tiny_network())
 

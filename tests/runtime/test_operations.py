@@ -11,7 +11,7 @@ import torch
 from spikeloom.compiler.frontends.torch.interpreter import TorchInterpreter
 from spikeloom.compiler.graph.graph import Graph, GraphBuilder, Stage
 from spikeloom.compiler.graph.interpret import Interpreter
-from spikeloom.compiler.graph.kinds import Type, levels
+from spikeloom.compiler.graph.kinds import Type, levels, sums
 from spikeloom.compiler.graph.ops.add import Add
 from spikeloom.compiler.graph.ops.integer_neuron import IntegerNeuron
 from spikeloom.compiler.graph.ops.linear import Linear
@@ -129,6 +129,14 @@ def test_a_sample_with_one_graded_input_is_all_macs(graph: Graph) -> None:
     assert fc.binary.tolist() == [True, False]
     assert fc.effective.tolist() == [4, 2 + 3]
     assert (result.acs, result.macs) == (4 / 2, 5 / 2)
+
+
+def test_inputs_of_minus_one_need_no_multiplication() -> None:
+    builder = GraphBuilder("g", Stage.INTEGER)
+    x = builder.input("x", Type((3,), sums(-2, 1)))
+    builder.output(builder.add("fc", Linear(WEIGHT), x)[0])
+    result = _count(builder.build(), np.array([[[-1, 0, 1], [-2, 0, 1]]]))
+    assert (result.acs, result.macs) == (3 / 2, 3 / 2)
 
 
 def test_figures_do_not_depend_on_the_batches(graph: Graph) -> None:
