@@ -20,8 +20,7 @@ class NumericProfile:
             With groups, the channels of a layer share a scale up to powers of two.
         bias_mantissa_bits, bias_exponent_bits: a bias is a signed mantissa shifted left.
         state_bits: width of membrane potential and current with sign.
-        decay_bits: a decay is a fraction of 2**decay_bits.
-        accumulator_bits: width of a sum of weights.
+        decay_bits: a decay is a fraction of 2**decay_bits; 12 at most.
 
     >>> NumericProfile("wide").largest_weight
     127
@@ -37,7 +36,6 @@ class NumericProfile:
     bias_exponent_bits: int = 0
     state_bits: int = 32
     decay_bits: int = 12
-    accumulator_bits: int = 32
 
     @property
     def largest_weight(self) -> int:

@@ -67,7 +67,8 @@ def quantize_neuron(
     tie = profile.threshold_step > 1 and bool((np.abs(threshold_error - 1) < ALIGNED).all())
     bias = _on_bias_grid(name, drive + (1 if tie else 0), profile)
     _check_threshold(name, theta, profile)
-    decay = round((1 - neuron.decay) * DECAY_ONE)
+    decay_step = DECAY_ONE >> profile.decay_bits
+    decay = round((1 - neuron.decay) * DECAY_ONE / decay_step) * decay_step
     soft = np.asarray(np.rint(threshold).astype(np.int64)) if neuron.reset == "soft" else None
     op = IntegerNeuron(
         theta=theta[None],

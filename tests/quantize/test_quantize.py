@@ -552,3 +552,12 @@ def test_moments_are_of_the_layers_input_not_of_its_scale() -> None:
     np.testing.assert_allclose(
         measure_activity(graph, frames).moments["conv"], np.square(frames.astype(float)).mean((0, 1, 3))
     )
+
+
+def test_decays_lie_on_the_grid_of_the_profile() -> None:
+    neuron = Neuron(decay=0.7, gain=1.0, threshold=1.0)
+    unit = Unit(np.array(0.01), np.zeros(()))
+    fine, _ = quantize_neuron("lif", neuron, unit, NumericProfile("fine"), 0)
+    coarse, bound = quantize_neuron("lif", neuron, unit, NumericProfile("coarse", decay_bits=4), 0)
+    assert (fine.decay, coarse.decay) == (round(0.3 * 4096), 5 * 256)
+    assert bound.leak == pytest.approx(abs(0.7 - (1 - 5 / 16)))

@@ -51,13 +51,14 @@ def as_step(frame: Tensor, shape: InputShape) -> Tensor:
 
 @torch.no_grad()
 def run_eager(model: nn.Module, shape: InputShape, frames: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-    """Step the model over frames [steps, batch, ...] from a fresh state.
+    """Step the model, in eval mode, over frames [steps, batch, ...] from a fresh state.
 
     Returns:
         The output [steps, batch, ...] and the spikes of every neuron layer [steps, batch, ...].
     """
     spikes: dict[str, list[Tensor]] = {path: [] for path in find_neurons(model)}
     outputs = []
+    model.eval()
     reset_states(model)
     with watching(model, lambda path, _, s: spikes[path].append(s.reshape(frames.shape[1], *s.shape[2:]))):
         for frame in frames:
