@@ -108,7 +108,9 @@ class Check:
         return f" {'at' if exact else 'after'} byte {chunk.offset + index * self._record_bytes:,}"
 
     def _truncated(self, place: str) -> Problem:
-        what = f"is truncated: {self.report.left_over_bytes} bytes are left over after {self.seen:,} events"
+        rest = self.report.left_over_bytes
+        left = "1 byte is left over" if rest == 1 else f"{rest} bytes are left over"
+        what = f"is truncated: {left} after {self.seen:,} events"
         wanted = f"records of {self._record_bytes} bytes" if self._record_bytes else "whole records"
         remedy = "copy the file again, or pass --no-strict to use what is whole"
         return Problem("SL0103", place, what, wanted, remedy=remedy)

@@ -325,6 +325,10 @@ def test_unknown_neurons_and_operations_are_listed_together() -> None:
     assert [problem[:10] for problem in problems] == ["SL0304 lif", "SL0302 tes"]
 
 
+def test_a_neuron_alone_is_no_network() -> None:
+    assert _refused(lif()) == ["SL0304 LIFNode: is a neuron layer and no network"]
+
+
 class _MeanOverTime(_Vector):
     def forward(self, x: Tensor) -> Any:
         return self.lif(self.fc(x)).mean(0)

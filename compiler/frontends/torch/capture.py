@@ -11,7 +11,7 @@ from torch.export import ExportedProgram
 
 from spikeloom.compiler.frontends.torch.axes import CAPTURES, InputShape, Lead, Sizes
 from spikeloom.compiler.frontends.torch.lowering import Lowering, Value
-from spikeloom.compiler.frontends.torch.neurons import find_neurons, reset_states, survey_neurons
+from spikeloom.compiler.frontends.torch.neurons import find_neurons, is_neuron, reset_states, survey_neurons
 from spikeloom.compiler.frontends.torch.opaque import opaque_neurons
 from spikeloom.compiler.frontends.torch.quiet import quiet_torch
 from spikeloom.compiler.graph.graph import Graph, GraphBuilder, Stage, live_nodes
@@ -67,6 +67,8 @@ def capture(model: nn.Module, input_shape: InputShape, input_kind: Kind, name: s
     """
     model.eval()
     reset_states(model)
+    if is_neuron(model):
+        raise UnsupportedError.of("SL0304", type(model).__name__, "is a neuron layer and no network")
     equations, problems = survey_neurons(model)
     modules = find_neurons(model)
     try:
