@@ -117,17 +117,13 @@ def estimate_chip(
     }
     barrier = cost["t_barrier"] if mapping.chip.chips == 1 else cost["t_barrier_chips"]
     step = largest([barrier, *(_core_time(load, cost) for load in loads.values())])
-    depth = pipeline_depth(mapping.network)
-    chips = mapping.chip.chips
+    run = _Run(step, pipeline_depth(mapping.network), mapping.chip.chips, per_step, workload, cost)
     return ChipEstimate(
-        {
-            "back_to_back": _back_to_back(step, depth, chips, per_step, workload, cost),
-            "sensor_paced": _sensor_paced(step, depth, chips, per_step, workload, cost),
-        },
+        {"back_to_back": run.back_to_back(), "sensor_paced": run.sensor_paced()},
         step,
-        depth,
+        run.depth,
         len(loads),
-        chips,
+        run.chips,
         max(loads.values(), key=lambda load: _core_time(load, cost).nominal),
         per_step,
         _shares(mapping.network, rates),
@@ -145,78 +141,60 @@ def _core_time(load: CoreLoad, cost: Mapping[str, Interval]) -> Interval:
     )
 
 
-def _back_to_back(
-    step: Interval,
-    depth: int,
-    chips: int,
-    per_step: Mapping[str, float],
-    workload: Workload,
-    cost: Mapping[str, Interval],
-) -> Mode:
-    latency = {
-        "injection": _injection(workload.input_events, cost),
-        "steps": step * workload.steps,
-        "pipeline": step * depth,
-    }
-    return _mode(latency, per_step, workload.steps, depth, chips, cost)
+@dataclass(frozen=True)
+class _Run:
+    """One inference on the chip: what both modes share."""
 
+    step: Interval
+    depth: int
+    chips: int
+    per_step: Mapping[str, float]
+    workload: Workload
+    cost: Mapping[str, Interval]
 
-def _sensor_paced(
-    step: Interval,
-    depth: int,
-    chips: int,
-    per_step: Mapping[str, float],
-    workload: Workload,
-    cost: Mapping[str, Interval],
-) -> Mode:
-    window = Interval.exactly(workload.steps * workload.window_us * SECONDS_PER_US)
-    latency = {
-        "sensing_window": window,
-        "injection": _injection(workload.input_events / workload.steps, cost),
-        "steps": step,
-        "pipeline": step * depth,
-    }
-    return _mode(latency, per_step, workload.steps, depth, chips, cost)
+    def back_to_back(self) -> Mode:
+        return self._mode(
+            {
+                "injection": self._injection(self.workload.input_events),
+                "steps": self.step * self.workload.steps,
+                "pipeline": self.step * self.depth,
+            }
+        )
 
+    def sensor_paced(self) -> Mode:
+        steps = self.workload.steps
+        return self._mode(
+            {
+                "sensing_window": Interval.exactly(steps * self.workload.window_us * SECONDS_PER_US),
+                "injection": self._injection(self.workload.input_events / steps),
+                "steps": self.step,
+                "pipeline": self.step * self.depth,
+            }
+        )
 
-def _mode(
-    latency: Mapping[str, Interval],
-    per_step: Mapping[str, float],
-    steps: int,
-    depth: int,
-    chips: int,
-    cost: Mapping[str, Interval],
-) -> Mode:
-    on = total(latency.values())
-    return Mode(latency, _energy(per_step, steps, depth, on, chips, cost), cost["p_host"] * on)
+    def _injection(self, events: float) -> Interval:
+        """Time to bring input spikes onto the chip."""
+        return Interval.exactly(events).over(self.cost["r_inject"])
 
+    def _mode(self, latency: Mapping[str, Interval]) -> Mode:
+        on = total(latency.values())
+        return Mode(latency, self._energy(on), self.cost["p_host"] * on)
 
-def _injection(events: float, cost: Mapping[str, Interval]) -> Interval:
-    """Time to bring input spikes onto the chip."""
-    return Interval.exactly(events).over(cost["r_inject"])
+    def _energy(self, on: Interval) -> dict[str, Interval]:
+        """Energy by part, if the chips are on for so long.
 
-
-def _energy(
-    per_step: Mapping[str, float],
-    steps: int,
-    depth: int,
-    on: Interval,
-    chips: int,
-    cost: Mapping[str, Interval],
-) -> dict[str, Interval]:
-    """Energy of an inference of ``steps`` time steps.
-
-    Every layer works through each of them once, ``depth`` chip steps later at most; its neurons are
-    updated in those ``depth`` steps too.
-    """
-    return {
-        "synapses": cost["e_synop"] * (per_step["synaptic_operations"] * steps),
-        "neuron_updates": cost["e_update"] * (per_step["neuron_updates"] * (steps + depth)),
-        "messages": cost["e_spike"] * (per_step["messages"] * steps),
-        "hops": cost["e_hop"] * (per_step["hops"] * steps),
-        "reset": cost["e_reset"] * float(chips),
-        "static": cost["p_static"] * on * float(chips),
-    }
+        Every layer works through each time step once, ``depth`` chip steps later at most; its
+        neurons are updated in those steps too.
+        """
+        steps, cost, count = self.workload.steps, self.cost, self.per_step
+        return {
+            "synapses": cost["e_synop"] * (count["synaptic_operations"] * steps),
+            "neuron_updates": cost["e_update"] * (count["neuron_updates"] * (steps + self.depth)),
+            "messages": cost["e_spike"] * (count["messages"] * steps),
+            "hops": cost["e_hop"] * (count["hops"] * steps),
+            "reset": cost["e_reset"] * float(self.chips),
+            "static": cost["p_static"] * on * float(self.chips),
+        }
 
 
 def _shares(network: Network, rates: Mapping[str, float]) -> dict[str, dict[str, float]]:
