@@ -25,6 +25,8 @@ from spikeloom.compiler.graph.op import Array
 from spikeloom.compiler.graph.ops.affine import Affine
 from spikeloom.compiler.graph.ops.batch_norm import BatchNorm
 from spikeloom.compiler.graph.ops.linear import Linear
+from spikeloom.compiler.graph.ops.neuron import Neuron
+from spikeloom.compiler.graph.ops.rescale import Rescale
 from spikeloom.compiler.passes.fold_affine import per_channel
 from spikeloom.compiler.quantize.quantize import Quantized
 from spikeloom.errors import InternalError, Problem
@@ -91,7 +93,7 @@ def compare_free_running(
     """Run the integer network and compare with what eager PyTorch gave.
 
     Args:
-        output: [steps, samples, classes] of eager PyTorch.
+        output: [steps, samples, classes] of eager PyTorch, or [1, samples, classes] for all steps.
         spikes: of each neuron layer, [steps, samples, ...] of eager PyTorch.
         graph: the integer graph.
         frames: [steps, samples, ...].
@@ -103,9 +105,11 @@ def compare_free_running(
     fired = dict.fromkeys(spikes, 0)
     for step, frame in enumerate(frames):
         values = interpreter.step(frame)
-        evidence = evidence + values[graph.outputs[0]]
+        answer = values[graph.outputs[0]]
+        evidence = answer if graph.answers_at_the_end else evidence + answer
         for name, trained in spikes.items():
-            flips[name] += int((values[name] != trained[step]).sum())
+            real = values[name] * graph.units[name].scale
+            flips[name] += int((np.abs(real - trained[step].reshape(real.shape)) > 1e-6).sum())
             fired[name] += int((values[name] != 0).sum())
     layers = tuple(
         LayerAgreement(name, s.size, flips[name], float((s != 0).mean()), fired[name] / s.size)
@@ -114,6 +118,59 @@ def compare_free_running(
     flat = evidence.reshape(len(evidence), -1)
     same = flat.argmax(1) == output.sum(0).reshape(len(flat), -1).argmax(1)
     return Agreement(frames.shape[1], len(frames), int(same.sum()), layers)
+
+
+def can_ask_oracle(capture: Capture, quantized: Quantized) -> bool:
+    """Whether the bound of :func:`ask_oracle` holds for a network.
+
+    Its weights must be parameters of the model, its input whole numbers, and no value may be rounded
+    between the weights and a neuron.
+    """
+    rounds = any(isinstance(node.op, Rescale) for node in quantized.graph.nodes)
+    units = [quantized.graph.units[name] for name in quantized.graph.inputs]
+    whole = all(np.all(unit.scale == 1) and np.all(unit.offset == 0) for unit in units)
+    stored = all(grid.layer in capture.weights for grid in quantized.grids)
+    neurons = [node.op for node in capture.graph.nodes if isinstance(node.op, Neuron)]
+    plain = all(op.levels == 1 and not op.memoryless for op in neurons)
+    return capture.steppable and whole and stored and plain and not rounds
+
+
+def teacher_forced(
+    canonical: Graph, quantized: Quantized, frames: NDArray[np.uint8], real: Array
+) -> OracleResult:
+    """Compare every decision of every neuron with the float64 graph on the trained weights.
+
+    At every step each neuron of the float64 network starts from the integer network's membrane, and its
+    spikes are replaced by the integer network's before they go on: what differs is the error of this
+    layer's own rounding and of whatever is rounded since the last neuron layer.
+
+    Args:
+        canonical: the graph that was quantized.
+        quantized: made from it.
+        frames: bytes [steps, samples, ...].
+        real: their real values.
+    """
+    integer = Interpreter(quantized.graph)
+    integer.reset(frames.shape[1])
+    trained = Interpreter(canonical)
+    trained.reset(frames.shape[1])
+    layers = {node.name for node in canonical.neurons()}
+    cells = differing = 0
+    for frame, decoded in zip(frames, real, strict=True):
+        before = dict(integer.state)
+        fired = integer.step(frame)
+        for name in layers:
+            if f"{name}/v" in before:
+                trained.state[f"{name}/v"] = before[f"{name}/v"] * quantized.bounds[name].unit
+        forced = {
+            name: fired[name] * quantized.graph.units[name].scale + quantized.graph.units[name].offset
+            for name in layers
+        }
+        decided = trained.step(decoded, forced=forced)
+        for name in layers:
+            cells += fired[name].size
+            differing += int((~np.isclose(decided[name], forced[name])).sum())
+    return OracleResult(frames.shape[1], len(frames), cells, differing)
 
 
 def ask_oracle(capture: Capture, quantized: Quantized, frames: NDArray[np.uint8]) -> OracleResult:

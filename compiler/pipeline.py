@@ -6,7 +6,7 @@ capture -> canonical -> integer -> mapped -> bundle
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeloom import __version__
-from spikeloom.compiler.agreement import Agreement, ask_oracle, compare_free_running
+from spikeloom.compiler.agreement import (
+    Agreement,
+    ask_oracle,
+    can_ask_oracle,
+    compare_free_running,
+    teacher_forced,
+)
 from spikeloom.compiler.bundle import Bundle, graph_members, json_member, tensor_member, write_bundle
-from spikeloom.compiler.graph.graph import Graph
+from spikeloom.compiler.graph.graph import Graph, Unit
 from spikeloom.compiler.graph.interpret import Interpreter
-from spikeloom.compiler.graph.kinds import levels
+from spikeloom.compiler.graph.kinds import REAL, levels
 from spikeloom.compiler.graph.op import Array
 from spikeloom.compiler.graph.passes import run_passes
+from spikeloom.compiler.graph.profile import NumericProfile
 from spikeloom.compiler.graph.target import Target, find_target
 from spikeloom.compiler.ledger import Comparison, Ledger
 from spikeloom.compiler.mapping.check import check_mapping
@@ -34,6 +41,7 @@ from spikeloom.errors import InputError, InternalError, MismatchError, Unsupport
 from spikeloom.runtime.compare import compare_engines
 from spikeloom.runtime.engines import open_engine
 from spikeloom.runtime.estimate.activity import measure, population_rates
+from spikeloom.runtime.events.array_recipe import ArrayRecipe, Recipe
 from spikeloom.runtime.events.recipe import FrameRecipe
 
 if TYPE_CHECKING:
@@ -65,6 +73,7 @@ class Options:
         seed: of the placement.
         ledger: on how many calibration recordings each stage is compared with the one before.
         stop_after: the last stage to run, one of :data:`STAGES`.
+        steps: time steps a sample, where neither a recipe nor the model says it.
     """
 
     target: str
@@ -73,6 +82,46 @@ class Options:
     seed: int = 0
     ledger: int = 1
     stop_after: str = "bundle"
+    steps: int = 0
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Calibration samples as the network takes them.
+
+    Attributes:
+        recipe: what a byte of the input means.
+        frames: bytes [steps, samples, ...].
+        trial: how many of the samples the stages are compared on.
+    """
+
+    recipe: Recipe
+    frames: NDArray[np.uint8]
+    trial: int
+
+    @property
+    def unit(self) -> Unit:
+        """What the bytes mean."""
+        if isinstance(self.recipe, ArrayRecipe):
+            scale = self.recipe.scale
+            return Unit(np.array(scale), np.array(-scale * self.recipe.zero))
+        return Unit(np.ones(()), np.zeros(()))
+
+    @property
+    def real(self) -> Array:
+        """The real values of the bytes."""
+        return self.recipe.decode(self.frames) if isinstance(self.recipe, ArrayRecipe) else self.frames
+
+    @property
+    def trial_frames(self) -> NDArray[np.uint8]:
+        """The bytes of the samples that the stages are compared on."""
+        return self.frames[:, : self.trial]
+
+    @property
+    def trial_real(self) -> Array:
+        """Their real values, in float32 as PyTorch takes them."""
+        real: Array = self.real[:, : self.trial].astype(np.float32)
+        return real
 
 
 @dataclass
@@ -85,6 +134,7 @@ class Compilation:
     quantized: Quantized | None = None
     mapping: ChipMapping | None = None
     agreement: Agreement | None = None
+    inputs: Inputs | None = None
     ledger: Ledger = field(default_factory=Ledger)
     bundle: Bundle | None = None
 
@@ -92,8 +142,8 @@ class Compilation:
 def compile_model(
     model: nn.Module,
     shape: InputShape,
-    recipe: FrameRecipe,
-    calibration: NDArray[np.uint8],
+    recipe: FrameRecipe | None,
+    calibration: NDArray[Any],
     options: Options,
     output: Path | None,
     name: str = "model",
@@ -106,8 +156,10 @@ def compile_model(
     Args:
         model: with its trained weights.
         shape: of its input.
-        recipe: how events become its frames.
-        calibration: frames [steps, samples, ...] that the network will be used on.
+        recipe: how events become its frames; None if it takes arrays.
+        calibration: what the network will be used on: frames [steps, samples, ...], or [samples, ...]
+            if the input has no time. Without a recipe they may hold any real numbers, which the
+            network then takes as bytes (:class:`ArrayRecipe`).
         options: target and settings.
         output: path of the bundle; may be None if an earlier stage is the last.
         name: of the network.
@@ -122,15 +174,14 @@ def compile_model(
     """
     target = find_target(options.target)
     profile = target.profile(options.bits)
-    _check_calibration(calibration, shape, recipe)
+    steps = _check_calibration(calibration, shape, recipe, options)
     run = Compilation()
-    trial = calibration[:, : options.ledger]
     for stage, work in (
-        ("capture", lambda: _capture(run, model, shape, recipe, name, trial)),
-        ("canonical", lambda: _canonicalise(run, calibration, trial)),
-        ("integer", lambda: _quantize(run, profile, target, recipe, trial)),
-        ("mapped", lambda: _map(run, target, options, calibration)),
-        ("bundle", lambda: _bundle(run, target, recipe, options, output, trial, provenance or {})),
+        ("capture", lambda: _capture(run, model, shape, recipe, name, calibration, steps, options)),
+        ("canonical", lambda: _canonicalise(run)),
+        ("integer", lambda: _quantize(run, profile, target)),
+        ("mapped", lambda: _map(run, target, options)),
+        ("bundle", lambda: _bundle(run, target, options, output, provenance or {})),
     ):
         progress(stage)
         after_stage(stage, work())
@@ -139,16 +190,24 @@ def compile_model(
     return run
 
 
-def _check_calibration(frames: NDArray[np.uint8], shape: InputShape, recipe: FrameRecipe) -> None:
-    if frames.shape[2:] != shape.sample or frames.shape[0] != recipe.steps:
+def _check_calibration(
+    frames: NDArray[Any], shape: InputShape, recipe: FrameRecipe | None, options: Options
+) -> int:
+    """The number of time steps; 0 if the model says it."""
+    axes = shape.lead.axes
+    steps = recipe.steps if recipe is not None else options.steps
+    if shape.lead.has_time and not steps:
+        steps = frames.shape[0]
+    wanted = (steps, "N") if shape.lead.has_time else ("N",)
+    if frames.shape[axes:] != shape.sample or (shape.lead.has_time and frames.shape[0] != steps):
         raise InputError.of(
             "SL0111",
             "--calibrate",
             "frames do not fit the model's input",
-            wanted=f"{recipe.steps} steps of {list(shape.sample)}",
-            got=f"{frames.shape[0]} steps of {list(frames.shape[2:])}",
+            wanted=str([*wanted, *shape.sample]).replace("'", ""),
+            got=list(frames.shape),
         )
-    if int(frames.max(initial=0)) > recipe.max_value:
+    if recipe is not None and int(frames.max(initial=0)) > recipe.max_value:
         raise InputError.of(
             "SL0803",
             "--calibrate",
@@ -157,23 +216,39 @@ def _check_calibration(frames: NDArray[np.uint8], shape: InputShape, recipe: Fra
             got=int(frames.max()),
             remedy="say in the recipe's `value` what a pixel holds",
         )
+    return steps
 
 
 def _capture(
     run: Compilation,
     model: nn.Module,
     shape: InputShape,
-    recipe: FrameRecipe,
+    recipe: FrameRecipe | None,
     name: str,
-    trial: NDArray[np.uint8],
+    calibration: NDArray[Any],
+    steps: int,
+    options: Options,
 ) -> Graph:
     import torch
 
     from spikeloom.compiler.frontends.torch.capture import capture
     from spikeloom.compiler.frontends.torch.eager import prove_capture
 
-    run.capture = capture(model, shape, levels(recipe.max_value), name)
-    proof = prove_capture(run.capture, torch.from_numpy(trial).float())
+    samples = calibration.reshape(-1, *shape.sample)
+    given: Recipe = recipe or ArrayRecipe.spanning(samples, max(steps, 1))
+    kind = levels(given.max_value) if _is_whole(given) else REAL
+    run.capture = capture(model, shape, kind, name, steps)
+    steps = steps or run.capture.steps
+    if isinstance(given, ArrayRecipe):
+        given = replace(given, steps=steps)
+        calibration = given.encode(calibration)
+    if not shape.lead.has_time:
+        calibration = np.broadcast_to(calibration, (steps, *calibration.shape))
+    trial = min(options.ledger, calibration.shape[1])
+    if not run.capture.steppable and steps > 1 and trial % steps == 0:
+        trial -= 1  # a batch that cannot be taken for the time steps
+    run.inputs = Inputs(given, calibration, trial)
+    proof = prove_capture(run.capture, torch.from_numpy(run.inputs.trial_real))
     run.ledger.add(
         Comparison(
             "captured graph",
@@ -188,11 +263,17 @@ def _capture(
     return run.capture.graph
 
 
-def _canonicalise(run: Compilation, calibration: NDArray[np.uint8], trial: NDArray[np.uint8]) -> Graph:
+def _is_whole(recipe: Recipe) -> bool:
+    return isinstance(recipe, FrameRecipe) or (recipe.scale, recipe.zero) == (1.0, 0)
+
+
+def _canonicalise(run: Compilation) -> Graph:
     assert run.capture is not None
+    assert run.inputs is not None
     graph = run_passes(run.capture.graph, CANONICALISE)
     run.canonical = graph
-    run.activity = measure_activity(graph, calibration)
+    run.activity = measure_activity(graph, run.inputs.real)
+    trial = run.inputs.trial_real
     flips, cells = _spikes_apart(run.capture.graph, graph, trial)
     run.ledger.add(
         Comparison(
@@ -208,7 +289,7 @@ def _canonicalise(run: Compilation, calibration: NDArray[np.uint8], trial: NDArr
     return graph
 
 
-def _spikes_apart(first: Graph, second: Graph, frames: NDArray[np.uint8]) -> tuple[int, int]:
+def _spikes_apart(first: Graph, second: Graph, frames: Array) -> tuple[int, int]:
     flips = cells = 0
     runs = (Interpreter(first), Interpreter(second))
     for run in runs:
@@ -221,58 +302,89 @@ def _spikes_apart(first: Graph, second: Graph, frames: NDArray[np.uint8]) -> tup
     return flips, cells
 
 
-def _quantize(
-    run: Compilation, profile: Any, target: Target, recipe: FrameRecipe, trial: NDArray[np.uint8]
-) -> Graph:
-    import torch
-
-    from spikeloom.compiler.frontends.torch.eager import run_eager
-
+def _quantize(run: Compilation, profile: NumericProfile, target: Target) -> Graph:
     assert run.canonical is not None
     assert run.activity is not None
-    assert run.capture is not None
-    run.quantized = quantize(run.canonical, profile, run.activity, recipe.steps)
+    assert run.inputs is not None
+    (name,) = run.canonical.inputs
+    given = {name: (levels(run.inputs.recipe.max_value), run.inputs.unit)}
+    run.quantized = quantize(run.canonical, profile, run.activity, run.inputs.recipe.steps, given)
     graph = run.quantized.graph
     if obstacles := target.obstacles(graph):
         raise UnsupportedError(obstacles)
-    verdict = ask_oracle(run.capture, run.quantized, trial)
+    _compare_decisions(run)
+    _compare_free_running(run)
+    return graph
+
+
+def _compare_decisions(run: Compilation) -> None:
+    """Every decision from the same membranes: against the user's module where its weights can be replaced."""
+    assert run.capture is not None
+    assert run.canonical is not None
+    assert run.quantized is not None
+    assert run.inputs is not None
+    trial = run.inputs.trial_frames
+    if can_ask_oracle(run.capture, run.quantized):
+        other, tolerance = "PyTorch in float64 with the rounded weights, decision by decision", "bounded"
+        verdict = ask_oracle(run.capture, run.quantized, trial)
+    else:
+        other, tolerance = "canonical graph in float64, decision by decision", "measured"
+        verdict = teacher_forced(run.canonical, run.quantized, trial, run.inputs.trial_real)
     run.ledger.add(
         Comparison(
             "integer graph",
-            "PyTorch in float64 with the rounded weights, decision by decision",
+            other,
             verdict.samples,
             verdict.steps,
             verdict.cells,
             verdict.differing,
-            "bounded",
+            tolerance,
         )
     )
-    frames = torch.from_numpy(trial).float()
-    output, spikes = run_eager(run.capture.model, run.capture.input_shape, frames)
-    arrays = {name: s.numpy() for name, s in spikes.items() if name in graph.producers}
-    run.agreement = compare_free_running(output.numpy(), arrays, graph, trial)
+
+
+def _compare_free_running(run: Compilation) -> None:
+    assert run.quantized is not None
+    assert run.inputs is not None
+    graph = run.quantized.graph
+    output, spikes = _run_eager(run)
+    arrays = {name: s for name, s in spikes.items() if name in graph.producers}
+    run.agreement = compare_free_running(output, arrays, graph, run.inputs.trial_frames)
     layers = run.agreement.layers
     run.ledger.add(
         Comparison(
             "integer graph",
             "trained PyTorch, free running",
-            trial.shape[1],
-            len(trial),
+            run.agreement.samples,
+            run.agreement.steps,
             sum(layer.cells for layer in layers),
             sum(layer.flips for layer in layers),
             "measured",
             run.agreement.to_json(),
         )
     )
-    return graph
 
 
-def _map(
-    run: Compilation, target: Target, options: Options, calibration: NDArray[np.uint8]
-) -> ChipMapping | None:
+def _run_eager(run: Compilation) -> tuple[Array, dict[str, Array]]:
+    """Output and spikes of the trained model on the trial samples."""
+    import torch
+
+    from spikeloom.compiler.frontends.torch.eager import run_eager
+
+    assert run.capture is not None
+    assert run.inputs is not None
+    frames = torch.from_numpy(run.inputs.trial_real)
+    found = run.capture
+    output, spikes = run_eager(found.model, found.input_shape, frames, found.steppable)
+    return output.numpy(), {name: s.numpy() for name, s in spikes.items()}
+
+
+def _map(run: Compilation, target: Target, options: Options) -> ChipMapping | None:
     if not isinstance(target, ChipTarget):
         return None
     assert run.quantized is not None
+    assert run.inputs is not None
+    calibration = run.inputs.frames
     graph = run.quantized.graph
     network = target.lower(graph)
     rates = population_rates(network, graph, measure(graph, [calibration[:, :MAPPED_ON]]))
@@ -285,13 +397,13 @@ def _map(
 def _bundle(
     run: Compilation,
     target: Target,
-    recipe: FrameRecipe,
     options: Options,
     output: Path | None,
-    trial: NDArray[np.uint8],
     provenance: Mapping[str, Any],
 ) -> Bundle | None:
     assert run.quantized is not None
+    assert run.inputs is not None
+    trial = run.inputs.trial_frames
     assert run.activity is not None
     members = graph_members(run.quantized.graph)
     forms = find_target("onnx").artifacts(run.quantized.graph)
@@ -300,10 +412,10 @@ def _bundle(
         extra = target.artifacts(run.quantized.graph)
         members |= {f"{target.name}/{name}": data for name, data in extra.items()}
     _compare_engines(run, forms, trial)
-    members["recipe.json"] = json_member(recipe.to_json())
+    members["recipe.json"] = json_member(run.inputs.recipe.to_json())
     members["activity.json"] = json_member(_activity_json(run))
     members["ledger.json"] = json_member(run.ledger.to_json())
-    members["traces.safetensors"] = tensor_member(_traces(run, trial))
+    members["traces.safetensors"] = tensor_member(_traces(run))
     if run.mapping is not None:
         members["network.json"] = json_member(run.mapping.network.to_json())
         members["mapping.json"] = json_member(run.mapping.to_json())
@@ -356,14 +468,15 @@ def _activity_json(run: Compilation) -> dict[str, Any]:
     }
 
 
-def _traces(run: Compilation, trial: NDArray[np.uint8]) -> dict[str, Array]:
+def _traces(run: Compilation) -> dict[str, Array]:
     """What eager PyTorch did on the trial frames: kept so that a bundle can be checked without it."""
-    import torch
-
-    from spikeloom.compiler.frontends.torch.eager import run_eager
-
-    assert run.capture is not None
-    frames = torch.from_numpy(trial).float()
-    output, spikes = run_eager(run.capture.model, run.capture.input_shape, frames)
-    traces = {f"spikes/{name}": s.numpy().astype(np.uint8) for name, s in spikes.items()}
-    return {"frames": trial, "output": output.numpy(), **traces}
+    assert run.inputs is not None
+    assert run.quantized is not None
+    output, spikes = _run_eager(run)
+    units = run.quantized.graph.units
+    traces = {
+        f"spikes/{name}": np.rint(s / units[name].scale).astype(np.uint8)
+        for name, s in spikes.items()
+        if name in units
+    }
+    return {"frames": run.inputs.trial_frames, "output": output, **traces}

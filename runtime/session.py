@@ -13,8 +13,8 @@ from spikeloom.compiler.graph.engine import Engine, Trace
 from spikeloom.compiler.graph.op import Array
 from spikeloom.errors import InputError, Problem
 from spikeloom.runtime.engines import open_engine
+from spikeloom.runtime.events.array_recipe import event_recipe, read_recipe
 from spikeloom.runtime.events.framer import Framer
-from spikeloom.runtime.events.recipe import FrameRecipe
 from spikeloom.runtime.events.samples import Sample
 from spikeloom.runtime.events.stream import Events
 
@@ -27,7 +27,8 @@ class StepResult:
 
     Attributes:
         step: counted from the last reset.
-        evidence: of each class so far: the sum of the outputs, in the model's own units.
+        evidence: of each class so far, in the model's own units: the sum of the outputs, or the output
+            of a network that itself sums them over time.
         prediction: the class with the most evidence, the first of them where several have it.
         spikes: number of neurons that fired in this step, by layer.
     """
@@ -44,7 +45,8 @@ class SampleResult:
 
     Attributes:
         sample: what went in.
-        evidence: [steps, classes], the sum of the outputs up to each step, in the model's units.
+        evidence: [steps, classes], the sum of the outputs up to each step (the output of a network that
+            itself sums over time), in the model's units.
         prediction: the class with the most evidence at the end.
         spikes: of each neuron layer [steps, ...].
     """
@@ -63,7 +65,7 @@ class Session:
         engine: name of the engine.
 
     Attributes:
-        recipe: how events become frames, from the bundle.
+        recipe: how events become frames, or what the bytes of an array mean; from the bundle.
 
     Raises:
         InputError: SL0801, the engine is not known or cannot run here; SL0803, the bundle's output
@@ -72,7 +74,7 @@ class Session:
 
     def __init__(self, bundle: Bundle, engine: str = "onnx") -> None:
         self.bundle = bundle
-        self.recipe = FrameRecipe.from_json(bundle.json("recipe.json"))
+        self.recipe = read_recipe(bundle.json("recipe.json"))
         self.engine = open_bundle_engine(bundle, engine)
         output = bundle.graph.outputs[0]
         if len(bundle.graph.types[output].shape) != 1:
@@ -100,7 +102,7 @@ class Session:
     def step(self, frame: NDArray[np.uint8]) -> StepResult:
         """Advance one time step on a frame [2, height, width] (or the network's own shape)."""
         trace = self.engine.run(frame[None, None])
-        self._total = self._total + trace.output[0, 0]
+        self._total = trace.output[0, 0] + (0 if self.bundle.graph.answers_at_the_end else self._total)
         self._step += 1
         evidence = self._evidence(self._total, self._step)
         return StepResult(
@@ -117,7 +119,7 @@ class Session:
         after the last of them are dropped.
         """
         self.reset()
-        framer = Framer(self.recipe)
+        framer = Framer(event_recipe(self.recipe, str(self.bundle.path)))
         for chunk in chunks:
             for frame in framer.push(chunk):
                 yield self.step(frame)
@@ -142,7 +144,7 @@ class Session:
     def _run_batch(self, samples: list[Sample]) -> Iterator[SampleResult]:
         self._check_labels(samples)
         trace = run_from_reset(self.engine, stack_frames(samples))
-        totals = trace.output.cumsum(0)
+        totals = trace.output if self.bundle.graph.answers_at_the_end else trace.output.cumsum(0)
         counts = np.arange(1, len(totals) + 1).reshape(-1, *(1,) * (totals.ndim - 1))
         evidence = self._evidence(totals, counts)
         for index, sample in enumerate(samples):
@@ -166,7 +168,8 @@ class Session:
             raise InputError(problems)
 
     def _evidence(self, totals: Array, steps: int | Array) -> NDArray[np.float64]:
-        evidence: NDArray[np.float64] = totals * self._scale + steps * self._offset
+        offsets = 1 if self.bundle.graph.answers_at_the_end else steps
+        evidence: NDArray[np.float64] = totals * self._scale + offsets * self._offset
         return evidence
 
 

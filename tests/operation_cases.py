@@ -15,9 +15,12 @@ from numpy.typing import NDArray
 
 from spikeloom.compiler.graph.kinds import REAL, SPIKES, Kind, Type, current, levels, sums
 from spikeloom.compiler.graph.op import Array, Op, RuleBrokenError
+from spikeloom.compiler.graph.ops.accumulate import Accumulate
 from spikeloom.compiler.graph.ops.add import Add
 from spikeloom.compiler.graph.ops.affine import Affine
+from spikeloom.compiler.graph.ops.avg_pool2d import AvgPool2d
 from spikeloom.compiler.graph.ops.batch_norm import BatchNorm
+from spikeloom.compiler.graph.ops.broadcast import Broadcast
 from spikeloom.compiler.graph.ops.concat import Concat
 from spikeloom.compiler.graph.ops.conv1d import Conv1d
 from spikeloom.compiler.graph.ops.conv2d import Conv2d
@@ -26,11 +29,17 @@ from spikeloom.compiler.graph.ops.linear import Linear
 from spikeloom.compiler.graph.ops.matmul import MatMul
 from spikeloom.compiler.graph.ops.max_pool2d import MaxPool2d
 from spikeloom.compiler.graph.ops.mean import Mean
+from spikeloom.compiler.graph.ops.mul import Mul
 from spikeloom.compiler.graph.ops.neuron import Neuron
+from spikeloom.compiler.graph.ops.pad import Pad
 from spikeloom.compiler.graph.ops.reduce_sum import ReduceSum
+from spikeloom.compiler.graph.ops.rescale import Rescale
 from spikeloom.compiler.graph.ops.reshape import Reshape
+from spikeloom.compiler.graph.ops.slice import Slice
 from spikeloom.compiler.graph.ops.split import Split
+from spikeloom.compiler.graph.ops.time_mean import TimeMean
 from spikeloom.compiler.graph.ops.transpose import Transpose
+from spikeloom.compiler.graph.ops.upsample2d import Upsample2d
 
 
 @dataclass(frozen=True)
@@ -137,9 +146,61 @@ def _affine(choose: Choices) -> Case:
     return Case(Affine(constant(), constant()), (Type(shape, REAL),))
 
 
-def _add(choose: Choices) -> Case:
+def _elementwise(op: type[Add] | type[Mul]) -> Callable[[Choices], Case]:
+    def build(choose: Choices) -> Case:
+        shape = choose.shape()
+        thin = [tuple(1 if choose.number(0, 3) == 0 else size for size in shape) for _ in range(2)]
+        return Case(op(), tuple(Type(axes, choose.kind()) for axes in thin))
+
+    return build
+
+
+def _broadcast(choose: Choices) -> Case:
     shape = choose.shape()
-    return Case(Add(), (Type(shape, choose.kind()), Type(shape, choose.kind())))
+    thin = tuple(1 if choose.number(0, 1) else size for size in shape)
+    return Case(Broadcast(shape), (Type(thin, choose.kind()),))
+
+
+def _slice(choose: Choices) -> Case:
+    shape = choose.shape()
+    axis = choose.number(0, len(shape) - 1)
+    start = choose.number(0, shape[axis] - 1)
+    stop = choose.number(start + 1, shape[axis])
+    return Case(Slice(axis, start, stop, choose.number(1, 2)), (Type(shape, choose.kind()),))
+
+
+def _pad(choose: Choices) -> Case:
+    shape = choose.shape()
+    before, after = (tuple(choose.number(0, 2) for _ in shape) for _ in range(2))
+    return Case(Pad(before, after, float(choose.number(-2, 3))), (Type(shape, choose.kind()),))
+
+
+def _upsample(choose: Choices) -> Case:
+    scale = (choose.number(1, 3), choose.number(1, 3))
+    return Case(Upsample2d(scale), (Type(choose.shape(3, 3), choose.kind()),))
+
+
+def _avg_pool(choose: Choices) -> Case:
+    case = _max_pool(choose)
+    assert isinstance(case.op, MaxPool2d)
+    geometry = (case.op.kernel, case.op.stride, case.op.padding)
+    return Case(AvgPool2d(*geometry, bool(choose.number(0, 1))), case.types)
+
+
+def _time_mean(choose: Choices) -> Case:
+    return Case(TimeMean(choose.number(1, 5)), (Type(choose.shape(), REAL),))
+
+
+def _accumulate(choose: Choices) -> Case:
+    return Case(Accumulate(choose.number(6, 9)), (Type(choose.shape(), choose.kind()),))
+
+
+def _rescale(choose: Choices) -> Case:
+    shape = choose.shape()
+    factor = choose.rng.integers(-(2**15) + 1, 2**15, [size if choose.number(0, 1) else 1 for size in shape])
+    shift, limit = choose.number(0, 20), choose.number(0, 40)
+    offset = choose.rng.integers(-20, 20, shape[-1:]) if choose.number(0, 1) else None
+    return Case(Rescale(factor, shift, -limit, limit, offset), (Type(shape, choose.kind()),))
 
 
 def _some_axes(choose: Choices, rank: int) -> tuple[int, ...]:
@@ -219,9 +280,12 @@ def _integer_neuron(choose: Choices) -> Case:
 
 
 CASES: dict[str, Callable[[Choices], Case]] = {
-    "add": _add,
+    "accumulate": _accumulate,
+    "add": _elementwise(Add),
     "affine": _affine,
+    "avg_pool2d": _avg_pool,
     "batch_norm": _batch_norm,
+    "broadcast": _broadcast,
     "concat": _concat,
     "conv1d": _convolution(Conv1d, 1),
     "conv2d": _convolution(Conv2d, 2),
@@ -230,14 +294,20 @@ CASES: dict[str, Callable[[Choices], Case]] = {
     "matmul": _matmul,
     "max_pool2d": _max_pool,
     "mean": _reduce(Mean),
+    "mul": _elementwise(Mul),
     "neuron": _neuron,
+    "pad": _pad,
     "reduce_sum": _reduce(ReduceSum),
+    "rescale": _rescale,
     "reshape": _reshape,
+    "slice": _slice,
     "split": _split,
+    "time_mean": _time_mean,
     "transpose": _transpose,
+    "upsample2d": _upsample,
 }
-FLOAT_ONLY = {"affine", "batch_norm", "mean", "neuron"}
-INTEGER_ONLY = {"integer_neuron"}
+FLOAT_ONLY = {"affine", "avg_pool2d", "batch_norm", "mean", "neuron", "time_mean"}
+INTEGER_ONLY = {"integer_neuron", "rescale"}
 
 
 @st.composite

@@ -15,6 +15,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
+from spikeloom.compiler.graph.kinds import Type
 from spikeloom.compiler.graph.op import Array, RuleBrokenError
 
 EXACT_FLOAT64 = 2**53
@@ -82,6 +83,18 @@ def weighted_bounds(weight: Array, lo: int, hi: int, bias: Array | None) -> tupl
     if bias is not None:
         low, high = low + bias.astype(np.int64), high + bias.astype(np.int64)
     return low, high
+
+
+def broadcast_type(a: Type, b: Type) -> tuple[int, ...]:
+    """The shape of an operation on two values, element by element; axes of one element are repeated.
+
+    Raises:
+        RuleBrokenError: they have not as many axes, or an axis differs.
+    """
+    pairs = list(zip(a.shape, b.shape, strict=False))
+    if len(a.shape) != len(b.shape) or any(x != y and 1 not in (x, y) for x, y in pairs):
+        raise RuleBrokenError(f"{a} and {b} have different shapes")
+    return tuple(max(pair) for pair in pairs)
 
 
 def check_accumulator(low: int, high: int) -> None:

@@ -125,6 +125,19 @@ class Graph:
         """Nodes that spike: the neuron layers, in order."""
         return (node for node, op in self.stateful() if op.work == "update")
 
+    @cached_property
+    def answers_at_the_end(self) -> bool:
+        """Whether the output already sums time steps, so that its last value is the network's answer.
+
+        Otherwise the network answers by the sum of its outputs over time.
+        """
+        summed: set[str] = set()
+        for node in self.nodes:
+            accumulates = isinstance(node.op, StatefulOp) and node.op.accumulates
+            if accumulates or summed.intersection(node.inputs):
+                summed.update(node.outputs)
+        return bool(summed.intersection(self.outputs))
+
     def replace(self, **changes: object) -> Graph:
         """The same graph with fields changed."""
         return replace(self, **changes)  # type: ignore[arg-type]

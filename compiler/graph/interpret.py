@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from spikeloom.compiler.graph.graph import Graph, Node, Stage
@@ -44,13 +46,19 @@ class Interpreter:
             for name, value in op.initial(*self.graph.input_types(node)).items()
         }
 
-    def step(self, *inputs: Array) -> dict[str, Array]:
-        """Run one time step on inputs [batch, ...] and return every value of the graph."""
+    def step(self, *inputs: Array, forced: Mapping[str, Array] | None = None) -> dict[str, Array]:
+        """Run one time step on inputs [batch, ...] and return every value of the graph.
+
+        Args:
+            inputs: one for each input of the graph.
+            forced: values that go on in the place of what was computed; the results show the latter.
+        """
+        forced = forced or {}
         values = dict(
             zip(self.graph.inputs, (np.asarray(x).astype(self._dtype) for x in inputs), strict=True)
         )
         for node in self.graph.nodes:
-            arguments = tuple(values[name] for name in node.inputs)
+            arguments = tuple(forced.get(name, values[name]) for name in node.inputs)
             if isinstance(node.op, StatefulOp):
                 results = self._advance(node, node.op, arguments)
             else:

@@ -21,6 +21,7 @@ class NumericProfile:
         bias_mantissa_bits, bias_exponent_bits: a bias is a signed mantissa shifted left.
         state_bits: width of membrane potential and current with sign.
         decay_bits: a decay is a fraction of 2**decay_bits; 12 at most.
+        rescales: whether values may be brought to another unit between layers.
 
     >>> NumericProfile("wide").largest_weight
     127
@@ -36,6 +37,7 @@ class NumericProfile:
     bias_exponent_bits: int = 0
     state_bits: int = 32
     decay_bits: int = 12
+    rescales: bool = False
 
     @property
     def largest_weight(self) -> int:

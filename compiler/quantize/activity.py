@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spikeloom.compiler.graph.convolution import Convolution
 from spikeloom.compiler.graph.graph import Graph, Node
@@ -26,15 +25,17 @@ class Activity:
         samples, steps: how many were seen.
         rates: firing rate of each neuron layer, spikes per neuron and step.
         moments: for each layer with weights, the mean square [input channels] of its input.
+        peaks: for each value, the largest magnitude that was seen.
     """
 
     samples: int
     steps: int
     rates: Mapping[str, float]
     moments: Mapping[str, Array]
+    peaks: Mapping[str, float] = field(default_factory=dict)
 
 
-def measure_activity(graph: Graph, frames: NDArray[np.uint8]) -> Activity:
+def measure_activity(graph: Graph, frames: Array) -> Activity:
     """Run a float graph over frames [steps, samples, ...] and collect its statistics.
 
     Raises:
@@ -45,6 +46,7 @@ def measure_activity(graph: Graph, frames: NDArray[np.uint8]) -> Activity:
         raise InputError.of("SL0505", "--calibrate", "holds no recordings")
     totals: dict[str, float] = {node.name: 0.0 for node in graph.neurons()}
     moments: dict[str, Array] = {}
+    peaks: dict[str, float] = dict.fromkeys(graph.types, 0.0)
     interpreter = Interpreter(graph)
     for first in range(0, samples, BATCH):
         batch = frames[:, first : first + BATCH]
@@ -53,12 +55,15 @@ def measure_activity(graph: Graph, frames: NDArray[np.uint8]) -> Activity:
             values = interpreter.step(frame)
             for name in totals:
                 totals[name] += float(values[name].sum())
+            for name, value in values.items():
+                peaks[name] = max(peaks[name], float(np.abs(value).max()))
             for node in weighted_nodes(graph):
                 x = values[node.inputs[0]]
                 moments[node.name] = moments.get(node.name, 0.0) + _mean_square(node, x) * len(x)
     rates = {name: total / (samples * steps * graph.types[name].size) for name, total in totals.items()}
     _refuse_silence(rates)
-    return Activity(samples, steps, rates, {name: m / (samples * steps) for name, m in moments.items()})
+    means = {name: m / (samples * steps) for name, m in moments.items()}
+    return Activity(samples, steps, rates, means, peaks)
 
 
 def weighted_nodes(graph: Graph) -> list[Node]:

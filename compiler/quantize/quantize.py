@@ -2,12 +2,14 @@
 
 It walks the graph once and carries, for every value, what its integers mean: real = scale *
 integer + offset. Batch norm is in the weights by then; their steps, the input scale of a neuron
-and the scale of an attention become part of the neuron's threshold, so no value is ever rescaled.
+and the scale of an attention become part of the neuron's threshold. Values are rescaled only where
+different units meet: in residuals of membranes, and between weights and weights with no neuron
+between them; and only for a target that can.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import singledispatchmethod
 
@@ -15,21 +17,30 @@ import numpy as np
 
 from spikeloom.compiler.graph.convolution import Convolution
 from spikeloom.compiler.graph.graph import Graph, GraphBuilder, Node, Stage, Unit
+from spikeloom.compiler.graph.kinds import Kind, Type
 from spikeloom.compiler.graph.op import Array, Op, RuleBrokenError
+from spikeloom.compiler.graph.ops.accumulate import Accumulate
 from spikeloom.compiler.graph.ops.add import Add
 from spikeloom.compiler.graph.ops.affine import Affine
+from spikeloom.compiler.graph.ops.broadcast import Broadcast
 from spikeloom.compiler.graph.ops.concat import Concat
 from spikeloom.compiler.graph.ops.linear import Linear
 from spikeloom.compiler.graph.ops.matmul import MatMul
 from spikeloom.compiler.graph.ops.max_pool2d import MaxPool2d
+from spikeloom.compiler.graph.ops.mul import Mul
 from spikeloom.compiler.graph.ops.neuron import Neuron
+from spikeloom.compiler.graph.ops.pad import Pad
 from spikeloom.compiler.graph.ops.reduce_sum import ReduceSum
 from spikeloom.compiler.graph.ops.reshape import Reshape
+from spikeloom.compiler.graph.ops.slice import Slice
 from spikeloom.compiler.graph.ops.split import Split
+from spikeloom.compiler.graph.ops.time_mean import TimeMean
 from spikeloom.compiler.graph.ops.transpose import Transpose
+from spikeloom.compiler.graph.ops.upsample2d import Upsample2d
 from spikeloom.compiler.graph.profile import NumericProfile
 from spikeloom.compiler.graph.verify import verify
 from spikeloom.compiler.quantize.activity import Activity
+from spikeloom.compiler.quantize.streams import HEADROOM, STREAM_BITS, compact, rescaling, stream_units
 from spikeloom.compiler.quantize.thresholds import RoundingBound, quantize_neuron
 from spikeloom.compiler.quantize.weights import (
     Fired,
@@ -39,8 +50,13 @@ from spikeloom.compiler.quantize.weights import (
     round_weights,
     shared_step,
 )
-from spikeloom.errors import Problem, UnsupportedError
+from spikeloom.errors import InternalError, Problem, UnsupportedError
 
+PLAIN = Unit(np.ones(()), np.zeros(()))
+EXACT_FLOAT32 = 2**24
+MIN_RANGE, MAX_RANGE = 2**7 - 1, 2**15 - 1
+"""A value between weights and weights has 8 to 16 bits, so many that sums stay exact in float32."""
+FACTOR_RANGE = 2**10 - 1
 PASSED_THROUGH = (MaxPool2d, Reshape, Transpose)
 
 
@@ -83,7 +99,13 @@ class Quantized:
     steps: Mapping[str, Array]
 
 
-def quantize(graph: Graph, profile: NumericProfile, activity: Activity, horizon: int) -> Quantized:
+def quantize(
+    graph: Graph,
+    profile: NumericProfile,
+    activity: Activity,
+    horizon: int,
+    given: Mapping[str, tuple[Kind, Unit]] | None = None,
+) -> Quantized:
     """Quantize a canonical graph for a target's numeric profile.
 
     Where a membrane potential could overflow the target's state, the step of the weights before
@@ -94,6 +116,8 @@ def quantize(graph: Graph, profile: NumericProfile, activity: Activity, horizon:
         profile: the target's grid.
         activity: statistics of the network on calibration recordings.
         horizon: time steps between resets; 0 if never reset.
+        given: for inputs of the graph, which integers they hold and what those mean; else they hold
+            the integers of their kind.
 
     Raises:
         UnsupportedError: SL0501, an operation has no integer form; SL0502, scales that must be
@@ -102,7 +126,7 @@ def quantize(graph: Graph, profile: NumericProfile, activity: Activity, horizon:
     """
     halvings: dict[str, int] = {}
     while True:
-        walk = _Walk(graph, profile, activity, horizon, halvings)
+        walk = _Walk(graph, profile, activity, horizon, halvings, given or {})
         overflowing = walk.run()
         if not overflowing:
             break
@@ -128,6 +152,7 @@ class _Walk:
     activity: Activity
     horizon: int
     halvings: Mapping[str, int]
+    given: Mapping[str, tuple[Kind, Unit]]
     bounds: dict[str, RoundingBound] = field(default_factory=dict)
     grids: list[LayerGrid] = field(default_factory=list)
     steps: dict[str, Array] = field(default_factory=dict)
@@ -140,12 +165,15 @@ class _Walk:
         self.problems: list[Problem] = []
         self.overflowing: set[str] = set()
         self.broken: set[str] = set()
+        self._streams = stream_units(self.graph, self.activity.peaks)
 
     def run(self) -> set[str]:
         """Quantize every node; returns the layers whose step must be doubled."""
         for name in self.graph.inputs:
-            self.names[name] = self.builder.input(name, self.graph.types[name])
-            self.units[name] = Unit(np.ones(()), np.zeros(()))
+            declared = self.graph.types[name]
+            kind, unit = self.given.get(name, (declared.kind, PLAIN))
+            self.names[name] = self.builder.input(name, Type(declared.shape, kind))
+            self.units[name] = unit
         for node in self.graph.nodes:
             if self.broken.intersection(node.inputs):
                 self.broken.update(node.outputs)
@@ -178,79 +206,175 @@ class _Walk:
     @_quantize.register(Convolution)
     @_quantize.register(Linear)
     def _weights(self, op: Convolution | Linear, node: Node) -> None:
-        x = self._unit(node.inputs[0])
-        if np.any(x.offset != 0) or x.scale.size != 1:
-            raise _NoIntegerFormError("SL0501", "its input has an offset or a scale per channel")
+        name, x, op = self._weighted_input(op, node)
         scale = float(x.scale.reshape(()))
-        fired = self._fired(node)
-        grid = self._grid(node, op.weight.astype(np.float64) * scale, fired, scale)
-        bias = np.zeros(len(grid.steps)) if op.bias is None else op.bias.astype(np.float64)
+        reads_out = self._reads_out(node)
+        fired = None if reads_out else self._fired(node)
+        grid = self._grid(node, op.weight.astype(np.float64) * scale, fired, scale, reads_out)
         shape = (-1, *(1,) * op.axes) if isinstance(op, Convolution) else (-1,)
-        if fired is None:
-            integer_bias = np.rint(bias / grid.steps).astype(np.int32)
-            self._add(
-                node, replace(op, weight=grid.integers, bias=integer_bias), Unit(grid.steps[:1], np.zeros(()))
-            )
+        steps = grid.steps.reshape(shape)
+        bias: Array = np.zeros_like(steps) if op.bias is None else op.bias.astype(np.float64).reshape(shape)
+        if np.any(x.offset != 0):
+            padded = np.broadcast_to(x.offset, self.graph.types[node.inputs[0]].shape)
+            bias = bias + compact(replace(op, bias=None).evaluate(padded[None])[0][0])
+        if reads_out and bias.size == len(grid.steps):
+            integer_bias = np.rint(bias / steps).astype(np.int32).reshape(-1)
+            quantized = replace(op, weight=grid.integers, bias=integer_bias)
+            self._add_from(node, quantized, [name], Unit(grid.steps[:1], np.zeros(())))
         else:
-            unit = Unit(grid.steps.reshape(shape), bias.reshape(shape))
-            self._add(node, replace(op, weight=grid.integers, bias=None), unit)
+            self._add_from(node, replace(op, weight=grid.integers, bias=None), [name], Unit(steps, bias))
+
+    def _weighted_input(self, op: Convolution | Linear, node: Node) -> tuple[str, Unit, Convolution | Linear]:
+        """The input of a layer in a scalar unit, and so narrow that no sum overflows its accumulator.
+
+        Zeros that a convolution would pad an input of bytes with are not the byte that stands for 0:
+        such an input is padded by a node of its own.
+        """
+        x = self._unit(node.inputs[0])
+        name = self.names[node.inputs[0]]
+        reach = max(map(abs, self.builder.types[name].kind.bounds))
+        weights = op.weight.reshape(len(op.weight), -1).astype(np.float64)
+        largest = np.maximum(np.abs(weights).max(1), 1e-300)
+        fan_in = float((np.abs(weights).sum(1) / largest).max()) * self.profile.largest_weight
+        if x.scale.size != 1 or float(x.scale.reshape(-1)[0]) <= 0 or fan_in * reach >= 2**30:
+            limit = int(np.clip(EXACT_FLOAT32 / fan_in, MIN_RANGE, MAX_RANGE))
+            peak = self.activity.peaks[node.inputs[0]] or 1.0
+            name, x = self._rescaled(node, node.inputs[0], HEADROOM * peak / limit, limit)
+            return name, x, op
+        zero = -x.offset / x.scale
+        pads = isinstance(op, Convolution) and any(op.padding)
+        if pads and zero.size == 1 and zero != 0 and zero == np.rint(zero):
+            assert isinstance(op, Convolution)
+            widths = (0, *op.padding)
+            padding = Pad(widths, widths, float(zero.reshape(())))
+            (name,) = self.builder.add(f"{node.name}.pad", padding, name, source=node.source)
+            self.units[name] = x
+            op = replace(op, padding=(0,) * op.axes)
+        return name, x, op
 
     @_quantize.register
     def _neuron(self, op: Neuron, node: Node) -> None:
-        unit = self._unit(node.inputs[0])
+        name, unit = self.names[node.inputs[0]], self._unit(node.inputs[0])
+        if (unit.scale <= 0).any():
+            name, unit = self._streamed(node, node.inputs[0])
         integer, bound = quantize_neuron(node.name, op, unit, self.profile, self.horizon)
         try:
-            integer.infer(self.builder.types[self.names[node.inputs[0]]])
+            integer.infer(self.builder.types[name])
         except RuleBrokenError as error:
             self._overflow(node, str(error))
             return
         self.bounds[node.name] = bound
-        self._add(node, integer, Unit(np.ones(()), np.zeros(())))
+        self._add_from(node, integer, [name], Unit(np.array(1 / op.divisor), np.zeros(())))
 
     @_quantize.register
     def _affine(self, op: Affine, node: Node) -> None:
         x = self._unit(node.inputs[0])
-        if (op.scale <= 0).any():
+        if (op.scale <= 0).any() and not self.profile.rescales:
             raise _NoIntegerFormError("SL0501", "a factor that is not positive follows no weights")
         self.names[node.output] = self.names[node.inputs[0]]
-        self._aliases[node.output] = Unit(x.scale * op.scale, x.offset * op.scale + op.offset)
+        scale = compact(np.asarray(x.scale * op.scale))
+        offset = compact(np.asarray(x.offset * op.scale + op.offset))
+        self._aliases[node.output] = Unit(scale, offset)
 
     @_quantize.register
     def _add_values(self, op: Add, node: Node) -> None:
         a, b = (self._unit(name) for name in node.inputs)
+        names = [self.names[name] for name in node.inputs]
         if not bool((np.subtract(a.scale, b.scale) == 0).all()):
-            raise _NoIntegerFormError("SL0502", "adds values of different scales")
-        self._add(node, op, Unit(a.scale, a.offset + b.offset))
+            (names[0], a), (names[1], b) = (self._streamed(node, name) for name in node.inputs)
+            if a.scale != b.scale:
+                coarser = max(float(a.scale), float(b.scale))
+                limit = 2 ** (STREAM_BITS - 1)
+                (names[0], a), (names[1], b) = (
+                    self._rescaled(node, name, coarser, limit) for name in node.inputs
+                )
+        self._add_from(node, op, names, Unit(a.scale, a.offset + b.offset))
 
     @_quantize.register
     def _matmul(self, op: MatMul, node: Node) -> None:
-        a, b = (self._unit(name) for name in node.inputs)
-        if a.scale.size != 1 or b.scale.size != 1 or np.any(a.offset != 0) or np.any(b.offset != 0):
-            raise _NoIntegerFormError("SL0501", "multiplies values with an offset or a scale per channel")
-        self._add(node, op, Unit(a.scale * b.scale, np.zeros(())))
+        (first, a), (second, b) = (self._factor(node, name) for name in node.inputs)
+        self._add_from(node, op, [first, second], Unit(a.scale * b.scale, np.zeros(())))
+
+    @_quantize.register
+    def _mul(self, op: Mul, node: Node) -> None:
+        operands = [(self.names[name], self._unit(name)) for name in node.inputs]
+        if any(np.any(unit.offset != 0) for _, unit in operands):
+            operands = [self._factor(node, name) for name in node.inputs]
+        (first, a), (second, b) = operands
+        self._add_from(node, op, [first, second], Unit(a.scale * b.scale, np.zeros(())))
 
     @_quantize.register
     def _max_pool(self, op: MaxPool2d, node: Node) -> None:
-        unit = self._unit(node.inputs[0])
-        if any(size != 1 for array in (unit.scale, unit.offset) for size in array.shape[-2:]):
-            raise _NoIntegerFormError("SL0502", "pools values whose scale differs within a channel")
-        self._add(node, op, unit)
+        name, unit = self.names[node.inputs[0]], self._unit(node.inputs[0])
+        arrays = [np.reshape(a, (1,) * (3 - a.ndim) + a.shape) for a in (unit.scale, unit.offset)]
+        varies = any(size != 1 for array in arrays for size in array.shape[-2:])
+        if varies or (unit.scale <= 0).any():
+            if not self.profile.rescales:
+                raise _NoIntegerFormError("SL0502", "pools values whose scale differs within a channel")
+            name, unit = self._streamed(node, node.inputs[0])
+        self._add_from(node, op, [name], unit)
 
     @_quantize.register
     def _reduce_sum(self, op: ReduceSum, node: Node) -> None:
-        unit = self._unit(node.inputs[0])
-        if unit.scale.size != 1:
-            raise _NoIntegerFormError("SL0502", "sums values of different scales")
+        name, unit = self.names[node.inputs[0]], self._unit(node.inputs[0])
         shape = self.graph.types[node.inputs[0]].shape
-        offset = np.broadcast_to(unit.offset, shape).sum(op.axes)
-        self._add(node, op, Unit(unit.scale.reshape(()), offset if np.any(offset != 0) else np.zeros(())))
+        scale = np.reshape(unit.scale, (1,) * (len(shape) - unit.scale.ndim) + unit.scale.shape)
+        if unit.scale.size != 1 and any(scale.shape[axis] != 1 for axis in op.axes):
+            if not self.profile.rescales:
+                raise _NoIntegerFormError("SL0502", "sums values of different scales")
+            name, unit = self._streamed(node, node.inputs[0])
+            scale = np.reshape(unit.scale, (1,) * len(shape))
+        offset = compact(np.broadcast_to(unit.offset, shape).sum(op.axes))
+        kept = [axis for axis in range(len(shape)) if axis not in op.axes]
+        left = scale.reshape(()) if scale.size == 1 else scale.reshape([scale.shape[axis] for axis in kept])
+        self._add_from(node, op, [name], Unit(left, offset))
 
+    @_quantize.register
+    def _time_mean(self, op: TimeMean, node: Node) -> None:
+        x = self._unit(node.inputs[0])
+        self._add(node, Accumulate(op.steps), Unit(x.scale / op.steps, x.offset))
+
+    @_quantize.register
+    def _accumulate(self, op: Accumulate, node: Node) -> None:
+        x = self._unit(node.inputs[0])
+        self._add(node, op, Unit(x.scale, x.offset * op.horizon))
+
+    @_quantize.register
+    def _pad(self, op: Pad, node: Node) -> None:
+        if op.value != 0:
+            raise _NoIntegerFormError("SL0501", f"pads with {op.value}")
+        x = self._unit(node.inputs[0])
+        rank = len(op.before)
+        full = np.reshape(x.scale, (1,) * (rank - x.scale.ndim) + x.scale.shape)
+        widths = [
+            (b, a) if size > 1 else (0, 0) for b, a, size in zip(op.before, op.after, full.shape, strict=True)
+        ]
+        scale = np.pad(full, widths, mode="edge")
+        offset = np.zeros(())
+        if np.any(x.offset != 0):
+            shape = self.graph.types[node.inputs[0]].shape
+            offset = compact(op.evaluate(np.broadcast_to(x.offset, shape)[None])[0][0])
+        self._add(node, op, Unit(compact(scale), offset))
+
+    @_quantize.register(Broadcast)
     @_quantize.register(Reshape)
+    @_quantize.register(Slice)
     @_quantize.register(Transpose)
     @_quantize.register(Split)
-    @_quantize.register(Concat)
+    @_quantize.register(Upsample2d)
     def _moves(self, op: Op, node: Node) -> None:
-        units = [self._unit(name) for name in node.inputs]
+        self._moved(node, op, [(self.names[name], self._unit(name)) for name in node.inputs])
+
+    @_quantize.register
+    def _concat(self, op: Concat, node: Node) -> None:
+        operands = [(self.names[name], self._unit(name)) for name in node.inputs]
+        scales = {float(unit.scale.reshape(-1)[0]) for _, unit in operands}
+        if len(scales) > 1 and all(unit.scale.size == 1 for _, unit in operands) and self.profile.rescales:
+            operands = [self._streamed(node, name) for name in node.inputs]
+        self._moved(node, op, operands)
+
+    def _moved(self, node: Node, op: Op, operands: list[tuple[str, Unit]]) -> None:
+        units = [unit for _, unit in operands]
         if (
             all(unit.scale.size == unit.offset.size == 1 for unit in units)
             and len({_pair(u) for u in units}) == 1
@@ -260,11 +384,51 @@ class _Walk:
             shapes = [self.graph.types[name].shape for name in node.inputs]
             scales = op.evaluate(*(_full(u.scale, s) for u, s in zip(units, shapes, strict=True)))
             offsets = op.evaluate(*(_full(u.offset, s) for u, s in zip(units, shapes, strict=True)))
-            moved = [Unit(scale[0], offset[0]) for scale, offset in zip(scales, offsets, strict=True)]
-        self._add(node, op, *moved)
+            moved = [
+                Unit(compact(scale[0]), compact(offset[0]))
+                for scale, offset in zip(scales, offsets, strict=True)
+            ]
+        self._add_from(node, op, [name for name, _ in operands], *moved)
+
+    def _streamed(self, node: Node, name: str) -> tuple[str, Unit]:
+        """An operand in the unit of its stream."""
+        return self._rescaled(node, name, self._streams[name], 2 ** (STREAM_BITS - 1))
+
+    def _factor(self, node: Node, name: str) -> tuple[str, Unit]:
+        """A factor of a product: it must have a scalar unit and no offset."""
+        unit = self._unit(name)
+        if unit.scale.size == 1 and not np.any(unit.offset != 0):
+            return self.names[name], unit
+        peak = self.activity.peaks[name] or 1.0
+        return self._rescaled(node, name, HEADROOM * peak / FACTOR_RANGE, FACTOR_RANGE)
+
+    def _rescaled(self, node: Node, name: str, wanted: float, limit: int) -> tuple[str, Unit]:
+        """A value in another unit; the operation is written once and found again."""
+        x = self._unit(name)
+        if x.scale.size == 1 and float(x.scale.reshape(-1)[0]) == wanted and not np.any(x.offset != 0):
+            return self.names[name], Unit(x.scale.reshape(()), np.zeros(()))
+        if not self.profile.rescales:
+            raise _NoIntegerFormError(
+                "SL0502",
+                "needs values in another unit, which the target cannot bring them to",
+                "compile for the target onnx",
+            )
+        op, unit = rescaling(x, wanted, limit)
+        own = f"{self.names[name]}.rescaled/{unit:.9g}/{limit}"
+        if own not in self.builder.types:
+            try:
+                self.builder.add(own, op, self.names[name], source=node.source)
+            except InternalError as error:
+                raise _NoIntegerFormError(
+                    "SL0502", f"cannot be rescaled: {error.problems[0].what}"
+                ) from error
+            self.units[own] = Unit(np.array(unit), np.zeros(()))
+        return own, self.units[own]
 
     def _add(self, node: Node, op: Op, *units: Unit) -> None:
-        inputs = (self.names[name] for name in node.inputs)
+        self._add_from(node, op, [self.names[name] for name in node.inputs], *units)
+
+    def _add_from(self, node: Node, op: Op, inputs: Sequence[str], *units: Unit) -> None:
         outputs = self.builder.add(node.name, op, *inputs, source=node.source)
         for original, name, unit in zip(node.outputs, outputs, units, strict=True):
             self.names[original] = name
@@ -274,27 +438,41 @@ class _Walk:
     def _unit(self, name: str) -> Unit:
         return self._aliases.get(name) or self.units[name]
 
-    def _fired(self, node: Node) -> Fired | None:
-        """The neuron that the sums of a layer drive; None for a readout."""
-        neuron = driven_neuron(self.graph, node)
-        if neuron is None:
-            if node.output in self.graph.outputs:
-                return None
-            if any(isinstance(user.op, Add) for user in self.graph.consumers.get(node.output, ())):
-                raise _NoIntegerFormError(
-                    "SL0502", "its sums are added to others before a neuron fires, each of another scale"
-                )
-            raise _NoIntegerFormError("SL0501", "its sums drive neither one neuron layer nor an output alone")
-        assert isinstance(neuron.op, Neuron)
-        return Fired(neuron.op.threshold / neuron.op.gain)
+    def _reads_out(self, node: Node) -> bool:
+        """Whether the sums of a layer are the network's answer, perhaps summed over time."""
+        name = node.output
+        while name not in self.graph.outputs:
+            users = self.graph.consumers.get(name, ())
+            if len(users) != 1 or not isinstance(users[0].op, (Accumulate, TimeMean, Reshape)):
+                return False
+            name = users[0].output
+        return True
 
-    def _grid(self, node: Node, weight: Array, fired: Fired | None, scale: float) -> GridWeights:
+    def _fired(self, node: Node) -> Fired | None:
+        """The neuron that the sums of a layer drive; None if they drive none alone."""
+        neuron = driven_neuron(self.graph, node)
+        if neuron is not None:
+            assert isinstance(neuron.op, Neuron)
+            return Fired(neuron.op.threshold / neuron.op.gain)
+        if self.profile.rescales:
+            return None
+        if any(isinstance(user.op, Add) for user in self.graph.consumers.get(node.output, ())):
+            raise _NoIntegerFormError(
+                "SL0502",
+                "its sums are added to others before a neuron fires, each of another scale",
+                "compile for the target onnx, which rescales them",
+            )
+        raise _NoIntegerFormError("SL0501", "its sums drive neither one neuron layer nor an output alone")
+
+    def _grid(
+        self, node: Node, weight: Array, fired: Fired | None, scale: float, reads_out: bool
+    ) -> GridWeights:
         halvings = self.halvings.get(node.name, 0)
         moment = self.activity.moments[node.name] / scale**2
         settings = (weight, moment)
-        if fired is None:
+        if reads_out:
             steps = shared_step(*settings, self.profile, 2.0**halvings)
-        elif self.profile.threshold_groups is None:
+        elif fired is None or self.profile.threshold_groups is None:
             steps = free_steps(*settings, self.profile, 2.0**halvings)
         else:
             steps = grouped_steps(*settings, fired, self.profile, 2.0**halvings)

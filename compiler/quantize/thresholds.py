@@ -47,7 +47,8 @@ def quantize_neuron(
     """Put a neuron whose input has the unit ``x`` on the profile's grid.
 
     With gain g and input scale q, one state unit is g q / 2**f; the trained ``h >= th`` becomes
-    ``v > theta`` with theta + 1 = th / unit rounded up to the grid.
+    ``v > theta`` with theta + 1 = th / unit rounded up to the grid. The k-th level of a graded neuron
+    begins at (k - 1/2) th; where halves go to the even neighbour, odd levels begin just above.
 
     Args:
         name: for messages.
@@ -60,18 +61,26 @@ def quantize_neuron(
         UnsupportedError: SL0504, a threshold or bias does not fit the grid.
     """
     unit = neuron.gain * x.scale / 2**profile.fraction_bits
-    threshold = np.asarray(neuron.threshold / unit)
-    theta = np.asarray(_on_threshold_grid(threshold, profile))
-    threshold_error = theta + 1 - threshold
+    first = neuron.threshold if neuron.levels == 1 else neuron.threshold / 2
+    threshold = np.asarray(first / unit)
+    above = [first + neuron.threshold * level for level in range(neuron.levels)]
+    theta = np.stack(
+        [
+            _on_threshold_grid(np.asarray(level / unit), profile, _is_strict(neuron, k))
+            for k, level in enumerate(above, 1)
+        ]
+    )
+    threshold_error = theta[0] + 1 - threshold
     drive = (neuron.gain * x.offset + neuron.drift) / unit
     tie = profile.threshold_step > 1 and bool((np.abs(threshold_error - 1) < ALIGNED).all())
     bias = _on_bias_grid(name, drive + (1 if tie else 0), profile)
     _check_threshold(name, theta, profile)
     decay_step = DECAY_ONE >> profile.decay_bits
     decay = round((1 - neuron.decay) * DECAY_ONE / decay_step) * decay_step
-    soft = np.asarray(np.rint(threshold).astype(np.int64)) if neuron.reset == "soft" else None
+    level = np.asarray(neuron.threshold / unit)
+    soft = np.asarray(np.rint(level).astype(np.int64)) if neuron.reset == "soft" else None
     op = IntegerNeuron(
-        theta=theta[None],
+        theta=theta,
         bias=bias,
         decay=decay,
         fraction_bits=profile.fraction_bits,
@@ -87,15 +96,23 @@ def quantize_neuron(
         threshold=threshold_error,
         potential=np.abs(bias_error) + truncation,
         decision=np.abs(threshold_error - bias_error) + truncation,
-        reset=np.abs(soft - threshold) if soft is not None else np.zeros(()),
+        reset=np.abs(soft - level) if soft is not None else np.zeros(()),
         leak=abs(neuron.decay - (DECAY_ONE - decay) / DECAY_ONE),
     )
     return op, bound
 
 
-def _on_threshold_grid(threshold: Array, profile: NumericProfile) -> Array:
+def _is_strict(neuron: Neuron, level: int) -> bool:
+    """Whether a potential of exactly level - 1/2 stays below: halves that go to the even neighbour."""
+    return neuron.levels > 1 and neuron.rounding == "half_even" and level % 2 == 1
+
+
+def _on_threshold_grid(threshold: Array, profile: NumericProfile, strict: bool) -> Array:
     """The largest potential that does not fire, on the grid."""
     step = profile.threshold_step
+    if step == 1 and strict:
+        below: Array = np.floor(threshold + ALIGNED).astype(np.int64)
+        return below
     if step == 1:
         theta: Array = np.ceil(threshold - ALIGNED).astype(np.int64) - 1
         return theta

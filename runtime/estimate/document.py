@@ -13,7 +13,7 @@ from spikeloom.compiler.graph.target import find_target
 from spikeloom.compiler.mapping.placement import Mapping as ChipMapping
 from spikeloom.runtime.estimate.activity import NetworkActivity, measure, population_rates
 from spikeloom.runtime.estimate.chip import USED, Workload, estimate_chip
-from spikeloom.runtime.events.recipe import FrameRecipe
+from spikeloom.runtime.events.array_recipe import event_recipe, read_recipe
 from spikeloom.runtime.events.samples import Samples
 
 BATCH = 8
@@ -54,7 +54,7 @@ def estimate_bundle(
 
 
 def _chip(bundle: Bundle, activity: NetworkActivity, input_events: float) -> dict[str, Any]:
-    recipe = FrameRecipe.from_json(bundle.json("recipe.json"))
+    recipe = event_recipe(read_recipe(bundle.json("recipe.json")), str(bundle.path))
     mapping = ChipMapping.from_json(bundle.json("mapping.json"), bundle.json("network.json"))
     costs = find_target(bundle.manifest["target"]).costs()
     rates = population_rates(mapping.network, bundle.graph, activity)

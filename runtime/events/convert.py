@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,9 @@ from numpy.typing import NDArray
 
 from spikeloom.errors import InputError
 from spikeloom.runtime.events.stream import EVENT, MAX_SIDE, Events
+
+Encoder = Callable[[NDArray[Any], str], NDArray[np.uint8]]
+"""From the numbers that a user brings, and where they stand, to the bytes of frames."""
 
 LEVELS = 255
 _NUMERIC = "biuf"

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from spikeloom.errors import InputError, Problem
 from spikeloom.factories import load_factory
 from spikeloom.runtime.events.check import Check, leniently, strictly
-from spikeloom.runtime.events.convert import to_events, to_frames, to_labels
+from spikeloom.runtime.events.convert import Encoder, to_events, to_frames, to_labels
 from spikeloom.runtime.events.formats import format_of, suffixes
 from spikeloom.runtime.events.framer import Framer, frames_of
 from spikeloom.runtime.events.labels import labels_of
@@ -129,12 +129,15 @@ def recordings(
     return _Recordings(root, files, recipe, known, strict)
 
 
-def arrays(path: Path | str, shape: Sequence[int]) -> Samples:
+def arrays(path: Path | str, shape: Sequence[int], encode: Encoder = to_frames) -> Samples:
     """The samples of an .npz file: ``x`` [N, T, ...], or [N, ...] shown at each of the T steps; ``y`` [N].
+
+    An .npy file holds x alone.
 
     Args:
         path: the file; ``y``, the labels, may be absent. It is read whole.
         shape: the frames [T, ...] that the network takes.
+        encode: from what stands in the file to bytes; by default they must be bytes already.
 
     Raises:
         InputError: SL0121 the file cannot be read, has no ``x``, or holds values that are not whole
@@ -155,13 +158,19 @@ def arrays(path: Path | str, shape: Sequence[int]) -> Samples:
         raise InputError(problems)
     return _Arrays(
         Path(path).name,
-        to_frames(x, f"{path}, x"),
+        encode(x, f"{path}, x"),
         None if y is None else to_labels(y, f"{path}, y"),
         tuple(shape),
     )
 
 
-def dataset(spec: str, recipe: FrameRecipe | None, shape: Sequence[int], strict: bool = True) -> Samples:
+def dataset(
+    spec: str,
+    recipe: FrameRecipe | None,
+    shape: Sequence[int],
+    strict: bool = True,
+    encode: Encoder = to_frames,
+) -> Samples:
     """The samples of a data set in the manner of torch: ``len(d)`` and ``d[i]`` giving a pair (x, y).
 
     ``x`` is an array or tensor of frames [T, ...] or of one frame [...] shown at each step, or a
@@ -173,6 +182,7 @@ def dataset(spec: str, recipe: FrameRecipe | None, shape: Sequence[int], strict:
         recipe: how events become frames; None if there are none.
         shape: the frames [T, ...] that the network takes.
         strict: refuse damaged events rather than drop what is bad.
+        encode: from the frames of an item to bytes; by default they must be bytes already.
 
     Raises:
         InputError: SL0201 there is no such factory, SL0121 it gives no data set; when a sample is
@@ -187,7 +197,7 @@ def dataset(spec: str, recipe: FrameRecipe | None, shape: Sequence[int], strict:
         raise InputError.of("SL0121", spec, f"gives no data set: {_named(error)}") from error
     if length < 1 or not hasattr(items, "__getitem__"):
         raise InputError.of("SL0121", spec, "gives no data set", wanted="items by index, at least one")
-    return _Dataset(spec, items, length, recipe, tuple(shape), strict)
+    return _Dataset(spec, items, length, recipe, tuple(shape), strict, encode)
 
 
 class _Recordings(Samples):
@@ -233,6 +243,7 @@ class _Dataset(Samples):
         recipe: FrameRecipe | None,
         shape: tuple[int, ...],
         strict: bool,
+        encode: Encoder,
     ) -> None:
         name = spec.rpartition(":")[2]
         self.names = [f"{name}[{index}]" for index in range(length)]
@@ -241,6 +252,7 @@ class _Dataset(Samples):
         self._recipe = recipe
         self._shape = shape
         self._strict = strict
+        self._encode = encode
 
     def _sample(self, index: int) -> Sample:
         where = f"{self._spec}, item {index}"
@@ -251,7 +263,7 @@ class _Dataset(Samples):
             return Sample(self.names[index], frames, label, report)
         if problems := _wrong_shape(where, x.shape, self._shape):
             raise InputError(problems)
-        return Sample(self.names[index], _at_each_step(to_frames(x, where), self._shape), label)
+        return Sample(self.names[index], _at_each_step(self._encode(x, where), self._shape), label)
 
     def _pair(self, index: int, where: str) -> tuple[NDArray[Any], NDArray[Any] | None]:
         try:
@@ -334,14 +346,15 @@ def _load_npz(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
     try:
         with path.open("rb") as file:
             archive = np.load(file, allow_pickle=False)
-            if isinstance(archive, np.ndarray):
-                raise ValueError("it holds one array without a name")
-            content = {key: archive[key] for key in archive.files if key in ("x", "y")}
-            found = ", ".join(archive.files)
+            named = {"x": archive} if isinstance(archive, np.ndarray) else archive
+            content = {key: named[key] for key in ("x", "y") if key in named}
+            found = ", ".join(named)
     except OSError as error:
         raise InputError.of("SL0121", path, f"cannot be read: {error.strerror or error}") from error
     except Exception as error:  # NumPy and zipfile raise a dozen kinds of exception on damaged files
-        raise InputError.of("SL0121", path, f"is no .npz file of plain arrays: {_named(error)}") from error
+        raise InputError.of(
+            "SL0121", path, f"is no .npz or .npy file of plain arrays: {_named(error)}"
+        ) from error
     x = content.get("x")
     if x is None or x.ndim < 1 or not x.size:
         got = found if x is None else f"x of shape {list(x.shape)}"

@@ -66,7 +66,7 @@ class Loihi2:
                 got=f"{weight_bits} bits",
                 remedy="try --bits 8",
             )
-        return NumericProfile(self.name, weight_bits, **width)
+        return NumericProfile(self.name, weight_bits, rescales=False, **width)
 
     def obstacles(self, graph: Graph) -> list[Problem]:
         """Operations without a lowering rule, and numbers that the chip cannot hold."""

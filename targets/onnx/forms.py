@@ -14,7 +14,7 @@ from onnx import helper
 
 from spikeloom.targets.onnx.writer import Call, Tensor, Writer, element_type
 
-INT32, UINT8 = element_type("int32"), element_type("uint8")
+INT32 = element_type("int32")
 
 
 class StepWriter(Writer):
@@ -85,5 +85,5 @@ class SequenceWriter(Writer):
         node = call.node(x, before, (spikes, *after), self.fresh("neuron"))
         given = [helper.make_tensor_value_info(name, INT32, None) for name in (*before, x)]
         made = [helper.make_tensor_value_info(name, INT32, None) for name in after]
-        made.append(helper.make_tensor_value_info(spikes, UINT8, None))
+        made.append(helper.make_tensor_value_info(spikes, element_type(call.dtype), None))
         return helper.make_graph([node], f"{self.at}/step", given, made)

@@ -34,7 +34,9 @@ class OnnxTarget:
                 got=f"{weight_bits} bits",
                 remedy="choose another --bits",
             )
-        return NumericProfile("onnx", weight_bits, fraction_bits=6, threshold_step=1, state_bits=32)
+        return NumericProfile(
+            "onnx", weight_bits, fraction_bits=6, threshold_step=1, state_bits=32, rescales=True
+        )
 
     def obstacles(self, graph: Graph) -> list[Problem]:
         """SL0602 for each operation without an emitter, and for ends and states of the wrong width."""

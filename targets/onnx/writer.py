@@ -57,19 +57,21 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Call:
-    """A neuron layer as a call of a local function.
+    """An operation with state, such as a neuron layer, as a call of a local function.
 
     Attributes:
-        function: takes x, the states and the constants; gives spikes and the new states.
+        function: takes x, the states and the constants; gives the result and the new states.
         states: names under which the states enter the graph; they leave it with a prime.
         constants: thresholds, biases and the like.
         attributes: of the call.
+        dtype: of the result.
     """
 
     function: onnx.FunctionProto
     states: tuple[str, ...]
     constants: tuple[str, ...]
     attributes: Mapping[str, int]
+    dtype: DataType = "uint8"
 
     def node(self, x: str, states: Iterable[str], outputs: Iterable[str], name: str) -> onnx.NodeProto:
         """The call itself."""
@@ -188,9 +190,9 @@ class Writer(ABC):
         self.outputs.append(_declare(name, dtype, (*self.lead, *tensor.type.shape)))
 
     def advance(self, call: Call, x: Tensor) -> str:
-        """Run a neuron's function over the steps of ``x``; its states become ends of the graph.
+        """Run a function with state over the steps of ``x``; its states become ends of the graph.
 
-        Returns the spikes, uint8 in the order of ``x``.
+        Returns its result, in the order of ``x``.
         """
         self.functions.setdefault(call.function.name, call.function)
         for state in call.states:

@@ -145,7 +145,7 @@ def test_sequences_and_single_frames(tmp_path: Path) -> None:
         ({"x": np.zeros((1, 3, *SHAPE[1:]))}, r"SL0111 .*wanted \[2, 2, 3, 4\].*got \[3, 2, 3, 4\]"),
         ({"x": np.zeros((2, *SHAPE)), "y": np.zeros(3)}, r"SL0121 .*differ in number.*\[2\], got \[3\]"),
         ({"x": np.zeros((1, *SHAPE)), "y": np.array([-1])}, "SL0121 .*y: 1 of 1 values"),
-        ({"x": np.array([None] * 3)}, "SL0121 .*is no .npz file of plain arrays: .*allow_pickle"),
+        ({"x": np.array([None] * 3)}, "SL0121 .*is no .npz or .npy file of plain arrays: .*allow_pickle"),
     ],
 )
 def test_arrays_that_cannot_be_used(tmp_path: Path, content: dict[str, Any], message: str) -> None:
@@ -159,8 +159,14 @@ def test_shape_and_labels_are_reported_together(tmp_path: Path) -> None:
     assert [problem.code for problem in raised.value.problems] == ["SL0111", "SL0121"]
 
 
+def test_an_npy_file_holds_x_alone(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.ones((2, *SHAPE)))
+    samples = arrays(tmp_path / "a.npy", SHAPE)
+    assert [(sample.label, int(sample.frames.min())) for sample in samples] == [(None, 1), (None, 1)]
+
+
 def test_files_that_are_no_npz(tmp_path: Path) -> None:
-    np.save(tmp_path / "a.npy", np.zeros(3))
+    (tmp_path / "a.npy").write_bytes(b"\x93NUMPY and so on")
     (tmp_path / "b.npz").write_bytes(b"PK\x03\x04 and so on")
     (tmp_path / "c.npz").write_bytes(b"")
     for name in ("a.npy", "b.npz", "c.npz", "none.npz", "."):

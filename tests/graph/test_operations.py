@@ -15,9 +15,12 @@ from torch.nn import functional
 
 from spikeloom.compiler.graph.kinds import REAL, SPIKES, Kind, Type, current, levels, sums
 from spikeloom.compiler.graph.op import Array, Op, RuleBrokenError, StatefulOp, all_ops, register
+from spikeloom.compiler.graph.ops.accumulate import Accumulate
 from spikeloom.compiler.graph.ops.add import Add
 from spikeloom.compiler.graph.ops.affine import Affine
+from spikeloom.compiler.graph.ops.avg_pool2d import AvgPool2d
 from spikeloom.compiler.graph.ops.batch_norm import BatchNorm
+from spikeloom.compiler.graph.ops.broadcast import Broadcast
 from spikeloom.compiler.graph.ops.concat import Concat
 from spikeloom.compiler.graph.ops.conv1d import Conv1d
 from spikeloom.compiler.graph.ops.conv2d import Conv2d
@@ -26,11 +29,17 @@ from spikeloom.compiler.graph.ops.linear import Linear
 from spikeloom.compiler.graph.ops.matmul import MatMul
 from spikeloom.compiler.graph.ops.max_pool2d import MaxPool2d
 from spikeloom.compiler.graph.ops.mean import Mean
+from spikeloom.compiler.graph.ops.mul import Mul
 from spikeloom.compiler.graph.ops.neuron import Neuron
+from spikeloom.compiler.graph.ops.pad import Pad
 from spikeloom.compiler.graph.ops.reduce_sum import ReduceSum
+from spikeloom.compiler.graph.ops.rescale import Rescale
 from spikeloom.compiler.graph.ops.reshape import Reshape
+from spikeloom.compiler.graph.ops.slice import Slice
 from spikeloom.compiler.graph.ops.split import Split
+from spikeloom.compiler.graph.ops.time_mean import TimeMean
 from spikeloom.compiler.graph.ops.transpose import Transpose
+from spikeloom.compiler.graph.ops.upsample2d import Upsample2d
 from tests.operation_cases import CASES, FLOAT_ONLY, INTEGER_ONLY, Case, cases, random_values
 
 STATELESS = sorted(name for name, op in all_ops().items() if not issubclass(op, StatefulOp))
@@ -66,7 +75,33 @@ def _batch_norm(op: BatchNorm, x: Tensor) -> tuple[Tensor, ...]:
     return (functional.batch_norm(x, mean, variance, gain, bias, eps=op.epsilon),)
 
 
+def _pad(op: Pad, x: Tensor) -> tuple[Tensor, ...]:
+    pairs = zip(reversed(op.before), reversed(op.after), strict=True)
+    return (functional.pad(x, [width for pair in pairs for width in pair], value=op.value),)
+
+
+def _avg_pool(op: AvgPool2d, x: Tensor) -> tuple[Tensor, ...]:
+    return (functional.avg_pool2d(x, op.kernel, op.stride, op.padding, False, op.count_include_pad),)
+
+
+def _slice(op: Slice, x: Tensor) -> tuple[Tensor, ...]:
+    return (x.movedim(op.axis + 1, 0)[op.start : op.stop : op.step].movedim(0, op.axis + 1),)
+
+
+def _rescale(op: Rescale, x: Tensor) -> tuple[Tensor, ...]:
+    product = x * torch.from_numpy(op.factor)
+    moved = torch.floor(product / 2**op.shift + 0.5)
+    return ((moved if op.offset is None else moved + torch.from_numpy(op.offset)).clamp(op.lo, op.hi),)
+
+
 TORCH: dict[str, Torch] = {
+    "avg_pool2d": _avg_pool,
+    "broadcast": lambda op, x: (x.expand(len(x), *op.shape),),
+    "mul": lambda op, a, b: (a * b,),
+    "pad": _pad,
+    "rescale": _rescale,
+    "slice": _slice,
+    "upsample2d": lambda op, x: (x.repeat_interleave(op.scale[0], 2).repeat_interleave(op.scale[1], 3),),
     "add": lambda op, a, b: (a + b,),
     "affine": lambda op, x: (x * torch.from_numpy(op.scale) + torch.from_numpy(op.offset),),
     "batch_norm": _batch_norm,
@@ -224,7 +259,12 @@ WRONG: list[tuple[Op, tuple[Type, ...]]] = [
     (Add(), (Type((2,), SPIKES), Type((3,), SPIKES))),
     (Add(), (Type((2,), SPIKES), Type((2, 1), SPIKES))),
     (Add(), (Type((1,), sums(0, 2**30)), Type((1,), sums(0, 2**30)))),
+    (Accumulate(0), (Type((2,), SPIKES),)),
+    (Accumulate(2), (Type((2,), sums(0, 2**30)),)),
     (Affine(np.ones(3), np.zeros(())), (Type((2,), REAL),)),
+    (AvgPool2d((2, 2), (2, 2)), (Type((8, 8), SPIKES),)),
+    (Broadcast((2, 3)), (Type((2, 2), SPIKES),)),
+    (Broadcast((2, 3)), (Type((3,), SPIKES),)),
     (Affine(np.ones((2, 2)), np.zeros(())), (Type((2,), REAL),)),
     (BatchNorm(ONES, ONES, ONES, ONES, 0.0), (Type((3, 2), REAL),)),
     (BatchNorm(ONES, ONES, ONES, ONES, 0.0), (Type((), REAL),)),
@@ -251,7 +291,22 @@ WRONG: list[tuple[Op, tuple[Type, ...]]] = [
     (MaxPool2d((2, 2), (2, 2), (2, 1)), (Type((1, 8, 8), SPIKES),)),
     (Mean((2,)), (Type((2, 3), REAL),)),
     (Mean(()), (Type((2, 3), REAL),)),
+    (Mul(), (Type((2,), SPIKES), Type((2, 1), SPIKES))),
+    (Mul(), (Type((1,), sums(0, 2**16)), Type((1,), sums(0, 2**16)))),
     (Neuron(0.5, 0.5, threshold=0.0), (Type((2,), REAL),)),
+    (Pad((1,), (1,), 0.5), (Type((2,), SPIKES),)),
+    (Pad((1,), (1,)), (Type((2, 2), SPIKES),)),
+    (Pad((-1,), (1,)), (Type((2,), SPIKES),)),
+    (Rescale(np.array([1, 1]), 1, -5, 5), (Type((3,), SPIKES),)),
+    (Rescale(np.array([2**15]), 1, -5, 5), (Type((3,), SPIKES),)),
+    (Rescale(np.array([1]), -1, -5, 5), (Type((3,), SPIKES),)),
+    (Rescale(np.array([1]), 1, -5, 5, np.array([1, 1])), (Type((3,), SPIKES),)),
+    (Rescale(np.array([1]), 1, 5, -5), (Type((3,), SPIKES),)),
+    (Rescale(np.array([0.5]), 1, -5, 5), (Type((3,), SPIKES),)),
+    (Slice(1, 0, 1), (Type((3,), SPIKES),)),
+    (Slice(0, 2, 4), (Type((3,), SPIKES),)),
+    (TimeMean(0), (Type((3,), SPIKES),)),
+    (Upsample2d((2, 2)), (Type((3, 4), SPIKES),)),
     (ReduceSum((-1,)), (Type((2, 3), SPIKES),)),
     (ReduceSum((0,)), (Type((4,), sums(0, 2**30)),)),
     (Reshape((5,)), (Type((2, 3), SPIKES),)),
@@ -325,8 +380,12 @@ def _pairs(op: Op, *x: Array) -> int:
         a, b = (value.reshape(-1, *value.shape[-2:]) for value in x)
         shape = (len(a), a.shape[1], a.shape[2], b.shape[2])
         return sum(bool(a[n, i, k] and b[n, k, j]) for n, i, k, j in np.ndindex(*shape))
-    if isinstance(op, Add):
-        return sum(bool(a or b) for a, b in zip(x[0].flat, x[1].flat, strict=True))
+    if isinstance(op, (Add, Mul)):
+        a, b = np.broadcast_arrays(*x)
+        needs = any if isinstance(op, Add) else all
+        return sum(needs(pair) for pair in zip(a.flat, b.flat, strict=True))
+    if isinstance(op, Rescale):
+        return x[0].size
     if isinstance(op, ReduceSum):
         return sum(bool(a) for a in x[0].flat)
     return 0
@@ -360,6 +419,16 @@ def test_dense_operations_are_those_of_inputs_and_weights_without_zeros(name: st
         assert op.dense_operations(*case.types) == counted
 
     check()
+
+
+def test_sums_and_means_over_time() -> None:
+    x = np.arange(12).reshape(4, 1, 3)
+    for op, wanted in ((Accumulate(4), x.cumsum(0)), (TimeMean(4), x.cumsum(0) / 4)):
+        state = {"total": np.zeros((1, 3), np.int64)}
+        for step, value in enumerate(x):
+            (y,), state = op.step((value,), state)
+            np.testing.assert_array_equal(y, wanted[step])
+    assert Accumulate(4).infer(Type((3,), sums(-1, 2)))[0].kind == sums(-4, 8)
 
 
 @pytest.mark.parametrize("op", [Neuron(0.5, 0.5, 1.0), LIF], ids=lambda op: op.name)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from math import prod
 
 from spikeloom.errors import InputError
 
@@ -18,12 +17,18 @@ class Lead(Enum):
     BATCH_TIME = "B,T"
     FOLDED = "T*B"
     FOLDED_BATCH_FIRST = "B*T"
+    BATCH = "B"
     NONE = ""
 
     @property
     def axes(self) -> int:
         """How many axes they are."""
-        return {"T,B": 2, "B,T": 2, "T*B": 1, "B*T": 1, "": 0}[self.value]
+        return {"T,B": 2, "B,T": 2, "T*B": 1, "B*T": 1, "B": 1, "": 0}[self.value]
+
+    @property
+    def has_time(self) -> bool:
+        """Whether time is among them."""
+        return "T" in self.value
 
     @property
     def outer(self) -> str:
@@ -33,22 +38,49 @@ class Lead(Enum):
 
 @dataclass(frozen=True)
 class Sizes:
-    """The time steps and samples of one capture; primes, so that products stay apart."""
+    """The time steps and samples of one capture; primes, so that products stay apart.
+
+    A model whose input has no time repeats it inside, by its own number of steps: until that repeat
+    is seen there is one step.
+    """
 
     steps: int
     batch: int
 
+    def head(self, lead: Lead) -> Shape:
+        """The sizes of these axes."""
+        return {
+            Lead.TIME_BATCH: (self.steps, self.batch),
+            Lead.BATCH_TIME: (self.batch, self.steps),
+            Lead.FOLDED: (self.steps * self.batch,),
+            Lead.FOLDED_BATCH_FIRST: (self.steps * self.batch,),
+            Lead.BATCH: (self.batch,),
+            Lead.NONE: (),
+        }[lead]
 
-CAPTURES = (Sizes(5, 3), Sizes(7, 2))
+
+Captures = tuple[Sizes, Sizes]
+
+CAPTURES: Captures = (Sizes(5, 3), Sizes(7, 2))
 """Sizes of the two captures; a third of 1 step is never taken, since PyTorch treats 1 apart."""
+
+
+def captures(lead: Lead) -> Captures:
+    """The sizes of the two captures of a model with such an input."""
+    first, second = CAPTURES
+    return CAPTURES if lead.has_time else (Sizes(1, first.batch), Sizes(1, second.batch))
 
 
 @dataclass(frozen=True)
 class InputShape:
     """The declared shape of a model's input: the letters T and B, and a sample's own axes.
 
+    Without a T the model takes one frame a sample; it may repeat it over time inside.
+
     >>> InputShape.parse("T,B,2,34,34")
     InputShape(lead=<Lead.TIME_BATCH: 'T,B'>, sample=(2, 34, 34))
+    >>> InputShape.parse("B,3,224,224").lead
+    <Lead.BATCH: 'B'>
     """
 
     lead: Lead
@@ -59,31 +91,32 @@ class InputShape:
         """Read a shape as it stands on the command line.
 
         Raises:
-            InputError: SL0901, it does not begin with T,B or B,T, or an axis is not a number.
+            InputError: SL0901, it does not begin with T,B or B,T or B, or an axis is not a number.
         """
         parts = [part.strip() for part in text.split(",")]
+        letters = [part for part in parts if part.isalpha()]
         try:
-            return InputShape(_two_axes(parts[:2]), tuple(_positive(part) for part in parts[2:]))
+            lead = _declared(",".join(letters))
+            return InputShape(lead, tuple(_positive(part) for part in parts[len(letters) :]))
         except ValueError as error:
             raise InputError.of(
                 "SL0901",
                 "--input-shape",
                 f"{text!r} is not a shape: {error}",
-                wanted="T,B,2,34,34 or B,T,2,34,34",
+                wanted="T,B,2,34,34 or B,T,2,34,34 or B,3,224,224",
             ) from error
 
     def concrete(self, sizes: Sizes) -> Shape:
         """The shape with numbers for the letters."""
-        lead = (sizes.batch, sizes.steps) if self.lead is Lead.BATCH_TIME else (sizes.steps, sizes.batch)
-        return (*lead, *self.sample)
+        return (*sizes.head(self.lead), *self.sample)
 
     def __str__(self) -> str:
         return ",".join([self.lead.value, *map(str, self.sample)])
 
 
-def _two_axes(letters: list[str]) -> Lead:
-    lead = Lead(",".join(letters))
-    if lead.axes != 2:
+def _declared(letters: str) -> Lead:
+    lead = Lead(letters)
+    if lead not in (Lead.TIME_BATCH, Lead.BATCH_TIME, Lead.BATCH):
         raise ValueError("it does not begin with T and B")
     return lead
 
@@ -94,28 +127,34 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-def classify(first: Shape, second: Shape) -> tuple[Lead, Shape] | None:
+def classify(
+    first: Shape, second: Shape, sizes: Captures = CAPTURES, has_time: bool = True
+) -> tuple[Lead, Shape] | None:
     """Time and batch axes, and a sample's own shape, of a tensor seen in both captures.
 
     None if the axes are mixed in another way. Of a folded axis the shapes do not tell whether time
-    or batch is the outer one: :data:`Lead.FOLDED` stands for both.
+    or batch is the outer one: :data:`Lead.FOLDED` stands for both. Where the model has a fixed number
+    of steps, shapes alone cannot tell [B, T, ...] from [B, channels, ...].
+
+    Args:
+        first: shape in the first capture.
+        second: shape in the second.
+        sizes: of the two captures.
+        has_time: whether an operand has a time axis.
 
     >>> classify((15, 8, 4), (14, 8, 4))
     (<Lead.FOLDED: 'T*B'>, (8, 4))
     >>> classify((5, 24), (7, 16)) is None
     True
+    >>> classify((3, 4, 9), (2, 4, 9), (Sizes(4, 3), Sizes(4, 2)), has_time=False)
+    (<Lead.BATCH: 'B'>, (4, 9))
     """
     if first == second:
         return Lead.NONE, first
-    for lead in (Lead.TIME_BATCH, Lead.BATCH_TIME, Lead.FOLDED):
+    timed = (Lead.TIME_BATCH, Lead.BATCH_TIME, Lead.FOLDED, Lead.BATCH)
+    for lead in timed if has_time else (Lead.TIME_BATCH, Lead.BATCH):
         n = lead.axes
-        heads = (_head(lead, sizes) for sizes in CAPTURES)
+        heads = (size.head(lead) for size in sizes)
         if all(shape[:n] == head for shape, head in zip((first, second), heads, strict=True)):
             return (lead, first[n:]) if first[n:] == second[n:] else None
     return None
-
-
-def _head(lead: Lead, sizes: Sizes) -> Shape:
-    if lead is Lead.FOLDED:
-        return (prod((sizes.steps, sizes.batch)),)
-    return (sizes.steps, sizes.batch) if lead is Lead.TIME_BATCH else (sizes.batch, sizes.steps)

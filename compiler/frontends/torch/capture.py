@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 
-from spikeloom.compiler.frontends.torch.axes import CAPTURES, InputShape, Lead, Sizes
+from spikeloom.compiler.frontends.torch.axes import InputShape, Lead, Sizes, captures
 from spikeloom.compiler.frontends.torch.lowering import Lowering, Value
 from spikeloom.compiler.frontends.torch.neurons import find_neurons, is_neuron, reset_states, survey_neurons
 from spikeloom.compiler.frontends.torch.opaque import opaque_neurons
@@ -36,7 +36,12 @@ class Capture:
         leads: for each node, the time and batch axes with which PyTorch called it.
         weights: for each node with stored weights, the path of that parameter in the model.
         divisors: for each scale that PyTorch computes by a division, what it divides by.
+        joint: for each reduction that PyTorch computes together with one over time, the node of that
+            one, and the axes of [T, B, ...].
         dead: paths of neuron layers that no output depends on.
+        steps: how many time steps one forward of the model computes, where it says so itself or was
+            told; 0 where any number will do.
+        steppable: whether the model may be called one time step at a time, its state kept between.
     """
 
     graph: Graph
@@ -45,11 +50,16 @@ class Capture:
     leads: dict[str, Lead]
     weights: dict[str, str]
     divisors: dict[str, Array]
+    joint: dict[str, tuple[str, tuple[int, ...]]]
     dead: tuple[str, ...]
+    steps: int = 0
+    steppable: bool = True
 
 
 @quiet_torch()
-def capture(model: nn.Module, input_shape: InputShape, input_kind: Kind, name: str = "model") -> Capture:
+def capture(
+    model: nn.Module, input_shape: InputShape, input_kind: Kind, name: str = "model", steps: int = 0
+) -> Capture:
     """Capture a model without changing it.
 
     It is exported twice with other numbers of steps and samples, so that time and batch are told
@@ -60,6 +70,7 @@ def capture(model: nn.Module, input_shape: InputShape, input_kind: Kind, name: s
         input_shape: time and batch axes and a sample's own shape.
         input_kind: which integers the input may hold.
         name: of the graph.
+        steps: how many the network is to run; 0 if the model says it itself, or nothing in it asks.
 
     Raises:
         UnsupportedError: SL0301, it cannot be exported; SL0302 to SL0305, one problem for each
@@ -71,13 +82,15 @@ def capture(model: nn.Module, input_shape: InputShape, input_kind: Kind, name: s
         raise UnsupportedError.of("SL0304", type(model).__name__, "is a neuron layer and no network")
     equations, problems = survey_neurons(model)
     modules = find_neurons(model)
+    sizes = captures(input_shape.lead)
     try:
-        first, second = (_export(model, list(modules.values()), input_shape, sizes) for sizes in CAPTURES)
+        first, second = (_export(model, list(modules.values()), input_shape, size) for size in sizes)
     except UnsupportedError as error:
         raise UnsupportedError([*problems, *error.problems]) from error
     builder = GraphBuilder(name, Stage.CAPTURED)
     lowering = Lowering(builder, [(path, equations.get(path, STAND_IN)) for path in modules])
     lowering.problems += problems
+    lowering.sizes, lowering.steps = sizes, steps
     lowering.parameters = first.graph_signature.inputs_to_parameters
     lowering.single_step = {
         path for path, module in modules.items() if getattr(module, "step_mode", "m") != "m"
@@ -91,7 +104,19 @@ def capture(model: nn.Module, input_shape: InputShape, input_kind: Kind, name: s
     graph = _without_dead(builder.build())
     verify(graph)
     dead = tuple(path for path in modules if path not in {node.name for node in graph.nodes})
-    return Capture(graph, model, input_shape, lowering.leads, lowering.weights, lowering.divisors, dead)
+    mixes = any(op.work != "update" for _, op in graph.stateful())
+    return Capture(
+        graph,
+        model,
+        input_shape,
+        lowering.leads,
+        lowering.weights,
+        lowering.divisors,
+        lowering.joint,
+        dead,
+        lowering.steps or (0 if input_shape.lead.has_time else 1),
+        steppable=input_shape.lead.has_time and not mixes,
+    )
 
 
 def _export(model: nn.Module, neurons: list[nn.Module], shape: InputShape, sizes: Sizes) -> ExportedProgram:
@@ -148,17 +173,23 @@ def _declare_output(lowering: Lowering, program: ExportedProgram) -> None:
                 wanted="the first, and no other",
             )
         )
-    elif values[0].lead.axes != 2:
+    elif not _is_laid_out(values[0].lead, lowering):
         lowering.problems.append(
             Problem(
                 "SL0303",
                 "the model's output",
                 f"is laid out as [{values[0].lead.value}, ...]",
-                wanted="an axis of time and one of samples",
+                wanted="an axis of time and one of samples, or of samples alone",
             )
         )
     else:
         lowering.builder.output(values[0].name)
+
+
+def _is_laid_out(lead: Lead, lowering: Lowering) -> bool:
+    """Whether samples can be told apart; a folded axis of a single step is one of samples."""
+    one_step = lowering.sizes[0].steps == 1
+    return lead in (Lead.TIME_BATCH, Lead.BATCH_TIME, Lead.BATCH) or (one_step and lead is Lead.FOLDED)
 
 
 def _without_dead(graph: Graph) -> Graph:

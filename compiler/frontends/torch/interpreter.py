@@ -18,12 +18,15 @@ from torch.nn import functional
 
 from spikeloom.compiler.frontends.torch.axes import Lead
 from spikeloom.compiler.frontends.torch.capture import Capture
-from spikeloom.compiler.frontends.torch.neurons import find_neurons, reset_states
+from spikeloom.compiler.frontends.torch.neurons import find_neurons, potential, reset_states
 from spikeloom.compiler.graph.graph import Node
 from spikeloom.compiler.graph.op import Array, Op
+from spikeloom.compiler.graph.ops.accumulate import Accumulate
 from spikeloom.compiler.graph.ops.add import Add
 from spikeloom.compiler.graph.ops.affine import Affine
+from spikeloom.compiler.graph.ops.avg_pool2d import AvgPool2d
 from spikeloom.compiler.graph.ops.batch_norm import BatchNorm
+from spikeloom.compiler.graph.ops.broadcast import Broadcast
 from spikeloom.compiler.graph.ops.concat import Concat
 from spikeloom.compiler.graph.ops.conv1d import Conv1d
 from spikeloom.compiler.graph.ops.conv2d import Conv2d
@@ -31,11 +34,16 @@ from spikeloom.compiler.graph.ops.linear import Linear
 from spikeloom.compiler.graph.ops.matmul import MatMul
 from spikeloom.compiler.graph.ops.max_pool2d import MaxPool2d
 from spikeloom.compiler.graph.ops.mean import Mean
+from spikeloom.compiler.graph.ops.mul import Mul
 from spikeloom.compiler.graph.ops.neuron import Neuron
+from spikeloom.compiler.graph.ops.pad import Pad
 from spikeloom.compiler.graph.ops.reduce_sum import ReduceSum
 from spikeloom.compiler.graph.ops.reshape import Reshape
+from spikeloom.compiler.graph.ops.slice import Slice
 from spikeloom.compiler.graph.ops.split import Split
+from spikeloom.compiler.graph.ops.time_mean import TimeMean
 from spikeloom.compiler.graph.ops.transpose import Transpose
+from spikeloom.compiler.graph.ops.upsample2d import Upsample2d
 
 
 class TorchInterpreter:
@@ -48,17 +56,19 @@ class TorchInterpreter:
         self._graph = capture.graph
         self._leads = capture.leads
         self._divisors = capture.divisors
+        self._joint = capture.joint
         self._model = copy.deepcopy(capture.model)
         self._neurons: dict[str, Any] = dict(find_neurons(self._model))
+        self._past: dict[str, list[Tensor]] = {}
 
     def reset(self) -> None:
-        """Put every neuron back to its start."""
+        """Put every neuron back to its start, and forget what was summed over time."""
         reset_states(self._model)
+        self._past = {}
 
-    def potential(self, path: str) -> Tensor:
-        """The membrane potential [batch, ...] of a neuron layer after the last step."""
-        potential: Tensor = self._neurons[path].v
-        return potential
+    def potential(self, path: str) -> Tensor | None:
+        """The membrane potential [batch, ...] of a neuron layer after the last step, if it has one."""
+        return potential(self._neurons[path])
 
     @torch.no_grad()
     def step(self, frame: Tensor) -> dict[str, Tensor]:
@@ -78,10 +88,21 @@ class TorchInterpreter:
     def _call(self, node: Node, arguments: list[Tensor]) -> tuple[Tensor, ...]:
         if isinstance(node.op, Neuron):
             return (self._neurons[node.name](arguments[0]),)
+        if isinstance(node.op, (TimeMean, Accumulate)):
+            self._past.setdefault(node.name, []).append(arguments[0])
+            axis = 1 if self._leads[node.name] is Lead.BATCH_TIME else 0
+            return (self._over_time(node, node.name, (axis,)),)
+        if node.name in self._joint:
+            return (self._over_time(node, *self._joint[node.name]),)
         if node.name in self._divisors:  # a product with the reciprocal would round differently
             return (arguments[0] / _tensor(self._divisors[node.name]),)
         lead = self._leads[node.name].axes
         return tuple(call(node.op, lead, *arguments))
+
+    def _over_time(self, node: Node, summed: str, axes: tuple[int, ...]) -> Tensor:
+        """A reduction of all steps so far in one call, as PyTorch does it."""
+        steps = torch.cat(self._past[summed], 1 if self._leads[summed] is Lead.BATCH_TIME else 0)
+        return steps.mean(axes) if isinstance(node.op, (TimeMean, Mean)) else steps.sum(axes)
 
     @staticmethod
     def _view(x: Tensor, lead: Lead) -> Tensor:
@@ -132,7 +153,8 @@ def _(op: BatchNorm, lead: int, x: Tensor) -> tuple[Tensor, ...]:
 
 @call.register
 def _(op: MaxPool2d, lead: int, x: Tensor) -> tuple[Tensor, ...]:
-    return (functional.max_pool2d(x, op.kernel, op.stride, op.padding),)
+    pooled = functional.max_pool2d(x.flatten(0, lead - 1), op.kernel, op.stride, op.padding)
+    return (pooled.reshape(*x.shape[:lead], *pooled.shape[1:]),)
 
 
 @call.register
@@ -179,3 +201,36 @@ def _(op: Split, lead: int, x: Tensor) -> tuple[Tensor, ...]:
 @call.register
 def _(op: Concat, lead: int, *inputs: Tensor) -> tuple[Tensor, ...]:
     return (torch.cat(inputs, op.axis + lead),)
+
+
+@call.register
+def _(op: Mul, lead: int, a: Tensor, b: Tensor) -> tuple[Tensor, ...]:
+    return (a * b,)
+
+
+@call.register
+def _(op: Broadcast, lead: int, x: Tensor) -> tuple[Tensor, ...]:
+    return (x.expand(*x.shape[:lead], *op.shape),)
+
+
+@call.register
+def _(op: Slice, lead: int, x: Tensor) -> tuple[Tensor, ...]:
+    index = (slice(None),) * (op.axis + lead)
+    return (x[(*index, slice(op.start, op.stop, op.step))],)
+
+
+@call.register
+def _(op: Pad, lead: int, x: Tensor) -> tuple[Tensor, ...]:
+    pairs = list(zip(op.before, op.after, strict=True))
+    widths = [width for pair in reversed(pairs) for width in pair]
+    return (functional.pad(x, widths, value=op.value),)
+
+
+@call.register
+def _(op: AvgPool2d, lead: int, x: Tensor) -> tuple[Tensor, ...]:
+    return (functional.avg_pool2d(x, op.kernel, op.stride, op.padding, False, op.count_include_pad),)
+
+
+@call.register
+def _(op: Upsample2d, lead: int, x: Tensor) -> tuple[Tensor, ...]:
+    return (functional.interpolate(x, scale_factor=[float(factor) for factor in op.scale]),)

@@ -13,12 +13,14 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from numbers import Real
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, fx
 
-from spikeloom.compiler.frontends.torch.axes import Lead, Shape, classify
+from spikeloom.compiler.frontends.torch.axes import CAPTURES, Captures, Lead, Shape, Sizes, classify
 from spikeloom.compiler.graph.graph import GraphBuilder
 from spikeloom.compiler.graph.op import Array, Op
 from spikeloom.compiler.graph.ops.neuron import Neuron
@@ -65,6 +67,35 @@ def supported_operations() -> list[str]:
     """Names of the ATen operations that have a rule, sorted."""
     _load_rules()
     return sorted(_RULES)
+
+
+@dataclass(frozen=True)
+class View:
+    """A value that is a piece of another: elements start..stop along one axis of a sample."""
+
+    base: str
+    axis: int
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class Border:
+    """The border that a padding has made, and what was written over its zeros.
+
+    Attributes:
+        before, after: how wide it is, for each axis of a sample.
+        values: of the padded shape; zeros but for the border.
+    """
+
+    before: Shape
+    after: Shape
+    values: Array
+
+    def holds(self, view: View) -> bool:
+        """Whether a piece lies in the border."""
+        first = self.values.shape[view.axis] - self.after[view.axis]
+        return view.stop <= self.before[view.axis] or view.start >= first
 
 
 class NoCounterpartError(Exception):
@@ -136,8 +167,14 @@ class Lowering:
         weights: for each node with stored weights, the path of that parameter in the model; absent
             where the weights are computed from parameters.
         divisors: for each scale that PyTorch computes by a division, what it divides by.
+        joint: for each reduction that PyTorch computes together with one over time, the node of that
+            one, and the axes of [T, B, ...].
         parameters: paths in the model by the names of the captured program.
         single_step: paths of the neuron layers that take their whole input for one time step.
+        sizes: of the two captures; the steps of a model that repeats its input are found on the way.
+        steps: how many the network runs; 0 if not known.
+        views: for each value that is a piece of another, which.
+        borders: for each value that was padded and overwritten in part, its border.
         problems: what stands in the way.
     """
 
@@ -146,8 +183,13 @@ class Lowering:
     leads: dict[str, Lead] = field(default_factory=dict)
     weights: dict[str, str] = field(default_factory=dict)
     divisors: dict[str, Array] = field(default_factory=dict)
+    joint: dict[str, tuple[str, tuple[int, ...]]] = field(default_factory=dict)
     parameters: Mapping[str, str] = field(default_factory=dict)
     single_step: set[str] = field(default_factory=set)
+    sizes: Captures = CAPTURES
+    steps: int = 0
+    views: dict[str, View] = field(default_factory=dict)
+    borders: dict[str, Border] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     operands: dict[str, Operand] = field(default_factory=dict)
     broken: set[str] = field(default_factory=set)
@@ -192,7 +234,9 @@ class Lowering:
         if not self._depends_on_input(node):
             self._fold(node, where)
             return
-        axes = classify(_first_shape(node), _first_shape(twin))
+        self._find_steps(node, twin)
+        has_time = any(value.lead.has_time for value in self._values(node))
+        axes = classify(_first_shape(node), _first_shape(twin), self.sizes, has_time)
         if axes is None or axes[0] is Lead.NONE:
             self._refuse(
                 node, "SL0303", where, f"{_name(node)} mixes time or batch with other axes: {_shapes(node)}"
@@ -200,6 +244,24 @@ class Lowering:
             return
         lead, shape = axes
         self._apply(node, Call(node, self._bind(node), self._fold_order(node, lead), shape, where))
+
+    def _find_steps(self, node: fx.Node, twin: fx.Node) -> None:
+        """Where a model repeats a frame over time: [1, B, ...] becomes [T, B, ...]."""
+        shapes = (_first_shape(node), _first_shape(twin))
+        if self.sizes[0].steps != 1 or _name(node) not in ("repeat", "expand"):
+            return
+        before = _first_shape(node.all_input_nodes[0])
+        batch = tuple(size.batch for size in self.sizes)
+        heads = [shape[0] for shape in shapes]
+        if before[:1] == (1,) and tuple(shape[1] for shape in shapes) == batch and heads[0] == heads[1] > 1:
+            self.sizes = (Sizes(heads[0], batch[0]), Sizes(heads[0], batch[1]))
+            self.steps = heads[0]
+
+    def _values(self, node: fx.Node) -> list[Value]:
+        """The operands of a call that depend on the input."""
+        operands = [self.operands[n.name] for n in node.all_input_nodes]
+        flat = [part for o in operands for part in (o if isinstance(o, (list, tuple)) else (o,))]
+        return [part for part in flat if isinstance(part, Value)]
 
     def _apply(self, node: fx.Node, call: Call) -> None:
         try:
@@ -217,12 +279,14 @@ class Lowering:
     def _neuron(self, call: Call) -> Value:
         x = call.value("x")
         path, equation = self.neurons[call.arguments["index"]]
-        if path in self.single_step:
+        one_step = self.sizes[0].steps == 1
+        if path in self.single_step and not equation.memoryless and not one_step:
             raise NoCounterpartError(
                 f"the neuron {path} is in single-step mode and takes the axis of time for a batch; "
                 "call functional.set_step_mode(model, 'm')"
             )
-        if x.lead is not Lead.TIME_BATCH:
+        any_layout = path in self.single_step or equation.memoryless
+        if not any_layout and x.lead is not Lead.TIME_BATCH:
             raise NoCounterpartError(
                 f"the neuron {path} runs along axis 0 of [{x.lead.value}, ...], which is not time"
             )
@@ -275,8 +339,7 @@ class Lowering:
 
     def _fold_order(self, node: fx.Node, lead: Lead) -> Lead:
         """Whether time or batch is outer in a folded axis: shapes do not tell, the operands do."""
-        operands = [self.operands[n.name] for n in node.all_input_nodes]
-        outer = {operand.lead.outer for operand in operands if isinstance(operand, Value)}
+        outer = {operand.lead.outer for operand in self._values(node)}
         return Lead.FOLDED_BATCH_FIRST if lead is Lead.FOLDED and outer == {"B"} else lead
 
     def _depends_on_broken(self, node: fx.Node) -> bool:
@@ -285,6 +348,21 @@ class Lowering:
     def _refuse(self, node: fx.Node, code: str, where: Source, fault: str) -> None:
         self.broken.add(node.name)
         self.problems.append(Problem(code, str(where), fault))
+
+
+def constant_of(operand: object, x: Value) -> Array:
+    """A number or tensor as an array that broadcasts against a sample."""
+    if isinstance(operand, Real):
+        return np.array(operand, np.float32)
+    if not isinstance(operand, Tensor):
+        raise NoCounterpartError("one operand is neither a value nor a constant")
+    array: Array = operand.detach().cpu().numpy()
+    rank = x.lead.axes + len(x.shape)
+    padded = array.reshape((1,) * (rank - array.ndim) + array.shape)
+    first: Array = np.asarray(padded[(0,) * x.lead.axes])
+    if not bool((padded == first).all()):
+        raise NoCounterpartError("its constant differs over time or batch")
+    return first
 
 
 def _holds_value(operand: Any) -> bool:

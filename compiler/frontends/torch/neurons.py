@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from spikeloom.compiler.frontends.torch.memoryless import identify
 from spikeloom.compiler.graph.op import Array
 from spikeloom.compiler.graph.ops.neuron import Neuron
 from spikeloom.errors import Problem, UnsupportedError
@@ -48,18 +49,56 @@ EQUATIONS: dict[str, Equation] = {
     "LIFNode": lambda module: _leaky(module, 1.0 / float(module.tau)),
     "SimpleLIFNode": lambda module: _leaky(module, 1.0 / float(module.tau)),
     "ParametricLIFNode": lambda module: _leaky(module, float(module.w.detach().double().sigmoid())),
+    "MultiStepIFNode": _integrate,
+    "MultiStepLIFNode": lambda module: _leaky(module, 1.0 / float(module.tau)),
+    "MultiStepParametricLIFNode": lambda module: _leaky(module, float(module.w.detach().double().sigmoid())),
 }
-"""Equation by class name. A subclass may change the equation, so its own name must be listed."""
+"""Equation by class name; the ``MultiStep`` ones are those of SpikingJelly before 0.0.0.0.14."""
+
+OWN_SETTINGS = frozenset(
+    {"__init__", "__module__", "__doc__", "__qualname__", "extra_repr", "__parameters__"}
+)
+"""What a subclass may define and still have the equation of its base."""
+
+
+def _equation(module: nn.Module) -> Neuron:
+    """The equation of the nearest listed class that the module's own class only gives settings to.
+
+    Raises:
+        KeyError: there is none, or a class in between changes what is computed.
+    """
+    for kind in type(module).__mro__:
+        if kind.__name__ in EQUATIONS:
+            return EQUATIONS[kind.__name__](module)
+        if not OWN_SETTINGS.issuperset(name for name in vars(kind) if not name.startswith("__static")):
+            break
+    raise KeyError(type(module).__name__)
 
 
 def is_neuron(module: nn.Module) -> bool:
-    """Whether a module is a spiking neuron layer: it has a threshold and no layers inside."""
-    return hasattr(module, "v_threshold") and not any(hasattr(m, "v_threshold") for m in module.children())
+    """Whether a module is a spiking neuron layer: it has a threshold and no layers inside.
+
+    A graded neuron without a memory has no threshold either: it is known by what it computes.
+    """
+    if hasattr(module, "v_threshold"):
+        return not any(hasattr(m, "v_threshold") for m in module.children())
+    return identify(module) is not None
+
+
+def potential(module: Any) -> Tensor | None:
+    """The membrane potential of a neuron layer; None if it has no memory."""
+    v = getattr(module, "v", None)
+    return v if isinstance(v, Tensor) else None
 
 
 def find_neurons(model: nn.Module) -> dict[str, nn.Module]:
     """Every spiking neuron layer of a model by its path, in the order of the model."""
-    return {path: module for path, module in model.named_modules() if is_neuron(module)}
+    found: dict[str, nn.Module] = {}
+    for path, module in model.named_modules():
+        inside = any(path.startswith(f"{other}.") for other in found)
+        if not inside and is_neuron(module):
+            found[path] = module
+    return found
 
 
 def read_neurons(model: nn.Module) -> dict[str, Neuron]:
@@ -81,10 +120,12 @@ def survey_neurons(model: nn.Module) -> tuple[dict[str, Neuron], list[Problem]]:
     problems: list[Problem] = []
     for path, module in find_neurons(model).items():
         try:
-            neurons[path] = EQUATIONS[type(module).__name__](module)
+            neurons[path] = identify(module) or _equation(module)
         except (KeyError, AttributeError, TypeError, ValueError, RuntimeError) as error:
             problems.append(_unknown(path, module, error))
             continue
+        if neurons[path].memoryless and identify(module) is not None:
+            continue  # its equation was measured, not declared
         if fault := _probed(module, neurons[path]):
             problems.append(Problem("SL0305", path, fault, remedy="report this neuron's class and settings"))
     return neurons, problems

@@ -12,7 +12,7 @@ from spikeloom.cli.console import output as console
 from spikeloom.cli.sources import Data, Events, Inputs, Json, Labels, Strict, open_samples
 from spikeloom.compiler.bundle import read_bundle
 from spikeloom.runtime.estimate.document import estimate_bundle
-from spikeloom.runtime.events.recipe import FrameRecipe
+from spikeloom.runtime.events.array_recipe import read_recipe
 
 
 def estimate(
@@ -26,7 +26,7 @@ def estimate(
 ) -> None:
     """Count operations on samples, and estimate latency and energy on the chip as bands."""
     compiled = read_bundle(bundle)
-    recipe = FrameRecipe.from_json(compiled.json("recipe.json"))
+    recipe = read_recipe(compiled.json("recipe.json"))
     shape = compiled.graph.types[compiled.graph.inputs[0]].shape
     samples = open_samples(recipe, shape, events, inputs, data, labels, strict)
     with progress(len(samples), "counting") as bar:

@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from spikeloom.errors import InputError
+from spikeloom.runtime.events.array_recipe import ArrayRecipe, Recipe, event_recipe
+from spikeloom.runtime.events.convert import to_frames
 from spikeloom.runtime.events.recipe import FrameRecipe
 from spikeloom.runtime.events.samples import Samples, arrays, dataset, recordings
 
@@ -25,7 +27,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
 def open_samples(
-    recipe: FrameRecipe,
+    recipe: Recipe,
     shape: tuple[int, ...],
     events: str | None,
     inputs: Path | None,
@@ -53,8 +55,9 @@ def open_samples(
         raise InputError.of("SL0901", "--labels", "belongs to --events; arrays and data sets bring their own")
     sequence = (recipe.steps, *shape)
     if events is not None:
-        return recordings(events, recipe, labels, strict, sequence)
+        return recordings(events, event_recipe(recipe, "--events"), labels, strict, sequence)
+    encode = recipe.encode if isinstance(recipe, ArrayRecipe) else to_frames
     if inputs is not None:
-        return arrays(inputs, sequence)
+        return arrays(inputs, sequence, encode)
     assert data is not None
-    return dataset(data, recipe, sequence, strict)
+    return dataset(data, recipe if isinstance(recipe, FrameRecipe) else None, sequence, strict, encode)

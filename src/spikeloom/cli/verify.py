@@ -16,7 +16,7 @@ from spikeloom.cli.sources import Data, Events, Inputs, Json, Labels, Strict, op
 from spikeloom.compiler.bundle import Bundle, read_bundle
 from spikeloom.errors import InputError, MismatchError
 from spikeloom.runtime.compare import Divergence, EngineComparison, compare_engines
-from spikeloom.runtime.events.recipe import FrameRecipe
+from spikeloom.runtime.events.array_recipe import read_recipe
 from spikeloom.runtime.events.samples import Sample, Samples
 from spikeloom.runtime.session import BATCH, open_bundle_engine, stack_frames
 
@@ -45,7 +45,7 @@ def verify(
     if events is None and inputs is None and data is None:
         result = compare_engines(opened, [("trace", compiled.tensors("traces.safetensors")["frames"])])
     else:
-        recipe = FrameRecipe.from_json(compiled.json("recipe.json"))
+        recipe = read_recipe(compiled.json("recipe.json"))
         shape = compiled.graph.types[compiled.graph.inputs[0]].shape
         samples = open_samples(recipe, shape, events, inputs, data, labels, strict)
         with progress(len(samples), "verifying") as bar:

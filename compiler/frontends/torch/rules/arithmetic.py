@@ -2,62 +2,80 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from numbers import Real
 
 import numpy as np
-from torch import Tensor
 
+from spikeloom.compiler.frontends.torch.axes import Lead
 from spikeloom.compiler.frontends.torch.lowering import (
     Call,
     Lowering,
     NoCounterpartError,
     Operand,
     Value,
+    constant_of,
     rule,
 )
-from spikeloom.compiler.graph.op import Array
+from spikeloom.compiler.graph.ops.accumulate import Accumulate
 from spikeloom.compiler.graph.ops.add import Add
 from spikeloom.compiler.graph.ops.affine import Affine
 from spikeloom.compiler.graph.ops.matmul import MatMul
 from spikeloom.compiler.graph.ops.mean import Mean
+from spikeloom.compiler.graph.ops.mul import Mul
 from spikeloom.compiler.graph.ops.reduce_sum import ReduceSum
+from spikeloom.compiler.graph.ops.reshape import Reshape
+from spikeloom.compiler.graph.ops.time_mean import TimeMean
 
 
-def _constant(operand: object, x: Value) -> Array:
-    """A number or tensor as an array that broadcasts against a sample."""
-    if isinstance(operand, Real):
-        return np.array(operand, np.float32)
-    if not isinstance(operand, Tensor):
-        raise NoCounterpartError("one operand is neither a value nor a constant")
-    array: Array = operand.detach().cpu().numpy()
-    rank = x.lead.axes + len(x.shape)
-    padded = array.reshape((1,) * (rank - array.ndim) + array.shape)
-    if any(size != 1 for size in padded.shape[: x.lead.axes]):
-        raise NoCounterpartError("its constant differs over time or batch")
-    return padded.reshape(padded.shape[x.lead.axes :])
-
-
-@rule("add.Tensor", "add_.Tensor")
+@rule("add.Tensor", "add_.Tensor", "add.Scalar")
 def add(lower: Lowering, call: Call) -> Operand:
     """A residual, or a constant added."""
     a, b = call.arguments["self"], call.arguments["other"]
     if call.arguments.get("alpha", 1) != 1:
         raise NoCounterpartError("it scales one operand")
     if isinstance(a, Value) and isinstance(b, Value):
-        return lower.emit(call, Add(), a, b)[0]
+        return lower.emit(call, Add(), *_aligned(lower, call, a, b))[0]
     x, other = (a, b) if isinstance(a, Value) else (b, a)
-    return lower.emit(call, Affine(np.ones((), np.float32), _constant(other, x)), x)[0]
+    return lower.emit(call, Affine(np.ones((), np.float32), constant_of(other, x)), x)[0]
 
 
-@rule("mul.Tensor", "div.Tensor")
-def scale(lower: Lowering, call: Call) -> Operand:
-    """A constant factor, such as the scale of an attention."""
+@rule("sub.Tensor", "sub_.Tensor", "sub.Scalar", "rsub.Tensor", "rsub.Scalar")
+def subtract(lower: Lowering, call: Call) -> Operand:
+    """A difference: of two values, or of a value and a constant."""
+    a, b = call.arguments["self"], call.arguments["other"]
+    if call.node.target.__name__.startswith("rsub"):  # type: ignore[union-attr]
+        a, b = b, a
+    if call.arguments.get("alpha", 1) != 1:
+        raise NoCounterpartError("it scales one operand")
+    if isinstance(b, Value):
+        (b,) = lower.emit(call, Affine(np.array(-1, np.float32), np.zeros((), np.float32)), b)
+    else:
+        b = -np.array(b, np.float32) if isinstance(b, Real) else -b
+    if isinstance(a, Value) and isinstance(b, Value):
+        return lower.emit(call, Add(), *_aligned(lower, call, a, b))[0]
+    x, other = (a, b) if isinstance(a, Value) else (b, a)
+    return lower.emit(call, Affine(np.ones((), np.float32), constant_of(other, x)), x)[0]
+
+
+@rule("neg")
+def negate(lower: Lowering, call: Call) -> Operand:
+    """The value with its sign changed."""
+    op = Affine(np.array(-1, np.float32), np.zeros((), np.float32))
+    return lower.emit(call, op, call.value("self"))[0]
+
+
+@rule("mul.Tensor", "mul_.Tensor", "mul.Scalar", "div.Tensor", "div_.Tensor", "div.Scalar")
+def multiply(lower: Lowering, call: Call) -> Operand:
+    """A product of two values, such as a mask; or a constant factor, such as the scale of an attention."""
     a, b = call.arguments["self"], call.arguments["other"]
     divides = call.node.target.__name__.startswith("div")  # type: ignore[union-attr]
-    if (isinstance(a, Value) and isinstance(b, Value)) or (divides and not isinstance(a, Value)):
-        raise NoCounterpartError("both operands depend on the input")
+    if divides and isinstance(b, Value):
+        raise NoCounterpartError("it divides by a value that depends on the input")
+    if isinstance(a, Value) and isinstance(b, Value):
+        return lower.emit(call, Mul(), *_aligned(lower, call, a, b))[0]
     x, other = (a, b) if isinstance(a, Value) else (b, a)
-    constant = _constant(other, x)
+    constant = constant_of(other, x)
     factor = np.asarray(1 / constant.astype(np.float64)) if divides else constant
     (y,) = lower.emit(call, Affine(factor, np.zeros((), np.float32)), x)
     if divides:
@@ -74,11 +92,49 @@ def matmul(lower: Lowering, call: Call) -> Operand:
 
 @rule("mean.dim", "sum.dim_IntList")
 def reduce(lower: Lowering, call: Call) -> Operand:
-    """A mean or sum over a sample's own axes."""
+    """A mean or sum over a sample's own axes, over time, or both."""
     x = call.value("self")
+    averages = call.node.target.__name__.startswith("mean")  # type: ignore[union-attr]
     dims = call.arguments["dim"]
-    axes = tuple(sorted(call.own_axis(axis, x) for axis in ([dims] if isinstance(dims, int) else dims)))
+    rank = x.lead.axes + len(x.shape)
+    axes = {axis % rank for axis in ([dims] if isinstance(dims, int) else dims)}
+    whole = x
+    if over_time := {axis for axis in axes if _is_time(x, axis)}:
+        x = _over_time(lower, call, x, averages)
+    own = tuple(sorted(axis - x.lead.axes - len(over_time) for axis in axes - over_time))
+    if own and own[0] < 0:
+        raise NoCounterpartError("it works along the batch axis")
+    if own:
+        kind = Mean if averages else ReduceSum
+        summed, (x,) = x.name, lower.emit(call, kind(own), x, lead=x.lead)
+        if over_time and summed != whole.name:
+            lower.joint[x.name] = (summed, tuple(sorted(axes)))
+    if x.shape != call.shape:
+        (x,) = lower.emit(call, Reshape(call.shape), x, lead=x.lead)
+    return x
+
+
+def _is_time(x: Value, axis: int) -> bool:
+    return axis < x.lead.axes and x.lead.value.split(",")[axis] == "T"
+
+
+def _over_time(lower: Lowering, call: Call, x: Value, averages: bool) -> Value:
     if call.arguments["keepdim"]:
-        raise NoCounterpartError("it keeps the reduced axes")
-    kind = Mean if call.node.target.__name__.startswith("mean") else ReduceSum  # type: ignore[union-attr]
-    return lower.emit(call, kind(axes), x)[0]
+        raise NoCounterpartError("it keeps the axis of time")
+    if lower.sizes[0].steps == 1:
+        return replace(x, lead=Lead.BATCH)
+    if lower.steps == 0:
+        raise NoCounterpartError("it reduces time, and the number of steps is not known: give --steps")
+    op = TimeMean(lower.steps) if averages else Accumulate(lower.steps)
+    return lower.emit(call, op, x, lead=Lead.BATCH)[0]
+
+
+def _aligned(lower: Lowering, call: Call, a: Value, b: Value) -> tuple[Value, Value]:
+    """Two operands with as many axes of their own, as broadcasting aligns them."""
+    rank = max(len(a.shape), len(b.shape))
+
+    def padded(x: Value) -> Value:
+        shape = (1,) * (rank - len(x.shape)) + x.shape
+        return x if shape == x.shape else lower.emit(call, Reshape(shape), x, lead=x.lead)[0]
+
+    return padded(a), padded(b)
