@@ -245,7 +245,9 @@ def _capture(
     if not shape.lead.has_time:
         calibration = np.broadcast_to(calibration, (steps, *calibration.shape))
     trial = min(options.ledger, calibration.shape[1])
-    if not run.capture.steppable and steps > 1 and trial % steps == 0:
+    if run.capture.over_samples:
+        trial = 1
+    elif not run.capture.steppable and steps > 1 and trial % steps == 0:
         trial -= 1  # a batch that cannot be taken for the time steps
     run.inputs = Inputs(given, calibration, trial)
     proof = prove_capture(run.capture, torch.from_numpy(run.inputs.trial_real))

@@ -24,6 +24,7 @@ from spikeloom.compiler.graph.ops.add import Add
 from spikeloom.compiler.graph.ops.affine import Affine
 from spikeloom.compiler.graph.ops.broadcast import Broadcast
 from spikeloom.compiler.graph.ops.concat import Concat
+from spikeloom.compiler.graph.ops.integer_neuron import IntegerNeuron
 from spikeloom.compiler.graph.ops.linear import Linear
 from spikeloom.compiler.graph.ops.matmul import MatMul
 from spikeloom.compiler.graph.ops.max_pool2d import MaxPool2d
@@ -258,10 +259,15 @@ class _Walk:
         if (unit.scale <= 0).any():
             name, unit = self._streamed(node, node.inputs[0])
         integer, bound = quantize_neuron(node.name, op, unit, self.profile, self.horizon)
-        try:
-            integer.infer(self.builder.types[name])
-        except RuleBrokenError as error:
-            self._overflow(node, str(error))
+        fault = self._overflows(integer, name)
+        if fault and self.profile.rescales and not self._layers_before(node):
+            peak = self.activity.peaks[node.inputs[0]] or 1.0
+            limit = 2 ** (STREAM_BITS - 1)
+            name, unit = self._rescaled(node, node.inputs[0], HEADROOM * peak / limit, limit)
+            integer, bound = quantize_neuron(node.name, op, unit, self.profile, self.horizon)
+            fault = self._overflows(integer, name)
+        if fault:
+            self._overflow(node, fault)
             return
         self.bounds[node.name] = bound
         self._add_from(node, integer, [name], Unit(np.array(1 / op.divisor), np.zeros(())))
@@ -485,12 +491,24 @@ class _Walk:
         self.steps[node.name] = steps / scale
         return grid
 
-    def _overflow(self, neuron: Node, reason: str) -> None:
-        layers = [
+    def _overflows(self, integer: IntegerNeuron, name: str) -> str:
+        """Why a potential overflows; "" if none can."""
+        try:
+            integer.infer(self.builder.types[name])
+        except RuleBrokenError as error:
+            return str(error)
+        return ""
+
+    def _layers_before(self, neuron: Node) -> list[str]:
+        """The layers whose sums a neuron layer integrates, and no other does."""
+        return [
             node.name
             for node in self.graph.nodes
             if isinstance(node.op, (Convolution, Linear)) and driven_neuron(self.graph, node) is neuron
         ]
+
+    def _overflow(self, neuron: Node, reason: str) -> None:
+        layers = self._layers_before(neuron)
         spent = [self.halvings.get(layer, 0) >= self.profile.weight_bits - 2 for layer in layers]
         if not layers or any(spent):
             raise _NoIntegerFormError("SL0503", reason, "use a target with a wider state")

@@ -68,8 +68,8 @@ def rescaling(x: Unit, wanted: float, limit: int) -> tuple[Rescale, float]:
     shift = 0
     if largest > 0:
         shift = max(0, min(40, int(np.floor(np.log2(LARGEST_FACTOR * unit / largest)))))
-    factor = np.rint(x.scale / unit * 2.0**shift).astype(np.int32)
-    offset = np.rint(x.offset / unit).astype(np.int64)
+    factor = np.asarray(np.rint(x.scale / unit * 2.0**shift).astype(np.int32))
+    offset = np.asarray(np.rint(x.offset / unit).astype(np.int64))
     return Rescale(factor, shift, -limit, limit, offset if offset.any() else None), unit
 
 

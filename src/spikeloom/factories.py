@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import sys
 from collections.abc import Callable
@@ -13,11 +14,17 @@ from typing import Any
 from spikeloom.errors import InputError
 
 
-def load_factory(spec: str) -> tuple[Callable[..., Any], ModuleType]:
+def load_factory(spec: str, repo: Path | None = None) -> tuple[Callable[..., Any], ModuleType]:
     """Import the file of ``FILE.py:function`` and return the function and the module.
 
-    The file's folder is on the import path while it is imported, so that it finds its neighbours.
-    The user's code runs: it is trusted as any program that they start.
+    The file's folder is on the import path while it is imported, so that it finds its neighbours; a file
+    in a package is imported as a part of it. The user's code runs: it is trusted as any program that
+    they start. What it imported from its own folders is forgotten afterwards, so that the files of
+    another repository are not taken for it.
+
+    Args:
+        spec: names the file and the function.
+        repo: a folder from which the file imports.
 
     Raises:
         InputError: SL0201, no such file or function, or the file fails to import.
@@ -28,7 +35,9 @@ def load_factory(spec: str) -> tuple[Callable[..., Any], ModuleType]:
         raise InputError.of("SL0201", spec, "does not name a function", wanted="FILE.py:function")
     if not file.is_file():
         raise InputError.of("SL0201", file, "there is no such file")
-    module = _import(file.resolve())
+    if repo is not None and not repo.is_dir():
+        raise InputError.of("SL0201", repo, "there is no such folder")
+    module = _import(file.resolve(), None if repo is None else repo.resolve())
     function = getattr(module, name, None)
     if not callable(function):
         own = {key: v for key, v in vars(module).items() if getattr(v, "__module__", "") == module.__name__}
@@ -37,20 +46,51 @@ def load_factory(spec: str) -> tuple[Callable[..., Any], ModuleType]:
     return function, module
 
 
-def _import(file: Path) -> ModuleType:
+def _import(file: Path, repo: Path | None) -> ModuleType:
+    root = _package_root(file)
+    folders = [str(folder) for folder in dict.fromkeys((file.parent, root, repo)) if folder is not None]
+    before = dict(sys.modules)
+    sys.path[:0] = folders
+    try:
+        if root == file.parent:
+            return _run(file)
+        return importlib.import_module(".".join(file.relative_to(root).with_suffix("").parts))
+    except (Exception, SystemExit) as error:  # whatever the user's own code raises
+        raise InputError.of("SL0201", file, f"fails to import: {type(error).__name__}: {error}") from error
+    finally:
+        for folder in folders:
+            with suppress(ValueError):  # the user's code may have taken it out
+                sys.path.remove(folder)
+        _forget(before, folders)
+
+
+def _package_root(file: Path) -> Path:
+    """The folder that holds the outermost package of a file; its own folder if it is in none."""
+    folder = file.parent
+    while (folder / "__init__.py").is_file():
+        folder = folder.parent
+    return folder
+
+
+def _run(file: Path) -> ModuleType:
     name = f"spikeloom_user_{file.stem}"
     location = importlib.util.spec_from_file_location(name, file)
     if location is None or location.loader is None:
         raise InputError.of("SL0201", file, "is not a Python file")
     module = importlib.util.module_from_spec(location)
     sys.modules[name] = module
-    sys.path.insert(0, str(file.parent))
     try:
         location.loader.exec_module(module)
-    except (Exception, SystemExit) as error:  # whatever the user's own code raises
+    except BaseException:
         del sys.modules[name]
-        raise InputError.of("SL0201", file, f"fails to import: {type(error).__name__}: {error}") from error
-    finally:
-        with suppress(ValueError):  # the user's code may have taken it out
-            sys.path.remove(str(file.parent))
+        raise
     return module
+
+
+def _forget(before: dict[str, ModuleType], folders: list[str]) -> None:
+    """Take out of ``sys.modules`` what came from these folders."""
+    for name, module in list(sys.modules.items()):
+        origin = getattr(module, "__file__", None) or ""
+        own = name.startswith("spikeloom_user_")
+        if name not in before and not own and any(origin.startswith(f"{folder}/") for folder in folders):
+            del sys.modules[name]

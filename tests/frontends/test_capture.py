@@ -408,12 +408,6 @@ class _NeuronAlongBatch(_Vector):
         return self.lif(self.fc(x))
 
 
-class _NeuronOnFolded(_Vector):
-    def forward(self, x: Tensor) -> Any:
-        steps, samples = x.shape[:2]
-        return self.lif(self.fc(x.flatten(0, 1))).reshape(steps, samples, 6)
-
-
 class _WrongUnfold(_Vector):
     """Folds [B, T] and unfolds [T, B]: with one step or one sample at a time it seems to work."""
 
@@ -441,7 +435,6 @@ class _Exchanged(_Vector):
     ("model", "shape", "named"),
     [
         (_NeuronAlongBatch, "B,T,6", "the neuron lif runs along axis 0 of [B,T, ...], which is not time"),
-        (_NeuronOnFolded, "T,B,6", "the neuron lif runs along axis 0 of [T*B, ...], which is not time"),
         (_WrongUnfold, "B,T,6", "exchanges time and batch by a reshape, which mixes the samples"),
         (_WrongFold, "B,T,6", "its operands are laid out as [B*T] and [T*B]"),
         (_Exchanged, "B,T,6", "exchanges time and batch by a reshape, which mixes the samples"),

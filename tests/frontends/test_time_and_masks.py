@@ -201,6 +201,22 @@ def test_what_cannot_be_kept_is_refused(model: type[nn.Module], shape: InputShap
         capture(model(), shape, REAL)
 
 
+class _RunsOnOverSamples(_Model):
+    """A folded axis goes into a neuron that takes it for time, as in QKFormer: samples get into each other."""
+
+    def forward(self, x: Tensor) -> Any:
+        return self.lif(4 * self.fc(x.flatten(0, 1))).unflatten(0, x.shape[:2])
+
+
+def test_a_neuron_that_runs_on_over_samples_is_named_and_meant_for_single_samples() -> None:
+    found = capture(_RunsOnOverSamples(), VECTORS, SPIKES)
+    assert found.over_samples == ("lif",)
+    assert capture(_MeanOverTime(), VECTORS, SPIKES, steps=5).over_samples == ()
+    prove_capture(found, _frames(VECTORS, 5, batch=1))
+    with pytest.raises(InternalError, match="SL0306"):
+        prove_capture(found, _frames(VECTORS, 5, batch=3))
+
+
 def test_a_batch_that_could_be_the_time_is_refused() -> None:
     with pytest.raises(ValueError, match="a batch of 8 cannot be told from 4 steps"):
         OneStepAtATime(4, 8)

@@ -42,6 +42,8 @@ class Capture:
         steps: how many time steps one forward of the model computes, where it says so itself or was
             told; 0 where any number will do.
         steppable: whether the model may be called one time step at a time, its state kept between.
+        over_samples: paths of the neuron layers that the model lets run on from one sample of a batch
+            to the next, along a folded axis of both; it has a meaning for single samples only.
     """
 
     graph: Graph
@@ -54,6 +56,7 @@ class Capture:
     dead: tuple[str, ...]
     steps: int = 0
     steppable: bool = True
+    over_samples: tuple[str, ...] = ()
 
 
 @quiet_torch()
@@ -116,6 +119,7 @@ def capture(
         dead,
         lowering.steps or (0 if input_shape.lead.has_time else 1),
         steppable=input_shape.lead.has_time and not mixes,
+        over_samples=tuple(lowering.over_samples),
     )
 
 

@@ -171,6 +171,7 @@ class Lowering:
             one, and the axes of [T, B, ...].
         parameters: paths in the model by the names of the captured program.
         single_step: paths of the neuron layers that take their whole input for one time step.
+        over_samples: paths of the neuron layers that run on from one sample of a batch to the next.
         sizes: of the two captures; the steps of a model that repeats its input are found on the way.
         steps: how many the network runs; 0 if not known.
         views: for each value that is a piece of another, which.
@@ -186,6 +187,7 @@ class Lowering:
     joint: dict[str, tuple[str, tuple[int, ...]]] = field(default_factory=dict)
     parameters: Mapping[str, str] = field(default_factory=dict)
     single_step: set[str] = field(default_factory=set)
+    over_samples: list[str] = field(default_factory=list)
     sizes: Captures = CAPTURES
     steps: int = 0
     views: dict[str, View] = field(default_factory=dict)
@@ -286,7 +288,9 @@ class Lowering:
                 "call functional.set_step_mode(model, 'm')"
             )
         any_layout = path in self.single_step or equation.memoryless
-        if not any_layout and x.lead is not Lead.TIME_BATCH:
+        if not any_layout and x.lead in (Lead.FOLDED, Lead.FOLDED_BATCH_FIRST):
+            self.over_samples.append(path)
+        elif not any_layout and x.lead is not Lead.TIME_BATCH:
             raise NoCounterpartError(
                 f"the neuron {path} runs along axis 0 of [{x.lead.value}, ...], which is not time"
             )

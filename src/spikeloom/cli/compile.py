@@ -220,6 +220,7 @@ def _summary(run: Compilation) -> dict[str, Any]:
     document: dict[str, Any] = {"ledger": run.ledger.to_json()}
     if run.capture is not None:
         document["dead_layers"] = [*run.capture.dead]
+        document["over_samples"] = [*run.capture.over_samples]
     if run.bundle is not None:
         path, members = run.bundle.path, sorted(run.bundle.members)
         document |= {"bundle": str(path), "bytes": _size(path), "members": members}
@@ -250,6 +251,11 @@ def _print(run: Compilation, document: dict[str, Any]) -> None:
     console.print()
     _print_left_over("tensors of the checkpoint have no place in the model", document["dead_keys"])
     _print_left_over("neuron layers reach no output", document["dead_layers"])
+    _print_left_over(
+        "the model lets neuron layers run on from one sample of a batch to the next; compiled as for "
+        "single samples",
+        document["over_samples"],
+    )
     print_dropped(document["dropped_events"])
     if run.mapping is not None:
         cores = counted(len(run.mapping.cores), "core")
