@@ -202,7 +202,7 @@ def test_what_cannot_be_kept_is_refused(model: type[nn.Module], shape: InputShap
 
 
 class _RunsOnOverSamples(_Model):
-    """A folded axis goes into a neuron that takes it for time, as in QKFormer: samples get into each other."""
+    """A folded axis goes into a neuron that takes it for time, as in QKFormer: samples mix."""
 
     def forward(self, x: Tensor) -> Any:
         return self.lif(4 * self.fc(x.flatten(0, 1))).unflatten(0, x.shape[:2])
@@ -213,7 +213,7 @@ def test_a_neuron_that_runs_on_over_samples_is_named_and_meant_for_single_sample
     assert found.over_samples == ("lif",)
     assert capture(_MeanOverTime(), VECTORS, SPIKES, steps=5).over_samples == ()
     prove_capture(found, _frames(VECTORS, 5, batch=1))
-    with pytest.raises(InternalError, match="SL0306"):
+    with pytest.raises(ValueError, match="lif have a meaning for single samples only"):
         prove_capture(found, _frames(VECTORS, 5, batch=3))
 
 

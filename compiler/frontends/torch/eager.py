@@ -197,7 +197,10 @@ def prove_capture(capture: Capture, frames: Tensor) -> CaptureProof:
 
     Raises:
         InternalError: SL0306, a value differs; the first is named.
+        ValueError: several samples, and the model lets neurons run on from one to the next.
     """
+    if capture.over_samples and frames.shape[1] != 1:
+        raise ValueError(f"{', '.join(capture.over_samples)} have a meaning for single samples only")
     proof = _Proof(capture, frames.shape[1])
     reset_states(capture.model)
     if capture.steppable:
