@@ -308,7 +308,8 @@ def rounded_model(capture: Capture, quantized: Quantized) -> nn.Module:
         factor = _factor_after(capture.graph, grid.layer)
         step = _quotient(quantized.steps[grid.layer], factor).reshape(-1, *(1,) * (integers.ndim - 1))
         limit = 2 ** (grid.bits - 1) - 1
-        apart = np.abs(integers - np.clip(_quotient(trained, step), -limit, limit))
+        least = -limit - 1 if grid.taken_over else -limit
+        apart = np.abs(integers - np.clip(_quotient(trained, step), least, limit))
         if apart.max() > 0.5 + FLOAT_NOISE:
             at = list(map(int, np.unravel_index(apart.argmax(), apart.shape)))
             fault = f"is {apart.max():.3g} steps from the trained one"

@@ -50,6 +50,7 @@ from spikeloom.compiler.quantize.weights import (
     grouped_steps,
     round_weights,
     shared_step,
+    trained_grid,
 )
 from spikeloom.errors import InternalError, Problem, UnsupportedError
 
@@ -72,6 +73,7 @@ class LayerGrid:
         steps: how many different steps its channels have.
         error: relative root mean square error of its sums (:class:`GridWeights`).
         halvings: how often its step was doubled so that no potential overflows.
+        taken_over: whether the weights were trained on a grid, and nothing was rounded.
     """
 
     layer: str
@@ -80,6 +82,7 @@ class LayerGrid:
     steps: int
     error: float
     halvings: int
+    taken_over: bool = False
 
 
 @dataclass(frozen=True)
@@ -476,19 +479,25 @@ class _Walk:
         halvings = self.halvings.get(node.name, 0)
         moment = self.activity.moments[node.name] / scale**2
         settings = (weight, moment)
-        if reads_out:
-            steps = shared_step(*settings, self.profile, 2.0**halvings)
-        elif fired is None or self.profile.threshold_groups is None:
-            steps = free_steps(*settings, self.profile, 2.0**halvings)
-        else:
-            steps = grouped_steps(*settings, fired, self.profile, 2.0**halvings)
-        grid = round_weights(weight, steps, moment, self.profile)
-        largest = int(np.abs(grid.integers.astype(int)).max())
-        kinds = len(np.unique(steps))
-        self.grids.append(
-            LayerGrid(node.name, self.profile.weight_bits, largest, kinds, grid.error, halvings)
-        )
-        self.steps[node.name] = steps / scale
+        free = self.profile.threshold_groups is None and not reads_out and halvings == 0
+        grid = trained_grid(weight, self.profile) if free else None
+        taken_over = grid is not None
+        if grid is None:
+            if reads_out:
+                steps = shared_step(*settings, self.profile, 2.0**halvings)
+            elif fired is None or self.profile.threshold_groups is None:
+                steps = free_steps(*settings, self.profile, 2.0**halvings)
+            else:
+                steps = grouped_steps(*settings, fired, self.profile, 2.0**halvings)
+            grid = round_weights(weight, steps, moment, self.profile)
+        integers = grid.integers.astype(int)
+        largest = int(np.abs(integers).max())
+        bits = self.profile.weight_bits
+        if taken_over:
+            bits = max(2, 1 + int(max(integers.max(), -1 - integers.min())).bit_length())
+        kinds = len(np.unique(grid.steps))
+        self.grids.append(LayerGrid(node.name, bits, largest, kinds, grid.error, halvings, taken_over))
+        self.steps[node.name] = grid.steps / scale
         return grid
 
     def _overflows(self, integer: IntegerNeuron, name: str) -> str:

@@ -12,6 +12,8 @@ from spikeloom.compiler.graph.profile import NumericProfile
 
 CLIP_RATIOS = np.linspace(1.0, 0.6, 17)
 TOP_STEPS = 24
+GRID_TOLERANCE = 1e-5
+"""By how much, of itself, a trained weight may be off its grid: float32 products are off by less."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,44 @@ def grouped_steps(
     options = [_best_powers(weight, moment, unit / m, profile) for m in multiples]
     totals = [float(_errors(weight, steps, moment, profile).sum()) for steps in options]
     return options[int(np.argmin(totals))]
+
+
+def trained_grid(weight: Array, profile: NumericProfile) -> GridWeights | None:
+    """Weights that were trained on a grid of the profile's width, taken over as they are.
+
+    Learned step size quantization (LSQ) gives every output channel whole numbers times its own step, and
+    factors per channel that are folded into the weights leave that so. None if any channel is on no such
+    grid.
+
+    >>> trained_grid(np.array([[0.3, -2.4], [0.5, 0.25]]), NumericProfile("p", 4)).integers.tolist()
+    [[1, -8], [2, 1]]
+    """
+    rows = weight.reshape(len(weight), -1)
+    steps = np.array([_step_of(np.unique(np.abs(row)), profile.weight_bits) for row in rows])
+    if not steps.all():
+        return None
+    integers = np.rint(rows / steps[:, None]).reshape(weight.shape)
+    if integers.max() > profile.largest_weight or integers.min() < -profile.largest_weight - 1:
+        return None
+    return GridWeights(integers.astype(np.int8), steps, 0.0)
+
+
+def _step_of(magnitudes: Array, bits: int) -> float:
+    """The largest step of which all magnitudes [rising] are whole multiples of that width; 0 if none."""
+    largest = 2 ** (bits - 1)
+    present = magnitudes[magnitudes > magnitudes[-1] * GRID_TOLERANCE]
+    if len(present) == 0:
+        return 1.0
+    if len(present) > largest:
+        return 0.0
+    for divisor in range(1, largest + 1):
+        step = float(present[0]) / divisor
+        multiples = present / step
+        if multiples[-1] > largest + 0.5:
+            return 0.0
+        if bool((np.abs(multiples - np.rint(multiples)) <= GRID_TOLERANCE * multiples).all()):
+            return step
+    return 0.0
 
 
 def round_weights(weight: Array, steps: Array, moment: Array, profile: NumericProfile) -> GridWeights:
