@@ -74,6 +74,7 @@ class Options:
         ledger: on how many calibration recordings each stage is compared with the one before.
         stop_after: the last stage to run, one of :data:`STAGES`.
         steps: time steps a sample, where neither a recipe nor the model says it.
+        silence: whether neuron layers that never fire in calibration are accepted.
     """
 
     target: str
@@ -83,6 +84,7 @@ class Options:
     ledger: int = 1
     stop_after: str = "bundle"
     steps: int = 0
+    silence: bool = False
 
 
 @dataclass(frozen=True)
@@ -178,7 +180,7 @@ def compile_model(
     run = Compilation()
     for stage, work in (
         ("capture", lambda: _capture(run, model, shape, recipe, name, calibration, steps, options)),
-        ("canonical", lambda: _canonicalise(run)),
+        ("canonical", lambda: _canonicalise(run, options)),
         ("integer", lambda: _quantize(run, profile, target)),
         ("mapped", lambda: _map(run, target, options)),
         ("bundle", lambda: _bundle(run, target, options, output, provenance or {})),
@@ -269,12 +271,12 @@ def _is_whole(recipe: Recipe) -> bool:
     return isinstance(recipe, FrameRecipe) or (recipe.scale, recipe.zero) == (1.0, 0)
 
 
-def _canonicalise(run: Compilation) -> Graph:
+def _canonicalise(run: Compilation, options: Options) -> Graph:
     assert run.capture is not None
     assert run.inputs is not None
     graph = run_passes(run.capture.graph, CANONICALISE)
     run.canonical = graph
-    run.activity = measure_activity(graph, run.inputs.real)
+    run.activity = measure_activity(graph, run.inputs.real, options.silence)
     trial = run.inputs.trial_real
     flips, cells = _spikes_apart(run.capture.graph, graph, trial)
     run.ledger.add(

@@ -34,9 +34,19 @@ class Activity:
     moments: Mapping[str, Array]
     peaks: Mapping[str, float] = field(default_factory=dict)
 
+    @property
+    def silent(self) -> tuple[str, ...]:
+        """Neuron layers that never fired."""
+        return tuple(name for name, rate in self.rates.items() if rate == 0)
 
-def measure_activity(graph: Graph, frames: Array) -> Activity:
+
+def measure_activity(graph: Graph, frames: Array, silence: bool = False) -> Activity:
     """Run a float graph over frames [steps, samples, ...] and collect its statistics.
+
+    Args:
+        graph: that is run.
+        frames: [steps, samples, ...].
+        silence: whether layers that never fire are accepted, as on inputs drawn by chance.
 
     Raises:
         InputError: SL0505, there are no samples, or a neuron layer never fires.
@@ -61,7 +71,8 @@ def measure_activity(graph: Graph, frames: Array) -> Activity:
                 x = values[node.inputs[0]]
                 moments[node.name] = moments.get(node.name, 0.0) + _mean_square(node, x) * len(x)
     rates = {name: total / (samples * steps * graph.types[name].size) for name, total in totals.items()}
-    _refuse_silence(rates)
+    if not silence:
+        _refuse_silence(rates)
     means = {name: m / (samples * steps) for name, m in moments.items()}
     return Activity(samples, steps, rates, means, peaks)
 

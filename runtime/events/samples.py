@@ -149,7 +149,7 @@ def arrays(path: Path | str, shape: Sequence[int], encode: Encoder = to_frames) 
     ...     [sample.label for sample in arrays(Path(folder) / "a.npz", (5, 2, 4, 4))]
     [0, 1, 0]
     """
-    x, y = _load_npz(Path(path))
+    x, y = read_arrays(Path(path))
     problems = _wrong_shape(f"{path}, x", x.shape[1:], shape)
     if y is not None and y.shape != (len(x),):
         what, wanted = "labels and samples differ in number", f"y of shape [{len(x)}]"
@@ -341,8 +341,12 @@ def _unknown_format(file: Path) -> Sequence[Problem]:
     return ()
 
 
-def _load_npz(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    """The arrays x, with one sample at least, and y of a file."""
+def read_arrays(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    """The arrays x, with one sample at least, and y (or None) of an .npz file; an .npy file holds x alone.
+
+    Raises:
+        InputError: SL0121, the file cannot be read or has no x.
+    """
     try:
         with path.open("rb") as file:
             archive = np.load(file, allow_pickle=False)

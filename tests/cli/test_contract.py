@@ -99,13 +99,13 @@ def test_predictions_against_pytorch(ran: dict[str, Any], data: Path) -> None:
     """Float accuracy as PyTorch gives it, and the same prediction on nearly every recording."""
     import torch
 
-    from spikeloom.cli.compile import load_model
+    from spikeloom.cli.model import ModelSource, load_model
 
     integer = check_outputs(ran["folder"] / "evidence.parquet", ran, SAMPLES, STEPS, CLASSES)
     recipe = FrameRecipe.from_toml(ROOT / "examples/nmnist/recipe.toml")
     samples = list(recordings(data / "nmnist_small/test", recipe, data / "nmnist_small/test.tsv"))
     spec = f"{ROOT}/examples/nmnist/model.py:build"
-    model = load_model(spec, data / "spikformer_tiny_nmnist.pt", None, recipe).model.eval()
+    model = load_model(ModelSource(spec, data / "spikformer_tiny_nmnist.pt"), None, recipe).model.eval()
     frames = torch.from_numpy(np.stack([sample.frames for sample in samples], 1)).float()
     with torch.no_grad():
         floats = model(frames).mean(0).argmax(1).tolist()

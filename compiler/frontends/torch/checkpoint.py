@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import pathlib
 import pickle
 import warnings
 from collections.abc import Mapping
@@ -9,13 +11,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from spikeloom.errors import InputError, Problem
 
-WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network")
+WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network", "model_ema", "state_dict_ema")
 PREFIXES = ("module.", "_orig_mod.", "model.")
 _OPTIONAL_SUFFIX = "num_batches_tracked"
 
@@ -54,11 +58,17 @@ def read_checkpoint(path: Path) -> Checkpoint:
     try:
         content: Any = load_file(path) if path.suffix == ".safetensors" else _load_pickle(path)
     except Exception as error:  # a damaged file makes the readers raise nearly anything
+        foreign = _foreign(path) if isinstance(error, pickle.UnpicklingError) else ()
+        remedy = "save it with torch.save(model.state_dict(), ...) or as .safetensors"
+        if foreign:
+            remedy = f"if you trust it: spikeloom weights strip --trust {path} {path.stem}.safetensors"
         raise InputError.of(
             "SL0202",
             path,
             f"cannot be read as a checkpoint: {_reason(error)}",
-            remedy="save it with torch.save(model.state_dict(), ...) or as .safetensors",
+            wanted="tensors, numbers and text" if foreign else "",
+            got=", ".join(foreign),
+            remedy=remedy,
         ) from error
     tensors = _unwrap(content)
     if not tensors:
@@ -66,6 +76,24 @@ def read_checkpoint(path: Path) -> Checkpoint:
     _check_finite(path, tensors)
     config = content.get("config", {}) if isinstance(content, dict) else {}
     return Checkpoint(path, tensors, config if isinstance(config, dict) else {})
+
+
+def read_trusted(path: Path) -> dict[str, Tensor]:
+    """The tensors of a checkpoint that is trusted: the code in it runs.
+
+    Raises:
+        InputError: SL0202, the file is missing or damaged, or holds no tensors.
+    """
+    if not path.is_file():
+        raise InputError.of("SL0202", path, "there is no such file")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=False)
+    except Exception as error:  # whatever the file's own code raises
+        raise InputError.of("SL0202", path, f"cannot be read: {type(error).__name__}: {error}") from error
+    tensors = _unwrap(content)
+    if not tensors:
+        raise InputError.of("SL0202", path, "holds no tensors", wanted="a state_dict")
+    return tensors
 
 
 def load_into(model: nn.Module, checkpoint: Checkpoint) -> LoadReport:
@@ -108,9 +136,42 @@ def _renamed(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dic
 
 
 def _load_pickle(path: Path) -> Any:
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), safe_globals(_harmless()):
         warnings.simplefilter("ignore")  # of formats and protocols; what matters is raised
         return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _harmless() -> list[Any]:
+    """What trainers put beside the tensors and cannot run code: settings, NumPy numbers, paths.
+
+    timm and MAE save their ``args`` as a Namespace, SpikingJelly's scripts save best accuracies as NumPy
+    scalars.
+    """
+    from numpy._core.multiarray import _reconstruct, scalar
+
+    kinds = [
+        np.dtype(code) for code in ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?")
+    ]
+    return [
+        argparse.Namespace,
+        pathlib.PosixPath,
+        (scalar, "numpy.core.multiarray.scalar"),
+        (_reconstruct, "numpy.core.multiarray._reconstruct"),
+        scalar,
+        _reconstruct,
+        np.ndarray,
+        np.dtype,
+        *(type(kind) for kind in kinds),
+    ]
+
+
+def _foreign(path: Path) -> tuple[str, ...]:
+    """Names of what a checkpoint holds beside tensors and what is harmless; nothing of it is run."""
+    try:
+        with safe_globals(_harmless()):
+            return tuple(sorted(get_unsafe_globals_in_checkpoint(path)))
+    except Exception:  # an old format, or no checkpoint at all
+        return ()
 
 
 def _reason(error: Exception) -> str:

@@ -12,9 +12,10 @@ from typing import Any
 import typer
 
 import spikeloom
-from spikeloom.cli import bench, doctor, estimate, inspect, report, run, targets, verify
+from spikeloom.cli import bench, check, doctor, estimate, inspect, models, report, run, targets, verify
 from spikeloom.cli import compile as compile_command
 from spikeloom.cli.console import ClosedOutputError, errors, print_json, show_problems
+from spikeloom.cli.weights import weights
 from spikeloom.errors import InputError, InternalError, SpikeloomError
 
 INTERRUPTED = 130
@@ -29,12 +30,15 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.command("compile")(compile_command.compile_)
+app.command("check")(check.check)
 app.command("run")(run.run)
 app.command("verify")(verify.verify)
 app.command("estimate")(estimate.estimate)
 app.command("inspect")(inspect.inspect)
 app.command("report")(report.report)
 app.command("targets")(targets.targets)
+app.command("models")(models.models)
+app.add_typer(weights, name="weights")
 app.command("bench")(bench.bench)
 app.command("doctor")(doctor.doctor)
 

@@ -83,11 +83,11 @@ def _engine(engine: Engine) -> Contender:
 def _eager(spec: str, weights: Path | None) -> Contender:
     import torch
 
-    from spikeloom.cli.compile import load_model
+    from spikeloom.cli.model import ModelSource, load_model
     from spikeloom.compiler.frontends.torch.neurons import reset_states
     from spikeloom.compiler.frontends.torch.quiet import quiet_torch
 
-    model = load_model(spec, weights, None, None).model
+    model = load_model(ModelSource(spec, weights), None, None).model
     model.eval().requires_grad_(False)
     torch.set_num_threads(1)
 

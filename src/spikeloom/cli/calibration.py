@@ -1,0 +1,110 @@
+"""The options that say what a network is calibrated on, and the frames that they name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+
+from spikeloom.errors import InputError
+from spikeloom.runtime.events.recipe import FrameRecipe
+from spikeloom.runtime.events.samples import Samples, arrays, dataset, read_arrays, recordings
+from spikeloom.runtime.events.stream import DropReport
+
+if TYPE_CHECKING:
+    from spikeloom.compiler.frontends.torch.axes import InputShape
+
+RANDOM = "random:"
+SEED = 0
+ON = 0.3
+"""Share of the pixels of random frames of events in which there was one."""
+
+Calibrate = Annotated[
+    str,
+    typer.Option(
+        help="What to calibrate on: recordings (a file, a folder, a glob), an .npz or .npy of inputs, "
+        "FILE.py:factory, or random:N."
+    ),
+]
+RecipeFile = Annotated[
+    Path | None, typer.Option("--recipe", help="How events become frames (TOML); none if it takes arrays.")
+]
+
+
+def calibration(
+    source: str, recipe: FrameRecipe | None, shape: InputShape, steps: int, count: int, strict: bool
+) -> tuple[NDArray[Any], DropReport]:
+    """Frames [steps, samples, ...] ([samples, ...] if the input has no time), and what was dropped.
+
+    Of more than ``count`` samples so many are taken, spread evenly over the source.
+
+    Raises:
+        InputError: SL0901, the source cannot be read so; others as the source says.
+    """
+    if source.startswith(RANDOM):
+        return _random(source, recipe, shape, steps), DropReport()
+    if recipe is None:
+        return _given(source, shape, steps, count), DropReport()
+    samples = _open(source, recipe, shape.sample, strict)
+    if len(samples) == 0:
+        raise InputError.of("SL0505", source, "holds no recordings")
+    taken = list(samples.at(_spread(len(samples), count).tolist()))
+    dropped = sum((sample.report for sample in taken), DropReport())
+    return np.stack([sample.frames for sample in taken], 1), dropped
+
+
+def _random(source: str, recipe: FrameRecipe | None, shape: InputShape, steps: int) -> NDArray[Any]:
+    """Frames in which each pixel is on by chance; pictures of uniform brightness from 0 to 1."""
+    number = source.removeprefix(RANDOM)
+    if not number.isdecimal() or int(number) < 1:
+        raise InputError.of("SL0901", "--calibrate", f"{source!r} says no number", wanted="random:N")
+    generator = np.random.default_rng(SEED)
+    if not shape.lead.has_time:
+        return generator.random((int(number), *shape.sample), np.float32)
+    wanted = steps if recipe is None else recipe.steps
+    if not wanted:
+        raise _no_steps()
+    return (generator.random((wanted, int(number), *shape.sample)) < ON).astype(np.uint8)
+
+
+def _given(source: str, shape: InputShape, steps: int, count: int) -> NDArray[Any]:
+    """The inputs of a file: x [N, ...] or [N, T, ...]."""
+    if Path(source).suffix not in (".npz", ".npy"):
+        raise InputError.of(
+            "SL0901",
+            "--calibrate",
+            f"{source} holds recordings, and nothing says how they become frames",
+            wanted="an .npz or .npy of inputs, or random:N",
+            remedy="say it with --recipe",
+        )
+    x, _ = read_arrays(Path(source))
+    x = x[_spread(len(x), count)]
+    if not shape.lead.has_time:
+        return x
+    if x.shape[1:] == shape.sample:
+        if not steps:
+            raise _no_steps()
+        return np.broadcast_to(x, (steps, *x.shape))
+    return x.swapaxes(0, 1) if x.ndim > 1 else x
+
+
+def _no_steps() -> InputError:
+    return InputError.of(
+        "SL0901", "--steps", "nothing says how many time steps there are", remedy="--steps N"
+    )
+
+
+def _spread(available: int, count: int) -> NDArray[np.int64]:
+    return np.unique(np.linspace(0, available - 1, min(count, available)).round().astype(int))
+
+
+def _open(source: str, recipe: FrameRecipe, shape: tuple[int, ...], strict: bool) -> Samples:
+    sequence = (recipe.steps, *shape)
+    if Path(source).suffix in (".npz", ".npy"):
+        return arrays(Path(source), sequence)
+    if ".py:" in source:
+        return dataset(source, recipe, sequence, strict)
+    return recordings(source, recipe, None, strict, sequence)

@@ -1,0 +1,166 @@
+"""``spikeloom check``: everything that stands between a model and a target, in one report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any
+
+import typer
+
+from spikeloom.cli.calibration import RANDOM, Calibrate, RecipeFile, calibration
+from spikeloom.cli.console import counted, print_json, printable, table
+from spikeloom.cli.console import output as console
+from spikeloom.cli.model import (
+    Arguments,
+    Axes,
+    Loaded,
+    ModelConfig,
+    ModelSource,
+    Repository,
+    Steps,
+    Weights,
+    arguments_of,
+    load_model,
+)
+from spikeloom.cli.sources import Json
+from spikeloom.compiler.graph.graph import Graph
+from spikeloom.compiler.graph.target import find_target
+from spikeloom.compiler.pipeline import Options, compile_model
+from spikeloom.errors import InputError, InternalError, Problem, SpikeloomError, UnsupportedError
+from spikeloom.runtime.events.recipe import FrameRecipe
+
+DEFAULT_CALIBRATION = "random:2"
+
+
+@dataclass
+class Findings:
+    """What a check has found.
+
+    Attributes:
+        obstacles: what stands in the way.
+        loaded: the model, if it could be built.
+        graph: as captured, if it could be.
+    """
+
+    obstacles: list[Problem] = field(default_factory=list)
+    loaded: Loaded | None = None
+    graph: Graph | None = None
+
+
+def check(
+    model: Annotated[
+        str, typer.Argument(help="A function that builds the model.", metavar="FILE.py:factory")
+    ],
+    target: Annotated[str, typer.Option(help="What to compile for; see `spikeloom targets`.")] = "loihi2",
+    calibrate: Calibrate = DEFAULT_CALIBRATION,
+    recipe: RecipeFile = None,
+    weights: Weights = None,
+    arg: Arguments = None,
+    model_config: ModelConfig = None,
+    repo: Repository = None,
+    bits: Annotated[int, typer.Option(min=2, max=8, help="Width of a weight.")] = 8,
+    input_shape: Axes = None,
+    steps: Steps = 0,
+    samples: Annotated[int, typer.Option(min=1, help="Calibrate on at most so many samples.")] = 8,
+    json: Json = False,
+) -> int:
+    """List everything that stands between a model and a target; nothing is written."""
+    find_target(target).profile(bits)
+    frame_recipe = None if recipe is None else FrameRecipe.from_toml(recipe)
+    source = ModelSource(model, weights, arguments_of(arg, model_config), repo)
+    findings = Findings()
+    _load(findings, source, input_shape, frame_recipe)
+    if findings.loaded is not None:
+        silence = calibrate.startswith(RANDOM)
+        options = Options(target, bits, stop_after="integer", steps=steps, silence=silence)
+        _compile(findings, findings.loaded, calibrate, frame_recipe, samples, options)
+    document = _document(findings)
+    if json:
+        print_json(document)
+    else:
+        _print(document, model, target)
+    return UnsupportedError.exit_status if findings.obstacles else 0
+
+
+def _load(findings: Findings, source: ModelSource, shape: str | None, recipe: FrameRecipe | None) -> None:
+    """Build the model; without its checkpoint, if only that does not fit."""
+    try:
+        findings.loaded = load_model(source, shape, recipe)
+    except InputError as error:
+        findings.obstacles += error.problems
+        codes = {problem.code for problem in error.problems}
+        if source.weights is not None and codes <= {"SL0202", "SL0203", "SL0204"}:
+            findings.loaded = load_model(replace(source, weights=None), shape, recipe)
+
+
+def _compile(
+    findings: Findings,
+    loaded: Loaded,
+    source: str,
+    recipe: FrameRecipe | None,
+    samples: int,
+    options: Options,
+) -> None:
+    """Compile as far as the integer graph."""
+    try:
+        frames, _ = calibration(source, recipe, loaded.shape, options.steps, samples, strict=True)
+        compile_model(
+            loaded.model,
+            loaded.shape,
+            recipe,
+            frames,
+            options,
+            None,
+            after_stage=lambda stage, result: _keep(findings, stage, result),
+        )
+    except InternalError:
+        raise
+    except SpikeloomError as error:
+        findings.obstacles += error.problems
+
+
+def _keep(findings: Findings, stage: str, result: Any) -> None:
+    if stage == "capture":
+        findings.graph = result
+
+
+def _document(findings: Findings) -> dict[str, Any]:
+    graph, loaded = findings.graph, findings.loaded
+    return {
+        "obstacles": [
+            {
+                "code": problem.code,
+                "where": problem.where,
+                "what": _what(problem),
+                "remedy": problem.remedy,
+            }
+            for problem in findings.obstacles
+        ],
+        "parameters": None if loaded is None else sum(p.numel() for p in loaded.model.parameters()),
+        "neurons": None if graph is None else sum(graph.types[node.name].size for node in graph.neurons()),
+        "layers": None if graph is None else sum(1 for _ in graph.neurons()),
+        "nodes": None if graph is None else len(graph.nodes),
+    }
+
+
+def _what(problem: Problem) -> str:
+    parts = [problem.what]
+    parts += [f"wanted {problem.wanted}"] * bool(problem.wanted) + [f"got {problem.got}"] * bool(problem.got)
+    return ", ".join(parts)
+
+
+def _print(document: dict[str, Any], model: str, target: str) -> None:
+    if document["obstacles"]:
+        title = f"{counted(len(document['obstacles']), 'obstacle')} between {model} and {target}"
+        obstacles = table(printable(title), "code", "where", "what", "remedy")
+        for obstacle in document["obstacles"]:
+            obstacles.add_row(*(printable(str(value)) for value in obstacle.values()))
+        console.print(obstacles)
+    else:
+        console.print(printable(f"nothing stands between {model} and {target}"), markup=False)
+    known = [
+        f"{value:,} {name}"
+        for name in ("parameters", "neurons", "layers", "nodes")
+        if (value := document[name]) is not None
+    ]
+    console.print(", ".join(known), markup=False)

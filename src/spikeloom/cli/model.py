@@ -1,0 +1,194 @@
+"""The options that name a model, and the model that they name."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from spikeloom.errors import InputError, SpikeloomError, UnsupportedError
+from spikeloom.factories import load_factory
+from spikeloom.runtime.events.recipe import FrameRecipe
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from spikeloom.compiler.frontends.torch.axes import InputShape
+
+SHAPE_CONSTANT = "INPUT_SHAPE"
+
+Weights = Annotated[Path | None, typer.Option(help="A checkpoint: .pt, .pth or .safetensors.")]
+Arguments = Annotated[
+    list[str] | None,
+    typer.Option(help="A keyword of the factory; may be repeated.", metavar="NAME=VALUE"),
+]
+ModelConfig = Annotated[
+    Path | None, typer.Option(help="Keywords of the factory in a .yaml, .toml or .json file.")
+]
+Repository = Annotated[Path | None, typer.Option(help="A folder that the model's file imports from.")]
+Axes = Annotated[
+    str | None,
+    typer.Option(help="Axes of the model's input, such as T,B,2,34,34 or B,3,224,224.", metavar="AXES"),
+]
+Steps = Annotated[
+    int, typer.Option(min=0, help="Time steps, where neither a recipe nor the model says them.")
+]
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """Where a model comes from.
+
+    Attributes:
+        spec: «FILE.py:factory».
+        weights: a checkpoint.
+        arguments: keywords of the factory.
+        repo: a folder that the file imports from.
+    """
+
+    spec: str
+    weights: Path | None = None
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    repo: Path | None = None
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model with its weights.
+
+    Attributes:
+        model: with the checkpoint's tensors in it.
+        shape: of its input.
+        config: keywords of its constructor that the checkpoint held.
+        dead_keys: tensors of the checkpoint that the model has no place for.
+    """
+
+    model: nn.Module
+    shape: InputShape
+    config: Mapping[str, Any]
+    dead_keys: Sequence[str] = ()
+
+
+def arguments_of(given: Sequence[str] | None, config: Path | None) -> dict[str, Any]:
+    """Keywords of a factory from ``--model-config`` and, over them, ``--arg``.
+
+    A value is a Python literal, or else text.
+
+    Raises:
+        InputError: SL0901, an argument is not NAME=VALUE; SL0201, the file cannot be read.
+
+    >>> arguments_of(["depths=2", "embed_dims=[64, 128]", "mode=lif"], None)
+    {'depths': 2, 'embed_dims': [64, 128], 'mode': 'lif'}
+    """
+    keywords = {} if config is None else _read_config(config)
+    for argument in given or []:
+        name, equals, text = argument.partition("=")
+        if not equals or not name.isidentifier():
+            raise InputError.of("SL0901", "--arg", f"{argument!r} is no argument", wanted="NAME=VALUE")
+        keywords[name] = _literal(text)
+    return keywords
+
+
+def _literal(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    import yaml  # type: ignore[import-untyped]
+
+    readers = {".toml": tomllib.loads, ".json": json.loads, ".yaml": yaml.safe_load, ".yml": yaml.safe_load}
+    if path.suffix not in readers:
+        raise InputError.of("SL0201", path, "is no configuration", wanted=" or ".join(readers))
+    try:
+        content = readers[path.suffix](path.read_text("utf-8"))
+    except OSError as error:
+        raise InputError.of("SL0201", path, f"cannot be read: {error.strerror}") from error
+    except (ValueError, yaml.YAMLError) as error:
+        raise InputError.of("SL0201", path, f"cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise InputError.of("SL0201", path, "holds no keywords", wanted="names and values")
+    return content
+
+
+def load_model(source: ModelSource, shape: str | None, recipe: FrameRecipe | None) -> Loaded:
+    """Build a model, put its checkpoint in, and find out the shape of its input.
+
+    The shape is ``shape``, else the constant INPUT_SHAPE beside the factory, else T,B and the recipe's
+    frames. Modules of older environments that the file imports are stood in for.
+
+    Raises:
+        UnsupportedError: SL0301, PyTorch is not installed.
+        InputError: SL0201 to SL0205, the factory or the checkpoint is bad; SL0307, no shape.
+    """
+    try:
+        from torch import nn
+    except ImportError as error:
+        raise UnsupportedError.of(
+            "SL0301", "torch", "compiling needs PyTorch", remedy="pip install 'spikeloom[torch]'"
+        ) from error
+    from spikeloom.compiler.frontends.torch.axes import InputShape
+    from spikeloom.compiler.frontends.torch.checkpoint import load_into, read_checkpoint
+    from spikeloom.compiler.frontends.torch.legacy import legacy_imports
+
+    spec = source.spec
+    checkpoint = None if source.weights is None else read_checkpoint(source.weights)
+    config = dict(checkpoint.config) if checkpoint is not None else {}
+    with legacy_imports():
+        factory, module = load_factory(spec, source.repo)
+        model = _build(source, factory, config)
+    if not isinstance(model, nn.Module):
+        raise InputError.of(
+            "SL0201", spec, "does not build a model", wanted="torch.nn.Module", got=type(model).__name__
+        )
+    dead = () if checkpoint is None else load_into(model, checkpoint).dead
+    frames = ("T", "B", *recipe.shape) if recipe is not None else ()
+    declared: Sequence[str | int] = getattr(module, SHAPE_CONSTANT, frames)
+    if not shape and not declared:
+        raise InputError.of("SL0307", spec, "does not say the shape of its input", wanted=SHAPE_CONSTANT)
+    return Loaded(model, InputShape.parse(shape or ",".join(map(str, declared))), config, dead)
+
+
+def _build(source: ModelSource, factory: Any, config: dict[str, Any]) -> Any:
+    """Call a factory, with the checkpoint's configuration if it takes one."""
+    from_checkpoint = {"config": config} if config and _takes_config(factory) else {}
+    given = {**from_checkpoint, **source.arguments}
+    try:
+        return factory(**given)
+    except SpikeloomError:
+        raise
+    except Exception as error:  # whatever the user's own code raises
+        what = f" with the config of {source.weights}" if from_checkpoint else ""
+        raise InputError.of(
+            "SL0201",
+            source.spec,
+            f"fails{what}: {type(error).__name__}: {error}",
+            remedy="check that the checkpoint is one of this model" if from_checkpoint else _needed(factory),
+        ) from error
+
+
+def _needed(factory: Any) -> str:
+    """How to give the arguments that a factory demands."""
+    try:
+        parameters = inspect.signature(factory).parameters.values()
+    except ValueError:
+        return ""
+    kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    needed = [p.name for p in parameters if p.default is inspect.Parameter.empty and p.kind not in kinds]
+    return "give " + " ".join(f"--arg {name}=..." for name in needed) if needed else ""
+
+
+def _takes_config(factory: Any) -> bool:
+    try:
+        return "config" in inspect.signature(factory).parameters
+    except ValueError:  # some built-in types tell no signature
+        return False
