@@ -16,7 +16,7 @@ PIP := $(PY) -m pip --disable-pip-version-check install --constraint constraints
 READY := .venv/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint bench docs clean
+.PHONY: models test-upstream help demo test test-slow lint bench docs clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*  ## /  make \1\t/p' Makefile | expand -t 20
@@ -25,10 +25,16 @@ demo: $(READY)  ## compile, run, verify and estimate a small spiking transformer
 	$(PY) -m examples.digits.demo
 
 test: $(READY)  ## run the tests; those on recorded data need SPIKELOOM_DATA=<folder> in the environment
-	$(PY) -m pytest -m "not slow" $(ARGS)
+	$(PY) -m pytest -m "not slow and not upstream" $(ARGS)
 
 test-slow: $(READY)  ## run the tests that take minutes
 	$(PY) -m pytest -m slow $(ARGS)
+
+test-upstream: $(READY)  ## compile the authors' own models; needs clones in SPIKELOOM_UPSTREAM=<folder>
+	$(PY) -m pytest -m upstream $(ARGS)
+
+models: $(READY)  ## write docs/models.md anew; needs clones in SPIKELOOM_UPSTREAM=<folder>
+	$(PY) -m tests.published.table > out/models.md && mv out/models.md docs/models.md
 
 lint: $(READY)  ## check style, formatting and types
 	$(PY) -m ruff check .

@@ -6,6 +6,7 @@ import ast
 import inspect
 import json
 import tomllib
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -143,7 +144,8 @@ def load_model(source: ModelSource, shape: str | None, recipe: FrameRecipe | Non
     spec = source.spec
     checkpoint = None if source.weights is None else read_checkpoint(source.weights)
     config = dict(checkpoint.config) if checkpoint is not None else {}
-    with legacy_imports():
+    with legacy_imports(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the user's own code and of the versions it was written for
         factory, module = load_factory(spec, source.repo)
         model = _build(source, factory, config)
     if not isinstance(model, nn.Module):

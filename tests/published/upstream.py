@@ -1,0 +1,35 @@
+"""The known models from clones of their authors' repositories."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from spikeloom.cli.model import ModelSource, load_model
+from spikeloom.compiler.frontends.torch.axes import InputShape
+from spikeloom.compiler.models import KnownModel
+
+VARIABLE = "SPIKELOOM_UPSTREAM"
+"""Names the folder of the clones, each in a folder called owner+name."""
+
+
+def clone_of(model: KnownModel) -> Path | None:
+    """The folder of a model's repository, if there is a clone of it."""
+    folder = Path(os.environ.get(VARIABLE, "")) / model.repository.replace("/", "+")
+    return folder if os.environ.get(VARIABLE) and folder.is_dir() else None
+
+
+def build(model: KnownModel, reduced: bool) -> tuple[nn.Module, InputShape]:
+    """The model as its authors wrote it, with the keywords of the list."""
+    folder = clone_of(model)
+    assert folder is not None
+    factory = (model.reduced_factory if reduced else "") or model.factory
+    shape = (model.reduced_shape if reduced else "") or model.input_shape
+    arguments = dict(model.reduced if reduced else model.arguments)
+    source = ModelSource(f"{folder / model.file}:{factory}", None, arguments, folder)
+    torch.manual_seed(0)
+    loaded = load_model(source, shape, None)
+    return loaded.model, loaded.shape
