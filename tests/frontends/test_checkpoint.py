@@ -181,7 +181,7 @@ def test_pickled_code_is_never_run(modern: bool, tmp_path: Path) -> None:
 
 def test_a_whole_pickled_model_is_refused(tmp_path: Path) -> None:
     torch.save(_model(), tmp_path / "a.pt")
-    with pytest.raises(InputError, match=r"torch\.save\(model\.state_dict"):
+    with pytest.raises(InputError, match=r"weights strip --trust"):
         read_checkpoint(tmp_path / "a.pt")
 
 

@@ -59,7 +59,7 @@ class Row:
         decisions, flips: of neurons from the same membranes; those that rounding changed.
         compared, mismatches: cells of the reference engine and ONNX Runtime.
         taken_over, weights: weighted layers whose trained grid was kept, and all.
-        weight_bits: of all weights together.
+        numbers, weight_bits: how many weights, and the width of all of them together.
         over_samples: neuron layers that run on from one sample to the next.
     """
 
@@ -74,13 +74,16 @@ class Row:
     mismatches: int
     taken_over: int
     weights: int
+    numbers: int
     weight_bits: int
     over_samples: tuple[str, ...]
 
 
-def compiled(model: nn.Module, shape: InputShape, steps: int, stop_after: str = "bundle") -> Compilation:
+def compiled(
+    model: nn.Module, shape: InputShape, steps: int, stop_after: str = "bundle", samples: int = SAMPLES
+) -> Compilation:
     """The model, made to fire and compiled for ``onnx``; the pipeline proves and compares on the way."""
-    inputs = random_inputs(shape, steps)
+    inputs = random_inputs(shape, steps, samples)
     make_it_fire(model, shape, inputs)
     options = Options("onnx", steps=steps, stop_after=stop_after)
     return compile_model(
@@ -95,10 +98,11 @@ def row_of(model: nn.Module, run: Compilation) -> Row:
     proof, onnx = ledger["captured grapheage"], ledger.get("onnx/sequence.onnxinte")
     decided = next((e for e in run.ledger.to_json() if "decision by decision" in e["against"]), None)
     grids = run.quantized.grids if run.quantized is not None else ()
-    bits = 0
+    bits = numbers = 0
     if run.quantized is not None:
         sizes = {n.name: n.op.weight.size for n in run.quantized.graph.nodes if hasattr(n.op, "weight")}
         bits = sum(sizes[grid.layer] * grid.bits for grid in grids)
+        numbers = sum(sizes.values())
     return Row(
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         nodes=len(run.capture.graph.nodes),
@@ -111,6 +115,7 @@ def row_of(model: nn.Module, run: Compilation) -> Row:
         mismatches=0 if onnx is None else onnx["differing"],
         taken_over=sum(grid.taken_over for grid in grids),
         weights=len(grids),
+        numbers=numbers,
         weight_bits=bits,
         over_samples=run.capture.over_samples,
     )

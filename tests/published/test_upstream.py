@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
+from spikeloom.compiler.frontends.torch.contents import Entry, guess_family
 from spikeloom.compiler.models import KnownModel, known_models
 from tests.published.calibrated import compiled, row_of
 from tests.published.upstream import VARIABLE, build, clone_of
@@ -35,5 +38,8 @@ def test_the_reduced_size_runs_exactly(model: KnownModel) -> None:
     assert min(row.rates.values()) > 0
     assert row.mismatches == 0
     assert row.compared >= row.decisions > 0
+    entries = [Entry(name, str(t.dtype), tuple(t.shape)) for name, t in built.state_dict().items()]
+    words = re.split(r" \(| or | V\d", guess_family(entries))
+    assert any(word in model.title for word in words if word)
     if "LSQ" in model.remark:
         assert row.taken_over >= row.weights - 1  # all but the readout

@@ -90,7 +90,7 @@ def read_trusted(path: Path) -> dict[str, Tensor]:
         content = torch.load(path, map_location="cpu", weights_only=False)
     except Exception as error:  # whatever the file's own code raises
         raise InputError.of("SL0202", path, f"cannot be read: {type(error).__name__}: {error}") from error
-    tensors = _unwrap(content)
+    tensors = _unwrap(content.state_dict() if isinstance(content, nn.Module) else content)
     if not tensors:
         raise InputError.of("SL0202", path, "holds no tensors", wanted="a state_dict")
     return tensors

@@ -123,6 +123,9 @@ SLICED = frozenset(
 )  # fmt: skip
 """Functions whose float results may depend on how many rows are computed together."""
 
+PRODUCTS = frozenset({"matmul", "__matmul__", "bmm"})
+"""Those whose second argument may have a time axis too; in others it is a weight."""
+
 
 class OneStepAtATime(TorchFunctionMode):
     """While this is open, layers compute the time steps of their input one after the other.
@@ -145,13 +148,14 @@ class OneStepAtATime(TorchFunctionMode):
     ) -> Any:
         """Slice the tensors that have a time axis, call, and join the results."""
         keywords = dict(kwargs or {})
-        sliced = args and func.__name__ in SLICED and self._has_time(args[0])
-        if not sliced or _reduces_time(func, args, keywords):
+        layer = args and func.__name__ in SLICED and self._has_time(args[0])
+        if not layer or _reduces_time(func, args, keywords):
             return func(*args, **keywords)
         lead = args[0].shape[0]
-        shared = [isinstance(a, Tensor) and a.ndim > 1 and a.shape[0] == lead for a in args[:2]]
+        operands = 2 if func.__name__ in PRODUCTS else 1
+        sliced = [a.ndim > 1 and a.shape[0] == lead for a in args[:operands]]
         columns = [
-            a.chunk(self._steps) if index < 2 and shared[index] else (a,) * self._steps
+            a.chunk(self._steps) if index < operands and sliced[index] else (a,) * self._steps
             for index, a in enumerate(args)
         ]
         return torch.cat([func(*row, **keywords) for row in zip(*columns, strict=True)])

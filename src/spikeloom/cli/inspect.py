@@ -1,4 +1,4 @@
-"""``spikeloom inspect``: what is in a bundle."""
+"""``spikeloom inspect``: what is in a bundle or a checkpoint."""
 
 from __future__ import annotations
 
@@ -7,26 +7,53 @@ from typing import Annotated, Any
 
 import typer
 
-from spikeloom.cli.console import comparisons, print_json, printable, table
+from spikeloom.cli.console import comparisons, counted, print_json, printable, table
 from spikeloom.cli.console import output as console
 from spikeloom.cli.sources import Json
 from spikeloom.compiler.bundle import Bundle, read_bundle
 from spikeloom.compiler.graph.printer import to_text
 
+CHECKPOINTS = (".pt", ".pth", ".tar", ".ckpt", ".bin", ".safetensors")
+
 
 def inspect(
-    bundle: Annotated[Path, typer.Argument(help="A compiled network.")],
+    file: Annotated[
+        Path, typer.Argument(help="A compiled network, or a checkpoint (.pt, .pth, .tar, .safetensors).")
+    ],
     graph: Annotated[bool, typer.Option("--graph", help="Print the integer graph, node by node.")] = False,
     json: Json = False,
 ) -> None:
-    """Show what a bundle holds; every member is checked on the way."""
-    compiled = read_bundle(bundle)
+    """Show what a file holds: a bundle, checked member by member, or a checkpoint, without running code."""
+    if file.suffix in CHECKPOINTS:
+        _inspect_checkpoint(file, json)
+        return
+    compiled = read_bundle(file)
     if json:
         print_json(_document(compiled))
         return
     _print(compiled)
     if graph:
         console.print(f"\n{to_text(compiled.graph)}", markup=False, soft_wrap=True)
+
+
+def _inspect_checkpoint(path: Path, json: bool) -> None:
+    from spikeloom.compiler.frontends.torch.contents import guess_family, read_contents
+
+    entries = read_contents(path)
+    family = guess_family(entries)
+    numbers = sum(entry.size for entry in entries)
+    if json:
+        tensors = [{"name": e.name, "dtype": e.dtype, "shape": list(e.shape)} for e in entries]
+        print_json({"family": family or None, "numbers": numbers, "tensors": tensors})
+        return
+    listed = table(f"{counted(len(entries), 'tensor')}, {numbers:,} numbers", "name", "type", "shape")
+    for entry in entries:
+        shape = " x ".join(map(str, entry.shape)) or "a number"
+        listed.add_row(*map(printable, (entry.name, entry.dtype, shape)))
+    console.print(listed)
+    console.print(
+        f"looks like a {family}" if family else "of no family of models that is known", markup=False
+    )
 
 
 def _document(bundle: Bundle) -> dict[str, Any]:

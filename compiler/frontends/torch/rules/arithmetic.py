@@ -101,16 +101,17 @@ def reduce(lower: Lowering, call: Call) -> Operand:
     whole = x
     if over_time := {axis for axis in axes if _is_time(x, axis)}:
         x = _over_time(lower, call, x, averages)
-    own = tuple(sorted(axis - x.lead.axes - len(over_time) for axis in axes - over_time))
+    own = tuple(sorted(axis - whole.lead.axes for axis in axes - over_time))
     if own and own[0] < 0:
         raise NoCounterpartError("it works along the batch axis")
+    shape = tuple(1 if axis in own else size for axis, size in enumerate(whole.shape))
     if own:
         kind = Mean if averages else ReduceSum
         summed, (x,) = x.name, lower.emit(call, kind(own), x, lead=x.lead)
         if over_time and summed != whole.name:
             lower.joint[x.name] = (summed, tuple(sorted(axes)))
-    if x.shape != call.shape:
-        (x,) = lower.emit(call, Reshape(call.shape), x, lead=x.lead)
+    if call.arguments["keepdim"] and own:
+        (x,) = lower.emit(call, Reshape(shape), x, lead=x.lead)
     return x
 
 
