@@ -113,7 +113,8 @@ class _Net(nn.Module):
         self.a, self.b = Up(), Even(divisor=1.0)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.two(self.b(4 * self.one(x)) + 2 * self.a(self.one(x)))
+        y: Tensor = self.two(self.b(4 * self.one(x)) + 2 * self.a(self.one(x)))
+        return y
 
 
 @pytest.mark.parametrize("shape", ["B,6", "T,B,6"])

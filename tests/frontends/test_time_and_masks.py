@@ -19,7 +19,10 @@ from spikeloom.errors import InternalError, UnsupportedError
 
 
 def _lif() -> nn.Module:
-    return neuron.LIFNode(tau=2.0, step_mode="m", surrogate_function=surrogate.ATan(), detach_reset=True)
+    node: nn.Module = neuron.LIFNode(
+        tau=2.0, step_mode="m", surrogate_function=surrogate.ATan(), detach_reset=True
+    )
+    return node
 
 
 class _Model(nn.Module):
@@ -69,7 +72,7 @@ class _Windows(_Model):
         y = self.conv(x.flatten(0, 1)) * 4
         y = functional.avg_pool2d(y, 3, 2, 1) + functional.adaptive_avg_pool2d(y, 3)
         y = functional.interpolate(y, scale_factor=2, mode="nearest")
-        spikes = self.lif(y.unflatten(0, x.shape[:2]))
+        spikes = self.lif(y.reshape(*x.shape[:2], *y.shape[1:]))
         pooled = functional.max_pool3d(spikes, (1, 3, 3), (1, 2, 2), (0, 1, 1))
         pair = torch.stack([pooled[:, :, 3], pooled[:, :, 1:3:2].squeeze(2)], 2)
         return self.other(pair[:, :, :, :1].expand(-1, -1, -1, 3, -1) + pair)
@@ -82,7 +85,7 @@ class _Border(_Model):
         super().__init__()
         self.norm, self.depth = nn.BatchNorm2d(4), nn.Conv2d(4, 4, 3, groups=4, bias=False)
         self.norm.bias.data.normal_()
-        self.norm.running_mean.normal_()  # type: ignore[operator, union-attr]
+        self.norm.running_mean.normal_()  # type: ignore[union-attr]
 
     def forward(self, x: Tensor) -> Any:
         y = self.norm(self.conv(x.flatten(0, 1)))

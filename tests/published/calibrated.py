@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,6 +31,7 @@ def make_it_fire(model: nn.Module, shape: InputShape, inputs: Array, seed: int =
     """Give batch norms random gains and biases, and the statistics of these inputs; eval mode at the end."""
     generator = torch.Generator().manual_seed(seed)
     model.train()
+    module: Any
     for module in model.modules():
         if isinstance(module, NORMS):
             module.momentum = 1.0

@@ -38,7 +38,8 @@ Body = Callable[[GraphBuilder, str, np.random.Generator], str]
 
 
 def _weights(rng: np.random.Generator, *shape: int) -> Array:
-    return rng.normal(size=shape) / np.sqrt(np.prod(shape[1:])) * 2
+    weights: Array = rng.normal(size=shape) / np.sqrt(np.prod(shape[1:])) * 2
+    return weights
 
 
 def _graph(body: Body, kind: Kind = SPIKES, seed: int = 0) -> Graph:
