@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from spikeloom.compiler.graph.graph import Graph, GraphBuilder, Stage
 from spikeloom.compiler.graph.kinds import Type, levels
 from spikeloom.compiler.graph.op import Array, Op, RuleBrokenError
+from spikeloom.compiler.graph.ops.accumulate import Accumulate
 from spikeloom.compiler.graph.ops.add import Add
+from spikeloom.compiler.graph.ops.broadcast import Broadcast
 from spikeloom.compiler.graph.ops.concat import Concat
 from spikeloom.compiler.graph.ops.conv1d import Conv1d
 from spikeloom.compiler.graph.ops.conv2d import Conv2d
@@ -24,10 +26,15 @@ from spikeloom.compiler.graph.ops.integer_neuron import IntegerNeuron
 from spikeloom.compiler.graph.ops.linear import Linear
 from spikeloom.compiler.graph.ops.matmul import MatMul
 from spikeloom.compiler.graph.ops.max_pool2d import MaxPool2d
+from spikeloom.compiler.graph.ops.mul import Mul
+from spikeloom.compiler.graph.ops.pad import Pad
 from spikeloom.compiler.graph.ops.reduce_sum import ReduceSum
+from spikeloom.compiler.graph.ops.rescale import Rescale
 from spikeloom.compiler.graph.ops.reshape import Reshape
+from spikeloom.compiler.graph.ops.slice import Slice
 from spikeloom.compiler.graph.ops.split import Split
 from spikeloom.compiler.graph.ops.transpose import Transpose
+from spikeloom.compiler.graph.ops.upsample2d import Upsample2d
 
 RATES = (0.02, 0.6)  # the share of neuron steps with a spike, of every layer of every network
 
@@ -88,6 +95,13 @@ class Grower:
         for output, value in zip(outputs, op.evaluate(*folded), strict=True):
             self._values[output] = value.reshape(*self.frames.shape[:2], *value.shape[1:])
         return outputs
+
+    def summed(self, x: str) -> str:
+        """Append the sum of a value over time."""
+        op = Accumulate(len(self.frames))
+        (output,) = self.builder.add(self.builder.unique("sum"), op, x)
+        self._values[output] = self._values[x].cumsum(0)
+        return output
 
     def shape(self, value: str) -> tuple[int, ...]:
         return self.builder.types[value].shape
@@ -290,8 +304,10 @@ class _Walk:
         x = self.pool(x) if self.chance(0.5) else x
         x = self.fire(x)
         x = self.pool(x) if self.chance(0.5) else x
+        x = self.framed(x) if self.chance(0.4) else x
         same = Conv2d(grow.weights((8, 8, 3, 3)), None, (1, 1), (1, 1), (1, 1))
-        branch = self.fire(*grow.add("conv", same, x))
+        (branch,) = grow.add("conv", same, x)
+        branch = self.fire(self.membranes(branch, x) if self.chance(0.4) else branch)
         x = self.pick(grow.add("add", Add(), x, branch), grow.add("join", Concat(0), x, branch))[0]
         height = grow.shape(x)[1]
         if height > 1 and self.chance(0.3):
@@ -300,6 +316,30 @@ class _Walk:
         x = self.fire(self.conv(x, Conv2d, 8))
         channels, *sizes = grow.shape(x)
         return grow.add("tokens", Reshape((channels, int(np.prod(sizes)))), x)[0]
+
+    def framed(self, x: str) -> str:
+        """A larger picture, cut to its old size, with a border."""
+        grow = self.grow
+        _, height, width = grow.shape(x)
+        (y,) = grow.add("larger", Upsample2d((2, 1)), x)
+        (y,) = grow.add("part", Slice(1, 1, height + 1), y)
+        (y,) = grow.add("part", Slice(2, 0, width, 1), y)
+        border = int(grow.rng.integers(0, 2))
+        (y,) = grow.add("border", Pad((0, 1, 0), (0, 0, 1), float(border)), y)
+        return grow.add("part", Slice(2, 1, width + 1), *grow.add("part", Slice(1, 1, height + 1), y))[0]
+
+    def membranes(self, x: str, spikes: str) -> str:
+        """A residual of currents: each in a unit of its own, brought to a common one."""
+        grow = self.grow
+        weight = grow.weights((8, 8, 1, 1))
+        (other,) = grow.add("shortcut", Conv2d(weight, None, (1, 1), (0, 0), (1, 1)), spikes)
+        operands = []
+        for value in (x, other):
+            factor = grow.rng.integers(-(2**14), 2**15, (8, 1, 1))
+            offset = grow.rng.integers(-300, 300, (8, 1, 1)) if self.chance(0.5) else None
+            rescale = Rescale(factor, int(grow.rng.integers(12, 16)), -2000, 2000, offset)
+            operands += grow.add("rescaled", rescale, value)
+        return grow.add("stream", Add(), *operands)[0]
 
     def sequence(self) -> str:
         """Convolutions along one axis; ends as tokens [channels, positions]."""
@@ -346,6 +386,8 @@ class _Walk:
             parts = grow.add("heads", Reshape((heads, channels // heads, positions)), spikes)
             qkv.append(grow.add("turn", Transpose((0, 2, 1)), *parts)[0])
         q, k, v = qkv
+        if not self.plain and self.chance(0.4):
+            return self.masked(q, k, v)
         (turned,) = grow.add("turn", Transpose((0, 2, 1)), k)
         if self.chance(0.5):
             (y,) = grow.add("mix", MatMul(), *grow.add("score", MatMul(), q, turned), v)
@@ -354,8 +396,22 @@ class _Walk:
         (y,) = grow.add("turn", Transpose((0, 2, 1)), y)
         return grow.add("heads", Reshape((channels, positions)), y)[0]
 
+    def masked(self, q: str, k: str, v: str) -> str:
+        """Spike-driven attention: the fired sums of k and v are a mask for q."""
+        grow = self.grow
+        heads, positions, width = grow.shape(q)
+        (sums,) = grow.add("sums", ReduceSum((1,)), *grow.add("both", Mul(), k, v))
+        (mask,) = grow.add("mask", Reshape((heads, 1, width)), self.fire(sums, "mask"))
+        if self.chance(0.5):
+            (mask,) = grow.add("wide", Broadcast((heads, positions, width)), mask)
+        (y,) = grow.add("turn", Transpose((0, 2, 1)), *grow.add("masked", Mul(), q, mask))
+        return grow.add("heads", Reshape((heads * width, positions)), y)[0]
+
     def readout(self, x: str) -> str:
-        """Sums over positions, then a linear map with a bias."""
+        """Sums over positions, then a linear map with a bias; perhaps summed over time."""
         (total,) = self.grow.add("total", ReduceSum((1,)), x)
         weight = self.grow.weights((10, self.grow.shape(total)[0]))
-        return self.grow.add("head", Linear(weight, self.grow.rng.integers(-500, 500, 10)), total)[0]
+        (head,) = self.grow.add("head", Linear(weight, self.grow.rng.integers(-500, 500, 10)), total)
+        if self.plain or self.chance(0.5):
+            return head
+        return self.grow.summed(head)

@@ -172,6 +172,23 @@ def test_checkpoints_of_trainers_load(model: str, tmp_path: Path) -> None:
     assert document["obstacles"] == []
 
 
+def test_arguments_are_guessed_from_a_checkpoint_that_does_not_fit(model: str, tmp_path: Path) -> None:
+    weights = {"conv.weight": torch.ones(7, 2, 3, 3), "conv.bias": torch.ones(7)}
+    weights |= {"head.weight": torch.ones(3, 7), "head.bias": torch.ones(3)}
+    torch.save(weights, tmp_path / "a.pt")
+    obstacles = spikeloom(*f"check {model} --weights {tmp_path}/a.pt --json".split(), expect=2).json[
+        "obstacles"
+    ]
+    assert {obstacle["remedy"] for obstacle in obstacles} == {"the checkpoint fits with --arg channels=7"}
+    spikeloom(*f"check {model} --weights {tmp_path}/a.pt --arg channels=7".split())
+    weights["head.bias"] = torch.ones(4)  # fits no arguments
+    torch.save(weights, tmp_path / "a.pt")
+    obstacles = spikeloom(*f"check {model} --weights {tmp_path}/a.pt --json".split(), expect=2).json[
+        "obstacles"
+    ]
+    assert "fits with" not in obstacles[0]["remedy"]
+
+
 def test_foreign_code_in_a_checkpoint_is_named_and_stripped(model: str, tmp_path: Path) -> None:
     tensors = {"conv.weight": torch.zeros(4, 2, 3, 3), "conv.bias": torch.ones(4)}
     tensors |= {"head.weight": torch.ones(3, 4), "head.bias": torch.ones(3)}

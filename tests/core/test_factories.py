@@ -51,6 +51,33 @@ def test_a_class_of_the_file_can_be_pickled_and_typed(tmp_path: Path) -> None:
     assert sys.modules[type(build()).__module__] is module
 
 
+def test_a_file_in_a_package_is_imported_as_a_part_of_it(tmp_path: Path) -> None:
+    package = tmp_path / "models_of_theirs"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "layers.py").write_text("VALUE = 7\n")
+    (package / "net.py").write_text("from .layers import VALUE\ndef build():\n    return VALUE\n")
+    assert load_factory(f"{package}/net.py:build")[0]() == 7
+
+
+def test_two_repositories_with_the_same_names_do_not_meet(tmp_path: Path) -> None:
+    for number in (1, 2):
+        repo = tmp_path / f"repo{number}"
+        (repo / "sub").mkdir(parents=True)
+        (repo / "shared_name.py").write_text(f"VALUE = {number}\n")
+        (repo / "sub/net.py").write_text("import shared_name\ndef build():\n    return shared_name.VALUE\n")
+        before, path = set(sys.modules), list(sys.path)
+        build, _ = load_factory(f"{repo}/sub/net.py:build", repo)
+        assert build() == number
+        assert sys.path == path
+        assert "shared_name" not in set(sys.modules) - before
+
+
+def test_a_repository_that_is_not_there(model: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="there is no such folder"):
+        load_factory(f"{model}:build", tmp_path / "none")
+
+
 def _refused(spec: str) -> str:
     with pytest.raises(InputError) as caught:
         load_factory(spec)

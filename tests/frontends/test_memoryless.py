@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from spikingjelly.activation_based.neuron import ILIFNode
 from torch import Tensor, nn
 
 from spikeloom.compiler.frontends.torch.axes import InputShape
 from spikeloom.compiler.frontends.torch.capture import capture
 from spikeloom.compiler.frontends.torch.eager import prove_capture
 from spikeloom.compiler.frontends.torch.memoryless import identify
+from spikeloom.compiler.frontends.torch.neurons import read_neurons
 from spikeloom.compiler.graph.graph import Unit
 from spikeloom.compiler.graph.kinds import REAL, SPIKES, Type, levels
 from spikeloom.compiler.graph.profile import NumericProfile
@@ -103,6 +105,25 @@ def test_integers_decide_as_trained_even_on_halves(module: nn.Module) -> None:
     (got,), _ = op.step((x,), {"v": np.zeros_like(x)})
     wanted = module(torch.from_numpy(x / 8)[None, None]).numpy().reshape(1, -1)
     np.testing.assert_array_equal(got / neuron.divisor, wanted)
+
+
+@pytest.mark.parametrize(("tau", "threshold"), [(4 / 3, 1.0), (2.0, 0.5)])
+def test_integer_lif_with_a_memory(tau: float, threshold: float) -> None:
+    """SpikingJelly's I-LIF: probed, and equal to its equation on halves; integers equal on their grid."""
+    module = ILIFNode(tau, threshold, step_mode="m")
+    neuron = read_neurons(nn.Sequential(module))["0"]
+    assert (neuron.levels, neuron.rounding, neuron.reset) == (4, "half_even", "soft")
+    x = np.random.default_rng(0).integers(-8, 40, (4, 1, 500)) / 8  # four steps fit the state's fraction
+    trained = module(torch.from_numpy(x)).numpy()
+    op, _ = quantize_neuron("n", neuron, Unit(np.array(1 / 8), np.zeros(())), NumericProfile("p"), 4)
+    op.infer(Type((500,), levels(40)))
+    floats, integers = {"v": np.zeros((1, 500))}, {"v": np.zeros((1, 500), np.int64)}
+    for step, frame in enumerate(x):
+        (s,), floats = neuron.step((frame,), floats)
+        (i,), integers = op.step(((frame * 8).astype(np.int64),), integers)
+        np.testing.assert_array_equal(s, trained[step])
+        np.testing.assert_array_equal(i, trained[step])
+    assert set(np.unique(trained)) == {0, 1, 2, 3, 4}
 
 
 class _Net(nn.Module):

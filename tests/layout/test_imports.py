@@ -31,6 +31,7 @@ LAYERS = {
     "spikeloom.compiler.mapping.placement": "mapping data",
     "spikeloom.compiler.mapping.relation": "mapping data",
     "spikeloom.compiler.mapping.target": "mapping data",
+    "spikeloom.compiler.models": "leaf",
     "spikeloom.compiler.passes": "passes",
     "spikeloom.compiler.pipeline": "pipeline",
     "spikeloom.compiler.quantize": "quantize",

@@ -43,12 +43,22 @@ def _integrate(module: Any) -> Neuron:
     return Neuron(1.0, 1.0, float(module.v_threshold), **_reset(module))
 
 
+def _integer_leaky(module: Any) -> Neuron:
+    """Integer LIF (SpikingJelly 2.0.0, ``ILIFNode``): a count up to D, halves to even, a soft reset."""
+    most = int(module.surrogate_function.max_spike_count)
+    threshold = float(module.v_threshold)
+    return Neuron(
+        1.0 - 1.0 / float(module.tau), 1.0, threshold, reset="soft", levels=most, rounding="half_even"
+    )
+
+
 EQUATIONS: dict[str, Equation] = {
     "IFNode": _integrate,
     "SimpleIFNode": _integrate,
     "LIFNode": lambda module: _leaky(module, 1.0 / float(module.tau)),
     "SimpleLIFNode": lambda module: _leaky(module, 1.0 / float(module.tau)),
     "ParametricLIFNode": lambda module: _leaky(module, float(module.w.detach().double().sigmoid())),
+    "ILIFNode": _integer_leaky,
     "MultiStepIFNode": _integrate,
     "MultiStepLIFNode": lambda module: _leaky(module, 1.0 / float(module.tau)),
     "MultiStepParametricLIFNode": lambda module: _leaky(module, float(module.w.detach().double().sigmoid())),

@@ -157,7 +157,8 @@ def _print(run: Compilation, document: dict[str, Any]) -> None:
         document["over_samples"],
     )
     _print_left_over(
-        "neuron layers never fire on these inputs, and nothing was learned of them", document["silent"]
+        "neuron layers never fire on these inputs, and nothing was learned of them",
+        document.get("silent", []),
     )
     print_dropped(document["dropped_events"])
     if run.mapping is not None:

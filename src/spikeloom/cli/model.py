@@ -8,7 +8,7 @@ import json
 import tomllib
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from spikeloom.compiler.frontends.torch.axes import InputShape
+    from spikeloom.compiler.frontends.torch.checkpoint import Checkpoint
 
 SHAPE_CONSTANT = "INPUT_SHAPE"
 
@@ -138,7 +139,7 @@ def load_model(source: ModelSource, shape: str | None, recipe: FrameRecipe | Non
             "SL0301", "torch", "compiling needs PyTorch", remedy="pip install 'spikeloom[torch]'"
         ) from error
     from spikeloom.compiler.frontends.torch.axes import InputShape
-    from spikeloom.compiler.frontends.torch.checkpoint import load_into, read_checkpoint
+    from spikeloom.compiler.frontends.torch.checkpoint import read_checkpoint
     from spikeloom.compiler.frontends.torch.legacy import legacy_imports
 
     spec = source.spec
@@ -152,12 +153,32 @@ def load_model(source: ModelSource, shape: str | None, recipe: FrameRecipe | Non
         raise InputError.of(
             "SL0201", spec, "does not build a model", wanted="torch.nn.Module", got=type(model).__name__
         )
-    dead = () if checkpoint is None else load_into(model, checkpoint).dead
+    dead = () if checkpoint is None else _load(model, checkpoint, source, factory)
     frames = ("T", "B", *recipe.shape) if recipe is not None else ()
     declared: Sequence[str | int] = getattr(module, SHAPE_CONSTANT, frames)
     if not shape and not declared:
         raise InputError.of("SL0307", spec, "does not say the shape of its input", wanted=SHAPE_CONSTANT)
     return Loaded(model, InputShape.parse(shape or ",".join(map(str, declared))), config, dead)
+
+
+def _load(model: nn.Module, checkpoint: Checkpoint, source: ModelSource, factory: Any) -> Sequence[str]:
+    """Put a checkpoint in; where it does not fit, say which arguments would make it."""
+    from spikeloom.compiler.frontends.torch.checkpoint import load_into
+    from spikeloom.compiler.frontends.torch.guess import guess_arguments
+    from spikeloom.compiler.frontends.torch.legacy import legacy_imports
+
+    try:
+        return load_into(model, checkpoint).dead
+    except InputError as error:
+        with legacy_imports(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            guess = guess_arguments(factory, source.arguments, checkpoint)
+        if not guess:
+            raise
+        remedy = "the checkpoint fits with " + " ".join(
+            f"--arg {name}={value}" for name, value in guess.items()
+        )
+        raise InputError([replace(problem, remedy=remedy) for problem in error.problems]) from error
 
 
 def _build(source: ModelSource, factory: Any, config: dict[str, Any]) -> Any:
