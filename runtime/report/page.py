@@ -126,7 +126,7 @@ def _plots(report: Report) -> dict[str, str]:
 
 
 def _frames(report: Report) -> list[Picture]:
-    frames, polarity = report.recording.frames, report.recipe["polarity"]
+    frames, polarity = report.recording.frames, report.recipe.get("polarity", ())
     highest = int(frames.max())
     return [
         Picture(f"step {step + 1}", _safe(plot_frame(frames[step], highest, polarity, f"frame-{step}")))

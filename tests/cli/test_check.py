@@ -97,6 +97,13 @@ def test_arrays_compile_run_and_verify(model: str, tmp_path: Path) -> None:
     assert ran["samples"] == 5
     verified = spikeloom(*f"verify {bundle} --inputs {tmp_path}/test.npz --json".split()).json
     assert (verified["mismatches"], verified["cells"]) == (0, 5 * 3 * (4 * 36 + 3 + 3))
+    bench = f"bench {bundle} --inputs {tmp_path}/test.npz --model {model.split()[0]}"
+    (problem,) = refused(*bench.split(), within=tmp_path)
+    assert (problem.code, problem.where) == ("SL0901", "--model")
+    counted = spikeloom(*f"estimate {bundle} --inputs {tmp_path}/test.npz --json".split()).json
+    assert counted["operations"]
+    spikeloom(*f"report {bundle} --inputs {tmp_path}/test.npz -o {tmp_path}/report.html".split())
+    assert "zero" in (tmp_path / "report.html").read_text("utf-8")  # of the recipe
     (problem,) = refused(*f"run {bundle} --events {tmp_path}".split(), within=tmp_path)
     assert (problem.code, problem.remedy) == ("SL0110", "give them with --inputs FILE.npz")
 

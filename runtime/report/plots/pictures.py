@@ -44,11 +44,11 @@ def plot_frame(frame: NDArray[np.uint8], highest: int, polarity: Sequence[str], 
     Args:
         frame: [2, height, width], or an array of any other shape.
         highest: the largest value of the recording.
-        polarity: what the two channels are.
+        polarity: what the two channels of events are; empty for other arrays.
         name: of the plot.
     """
     scale = max(highest, 1)
-    if frame.ndim == 3 and len(frame) == 2:
+    if frame.ndim == 3 and len(frame) == len(polarity) == 2:
         image = _over(
             *(
                 _shaded(channel / scale, ON if word == "on" else OFF)

@@ -15,7 +15,7 @@ from spikeloom.cli.sources import Data, Events, Inputs, Json, Strict, open_sampl
 from spikeloom.compiler.bundle import Bundle, read_bundle
 from spikeloom.errors import InputError
 from spikeloom.runtime.bench import Contender, machine, race
-from spikeloom.runtime.events.array_recipe import read_recipe
+from spikeloom.runtime.events.array_recipe import ArrayRecipe, read_recipe
 from spikeloom.runtime.session import open_bundle_engine, run_from_reset
 
 if TYPE_CHECKING:
@@ -44,6 +44,10 @@ def bench(
     """Time the engines on real samples: batch 1, one thread, all contenders in turn in one process."""
     compiled = read_bundle(bundle)
     recipe = read_recipe(compiled.json("recipe.json"))
+    if model is not None and isinstance(recipe, ArrayRecipe):
+        raise InputError.of(
+            "SL0901", "--model", "only models that take frames of events can be timed", remedy="leave it out"
+        )
     shape = compiled.graph.types[compiled.graph.inputs[0]].shape
     source = open_samples(recipe, shape, events, inputs, data, None, strict)
     frames = [sample.frames[:, None] for sample in source.at(range(min(samples, len(source))))]
