@@ -226,7 +226,12 @@ class _Walk:
             quantized = replace(op, weight=grid.integers, bias=integer_bias)
             self._add_from(node, quantized, [name], Unit(grid.steps[:1], np.zeros(())))
         else:
-            self._add_from(node, replace(op, weight=grid.integers, bias=None), [name], Unit(steps, bias))
+            self._add_from(
+                node,
+                replace(op, weight=grid.integers, bias=None),
+                [name],
+                Unit(compact(steps), compact(bias)),
+            )
 
     def _weighted_input(self, op: Convolution | Linear, node: Node) -> tuple[str, Unit, Convolution | Linear]:
         """The input of a layer in a scalar unit, and so narrow that no sum overflows its accumulator.

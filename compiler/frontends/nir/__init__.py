@@ -1,0 +1,1 @@
+"""NIR, the neuromorphic intermediate representation: files read and written without loss, and made graphs."""
