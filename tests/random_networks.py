@@ -333,7 +333,7 @@ class _Walk:
         grow = self.grow
         weight = grow.weights((8, 8, 1, 1))
         (other,) = grow.add("shortcut", Conv2d(weight, None, (1, 1), (0, 0), (1, 1)), spikes)
-        operands = []
+        operands: list[str] = []
         for value in (x, other):
             factor = grow.rng.integers(-(2**14), 2**15, (8, 1, 1))
             offset = grow.rng.integers(-300, 300, (8, 1, 1)) if self.chance(0.5) else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -166,7 +167,9 @@ def _nmnist(data: Path, count: int) -> tuple[np.ndarray, np.ndarray]:
 def _predictions(graph: Graph, frames: np.ndarray) -> np.ndarray:
     run = Interpreter(graph)
     run.reset(frames.shape[1])
-    return np.asarray(sum(run.step(frame)[graph.outputs[0]] for frame in frames)).argmax(1)
+    outputs = [run.step(frame)[graph.outputs[0]] for frame in frames]
+    classes: np.ndarray = np.sum(outputs, 0).argmax(1)
+    return classes
 
 
 def test_the_papers_network_on_recordings(data: Path) -> None:
@@ -193,7 +196,7 @@ def _chain(*nodes: NirNode) -> NirGraph:
     names = ["input", *map(str, range(len(nodes))), "output"]
     ends = {"input": NirNode("Input", {"shape": np.array([4])}), "output": NirNode("Output", {})}
     inner = {str(index): node for index, node in enumerate(nodes)}
-    return NirGraph({**ends, **inner}, tuple(zip(names, names[1:], strict=False)))
+    return NirGraph({**ends, **inner}, tuple(pairwise(names)))
 
 
 def test_several_edges_add_up() -> None:
