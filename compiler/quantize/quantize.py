@@ -219,8 +219,7 @@ class _Walk:
         steps = grid.steps.reshape(shape)
         bias: Array = np.zeros_like(steps) if op.bias is None else op.bias.astype(np.float64).reshape(shape)
         if np.any(x.offset != 0):
-            padded = np.broadcast_to(x.offset, self.graph.types[node.inputs[0]].shape)
-            bias = bias + compact(replace(op, bias=None).evaluate(padded[None])[0][0])
+            bias = bias + self._weighted_offset(op, x.offset, node)
         if reads_out and bias.size == len(grid.steps):
             integer_bias = np.rint(bias / steps).astype(np.int32).reshape(-1)
             quantized = replace(op, weight=grid.integers, bias=integer_bias)
@@ -232,6 +231,15 @@ class _Walk:
                 [name],
                 Unit(compact(steps), compact(bias)),
             )
+
+    def _weighted_offset(self, op: Convolution | Linear, offset: Array, node: Node) -> Array:
+        """What a layer makes of the offset of its input: a number a channel, or one a position."""
+        if offset.size == 1 and not (isinstance(op, Convolution) and any(op.padding)):
+            sums: Array = op.weight.astype(np.float64).reshape(len(op.weight), -1).sum(1)
+            after = op.axes if isinstance(op, Convolution) else 0
+            return sums.reshape(-1, *(1,) * after) * float(offset.reshape(()))
+        full = np.broadcast_to(offset, self.graph.types[node.inputs[0]].shape)
+        return compact(replace(op, bias=None).evaluate(full[None])[0][0])
 
     def _weighted_input(self, op: Convolution | Linear, node: Node) -> tuple[str, Unit, Convolution | Linear]:
         """The input of a layer in a scalar unit, and so narrow that no sum overflows its accumulator.
