@@ -219,7 +219,9 @@ class _Walk:
         steps = grid.steps.reshape(shape)
         bias: Array = np.zeros_like(steps) if op.bias is None else op.bias.astype(np.float64).reshape(shape)
         if np.any(x.offset != 0):
-            bias = bias + self._weighted_offset(op, x.offset, node)
+            per_output = grid.steps.reshape(-1, *(1,) * (op.weight.ndim - 1))
+            rounded = replace(op, weight=grid.integers * per_output / scale, bias=None)
+            bias = bias + self._weighted_offset(rounded, x.offset, node)
         if reads_out and bias.size == len(grid.steps):
             integer_bias = np.rint(bias / steps).astype(np.int32).reshape(-1)
             quantized = replace(op, weight=grid.integers, bias=integer_bias)
@@ -233,13 +235,16 @@ class _Walk:
             )
 
     def _weighted_offset(self, op: Convolution | Linear, offset: Array, node: Node) -> Array:
-        """What a layer makes of the offset of its input: a number a channel, or one a position."""
+        """What a layer makes of the offset of its input: a number a channel, or one a position.
+
+        Its weights are the rounded ones, so that an input of 0.0 stays nothing, whatever its byte.
+        """
         if offset.size == 1 and not (isinstance(op, Convolution) and any(op.padding)):
-            sums: Array = op.weight.astype(np.float64).reshape(len(op.weight), -1).sum(1)
+            sums: Array = op.weight.reshape(len(op.weight), -1).sum(1)
             after = op.axes if isinstance(op, Convolution) else 0
             return sums.reshape(-1, *(1,) * after) * float(offset.reshape(()))
         full = np.broadcast_to(offset, self.graph.types[node.inputs[0]].shape)
-        return compact(replace(op, bias=None).evaluate(full[None])[0][0])
+        return compact(op.evaluate(full[None])[0][0])
 
     def _weighted_input(self, op: Convolution | Linear, node: Node) -> tuple[str, Unit, Convolution | Linear]:
         """The input of a layer in a scalar unit, and so narrow that no sum overflows its accumulator.

@@ -184,3 +184,42 @@ def test_bytes_are_padded_with_the_byte_that_stands_for_zero() -> None:
     (pad,) = [node for node in result.graph.nodes if node.op.name == "pad"]
     assert pad.op.value == 100  # type: ignore[attr-defined]
     assert result.graph.units["stem"].offset.size == 5
+
+
+def test_a_window_larger_than_the_bytes_it_sees() -> None:
+    """A picture of one pixel under a padded window: the zero of the bytes is outside of the picture too."""
+    rng = np.random.default_rng(0)
+    builder = GraphBuilder("g", Stage.CANONICAL)
+    x = builder.input("x", Type((2, 1, 1), REAL))
+    (conv,) = builder.add(
+        "conv", Conv2d(rng.normal(size=(4, 2, 3, 3)), rng.normal(size=4), padding=(1, 1)), x
+    )
+    (lif,) = builder.add("lif", LIF, conv)
+    (flat,) = builder.add("flat", Reshape((4,)), lif)
+    builder.output(builder.add("head", Linear(rng.normal(size=(3, 4))), flat)[0])
+    graph = builder.build()
+    frames = rng.integers(0, 256, (STEPS, SAMPLES, 2, 1, 1)).astype(np.uint8)
+    real = frames * SHIFTED.scale + SHIFTED.offset
+    given = {"x": (levels(255), SHIFTED)}
+    result = quantize(graph, ONNX.profile(8), measure_activity(graph, real, silence=True), STEPS, given)
+    run = Interpreter(result.graph)
+    run.reset(SAMPLES)
+    unit = result.graph.units["conv"]
+    got = run.step(frames[0])["conv"] * unit.scale + unit.offset
+    (wanted,) = graph.node("conv").op.evaluate(real[0])
+    reach = np.abs(real[0]).sum((1, 2, 3)).reshape(-1, 1, 1, 1)
+    assert (np.abs(got - wanted) <= unit.scale / SHIFTED.scale / 2 * reach + 1e-9).all()
+
+
+def test_zeros_in_bytes_stay_nothing() -> None:
+    """An input of 0.0 everywhere leaves the biases alone, however coarse the weights are."""
+    graph, _, _, real = _quantized(_residual, REAL)
+    zero = np.full((STEPS, SAMPLES, 3, 6, 6), 100, np.uint8)
+    given = {"x": (levels(255), SHIFTED)}
+    result = quantize(graph, ONNX.profile(3), measure_activity(graph, real), STEPS, given)
+    run = Interpreter(result.graph)
+    run.reset(SAMPLES)
+    unit = result.graph.units["stem"]
+    got = run.step(zero[0])["stem"] * unit.scale + unit.offset
+    bias = graph.node("stem").op.bias.reshape(-1, 1, 1)  # type: ignore[attr-defined]
+    np.testing.assert_allclose(got, np.broadcast_to(bias, got.shape), atol=1e-9)
