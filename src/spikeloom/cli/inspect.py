@@ -9,6 +9,7 @@ import typer
 
 from spikeloom.cli.console import comparisons, counted, print_json, printable, table
 from spikeloom.cli.console import output as console
+from spikeloom.cli.model import require_torch
 from spikeloom.cli.sources import Json
 from spikeloom.compiler.bundle import Bundle, read_bundle
 from spikeloom.compiler.graph.printer import to_text
@@ -37,6 +38,7 @@ def inspect(
 
 
 def _inspect_checkpoint(path: Path, json: bool) -> None:
+    require_torch("reading a checkpoint")
     from spikeloom.compiler.frontends.torch.contents import guess_family, read_contents
 
     entries = read_contents(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import inspect
 import json
 import tomllib
@@ -127,6 +128,17 @@ def _read_config(path: Path) -> dict[str, Any]:
     return content
 
 
+def require_torch(what: str) -> None:
+    """Refuse where PyTorch is not installed.
+
+    Raises:
+        UnsupportedError: SL0301.
+    """
+    if importlib.util.find_spec("torch") is None:
+        remedy = "pip install 'spikeloom[torch]'"
+        raise UnsupportedError.of("SL0301", "torch", f"{what} needs PyTorch", remedy=remedy)
+
+
 def load_model(source: ModelSource, shape: str | None, recipe: FrameRecipe | None) -> Loaded:
     """Build a model, put its checkpoint in, and find out the shape of its input.
 
@@ -137,12 +149,9 @@ def load_model(source: ModelSource, shape: str | None, recipe: FrameRecipe | Non
         UnsupportedError: SL0301, PyTorch is not installed.
         InputError: SL0201 to SL0205, the factory or the checkpoint is bad; SL0307, no shape.
     """
-    try:
-        from torch import nn
-    except ImportError as error:
-        raise UnsupportedError.of(
-            "SL0301", "torch", "compiling needs PyTorch", remedy="pip install 'spikeloom[torch]'"
-        ) from error
+    require_torch("compiling")
+    from torch import nn
+
     from spikeloom.compiler.frontends.torch.axes import InputShape
     from spikeloom.compiler.frontends.torch.checkpoint import read_checkpoint
     from spikeloom.compiler.frontends.torch.legacy import legacy_imports

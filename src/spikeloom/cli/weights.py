@@ -10,6 +10,7 @@ import typer
 from spikeloom.atomic import write_bytes
 from spikeloom.cli.console import counted, print_json, printable
 from spikeloom.cli.console import output as console
+from spikeloom.cli.model import require_torch
 from spikeloom.cli.sources import Json
 from spikeloom.errors import InputError
 
@@ -31,6 +32,7 @@ def strip(
     json: Json = False,
 ) -> None:
     """Write the tensors of a checkpoint, and nothing else, to a .safetensors file."""
+    require_torch("reading a checkpoint")
     from safetensors.torch import save
 
     from spikeloom.compiler.frontends.torch.checkpoint import read_trusted
