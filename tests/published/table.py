@@ -25,7 +25,8 @@ All figures are of the full published size and one sample.
 - *Decisions*: of the neurons of the integer graph, those that differ from the float64 graph from the same
   membranes; this is the error of rounding, measured.
 - *Engines*: cells (spikes and outputs) in which ONNX Runtime differs from the reference engine.
-- *Weights*: what the integer weights take, and as float32; layers that were trained on a grid keep it.
+- *Weights*: what the integer weights take, and as float32; layers that were trained on a grid keep it. The
+  steps of QSD-Transformer's 4-bit weights are fresh here, and leave one of the four bits unused.
 
 """
 
