@@ -37,6 +37,10 @@ class Target(Protocol):
         """
         ...
 
+    def operations(self) -> frozenset[str]:
+        """Names of the operations of an integer graph that the target executes."""
+        ...
+
     def obstacles(self, graph: Graph) -> list[Problem]:
         """Everything in an integer graph that the target cannot execute; empty if it can."""
         ...

@@ -14,7 +14,7 @@ from spikeloom.compiler.mapping.network import Network
 from spikeloom.errors import Problem, UnsupportedError
 from spikeloom.targets.loihi.grid import off_grid
 from spikeloom.targets.loihi.lower import lower, missing_rules
-from spikeloom.targets.loihi.lowering.rule import StateSizes
+from spikeloom.targets.loihi.lowering.rule import StateSizes, rules
 
 DESCRIPTION = Path(__file__).with_name("loihi2.toml")
 SMALLEST_WEIGHT_BITS = 2
@@ -67,6 +67,10 @@ class Loihi2:
                 remedy="try --bits 8",
             )
         return NumericProfile(self.name, weight_bits, rescales=False, **width)
+
+    def operations(self) -> frozenset[str]:
+        """Those that have a lowering rule."""
+        return frozenset(op.name for op in rules())
 
     def obstacles(self, graph: Graph) -> list[Problem]:
         """Operations without a lowering rule, and numbers that the chip cannot hold."""

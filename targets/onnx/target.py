@@ -38,6 +38,12 @@ class OnnxTarget:
             "onnx", weight_bits, fraction_bits=6, threshold_step=1, state_bits=32, rescales=True
         )
 
+    def operations(self) -> frozenset[str]:
+        """Those that have an emitter."""
+        from spikeloom.targets.onnx.emitters import all_emitters
+
+        return frozenset(all_emitters())
+
     def obstacles(self, graph: Graph) -> list[Problem]:
         """SL0602 for each operation without an emitter, and for ends and states of the wrong width."""
         return _ends(graph) + [problem for node in graph.nodes for problem in _of_node(graph, node)]

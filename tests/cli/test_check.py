@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from spikeloom.compiler.graph.op import all_ops
 from spikeloom.compiler.models import known_models
 from tests.cli.terminal import refused, spikeloom
 
@@ -231,6 +232,19 @@ def test_a_checkpoint_is_inspected_without_its_model(tmp_path: Path) -> None:
 
 
 # --- known models ----------------------------------------------------------------------------------------
+
+
+def test_operations_and_who_executes_them() -> None:
+    listed = {entry["name"]: entry for entry in spikeloom("ops", "--json").json["operations"]}
+    assert set(listed) == set(all_ops())
+    assert listed["conv2d"]["targets"] == ["loihi2", "onnx"]
+    assert listed["rescale"]["targets"] == ["onnx"]
+    assert listed["neuron"]["targets"] == []
+    assert (listed["accumulate"]["state"], listed["add"]["state"]) == (True, False)
+    only = {entry["name"] for entry in spikeloom("ops", "--target", "loihi2", "--json").json["operations"]}
+    assert only == {name for name, entry in listed.items() if "loihi2" in entry["targets"]}
+    assert "float only" in spikeloom("ops").out
+    assert "no such target" in spikeloom("ops", "--target", "none", expect=4).err
 
 
 def test_known_models_are_listed() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import typer
 
 import spikeloom
-from spikeloom.cli import bench, check, doctor, estimate, inspect, models, report, run, targets, verify
+from spikeloom.cli import bench, check, doctor, estimate, inspect, models, ops, report, run, targets, verify
 from spikeloom.cli import compile as compile_command
 from spikeloom.cli.console import ClosedOutputError, errors, print_json, show_problems
 from spikeloom.cli.weights import weights
@@ -38,6 +38,7 @@ app.command("inspect")(inspect.inspect)
 app.command("report")(report.report)
 app.command("targets")(targets.targets)
 app.command("models")(models.models)
+app.command("ops")(ops.ops)
 app.add_typer(weights, name="weights")
 app.command("bench")(bench.bench)
 app.command("doctor")(doctor.doctor)
