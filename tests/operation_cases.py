@@ -24,8 +24,11 @@ from spikeloom.compiler.graph.ops.broadcast import Broadcast
 from spikeloom.compiler.graph.ops.concat import Concat
 from spikeloom.compiler.graph.ops.conv1d import Conv1d
 from spikeloom.compiler.graph.ops.conv2d import Conv2d
+from spikeloom.compiler.graph.ops.delay import Delay
 from spikeloom.compiler.graph.ops.integer_neuron import IntegerNeuron
+from spikeloom.compiler.graph.ops.leaky_sum import LeakySum
 from spikeloom.compiler.graph.ops.linear import Linear
+from spikeloom.compiler.graph.ops.linear_state import LinearState
 from spikeloom.compiler.graph.ops.matmul import MatMul
 from spikeloom.compiler.graph.ops.max_pool2d import MaxPool2d
 from spikeloom.compiler.graph.ops.mean import Mean
@@ -37,7 +40,10 @@ from spikeloom.compiler.graph.ops.rescale import Rescale
 from spikeloom.compiler.graph.ops.reshape import Reshape
 from spikeloom.compiler.graph.ops.slice import Slice
 from spikeloom.compiler.graph.ops.split import Split
+from spikeloom.compiler.graph.ops.step_affine import StepAffine
+from spikeloom.compiler.graph.ops.step_rescale import StepRescale
 from spikeloom.compiler.graph.ops.time_mean import TimeMean
+from spikeloom.compiler.graph.ops.time_window import TimeWindow
 from spikeloom.compiler.graph.ops.transpose import Transpose
 from spikeloom.compiler.graph.ops.upsample2d import Upsample2d
 
@@ -195,6 +201,57 @@ def _accumulate(choose: Choices) -> Case:
     return Case(Accumulate(choose.number(6, 9)), (Type(choose.shape(), choose.kind()),))
 
 
+def _delay(choose: Choices) -> Case:
+    shape = choose.shape()
+    steps = choose.rng.integers(0, 4, [size if choose.number(0, 1) else 1 for size in shape])
+    steps.flat[0] = choose.number(1, 3)
+    return Case(Delay(steps), (Type(shape, choose.kind()),))
+
+
+def _time_window(choose: Choices) -> Case:
+    shape = choose.shape()
+    op = TimeWindow(choose.number(2, 4), choose.number(0, len(shape) - 1), choose.number(1, 2))
+    return Case(op, (Type(shape, choose.kind()),))
+
+
+def _leaky_sum(choose: Choices) -> Case:
+    shape = choose.shape()
+    bias = choose.bias(shape[-1])
+    if choose.integer:
+        op = LeakySum(choose.number(0, 4090), bias, choose.number(0, 6))
+    else:
+        op = LeakySum(float(choose.rng.uniform(0, 0.99)), bias)
+    return Case(op, (Type(shape, choose.kind()),))
+
+
+def _linear_state(choose: Choices) -> Case:
+    shape = choose.shape()
+    n = shape[-1]
+    if not choose.integer:
+        op = LinearState(choose.rng.normal(size=(n, n)) / n, choose.rng.normal(size=n))
+        return Case(op, (Type(shape, REAL),))
+    shift = choose.number(0, 12)
+    matrix = choose.rng.integers(-(2**shift), 2**shift + 1, (n, n))
+    gain = choose.rng.integers(-(2**shift), 2**shift + 1, n)
+    op = LinearState(matrix, gain, choose.bias(n), shift, choose.number(1, 5000))
+    return Case(op, (Type(shape, choose.kind()),))
+
+
+def _step_affine(choose: Choices) -> Case:
+    shape, steps = choose.shape(), choose.number(1, 3)
+    scale, offset = choose.rng.normal(size=(2, steps, shape[0], *(1,) * (len(shape) - 1)))
+    return Case(StepAffine(scale, offset), (Type(shape, REAL),))
+
+
+def _step_rescale(choose: Choices) -> Case:
+    shape, steps = choose.shape(), choose.number(1, 3)
+    factor = choose.rng.integers(-(2**15) + 1, 2**15, (steps, shape[-1]))
+    offset = choose.rng.integers(-20, 20, (steps, *shape))
+    limit = choose.number(0, 40)
+    op = StepRescale(factor, choose.number(0, 20), -limit, limit, offset)
+    return Case(op, (Type(shape, choose.kind()),))
+
+
 def _rescale(choose: Choices) -> Case:
     shape = choose.shape()
     factor = choose.rng.integers(-(2**15) + 1, 2**15, [size if choose.number(0, 1) else 1 for size in shape])
@@ -290,7 +347,10 @@ CASES: dict[str, Callable[[Choices], Case]] = {
     "conv1d": _convolution(Conv1d, 1),
     "conv2d": _convolution(Conv2d, 2),
     "integer_neuron": _integer_neuron,
+    "delay": _delay,
+    "leaky_sum": _leaky_sum,
     "linear": _linear,
+    "linear_state": _linear_state,
     "matmul": _matmul,
     "max_pool2d": _max_pool,
     "mean": _reduce(Mean),
@@ -302,12 +362,15 @@ CASES: dict[str, Callable[[Choices], Case]] = {
     "reshape": _reshape,
     "slice": _slice,
     "split": _split,
+    "step_affine": _step_affine,
+    "step_rescale": _step_rescale,
     "time_mean": _time_mean,
+    "time_window": _time_window,
     "transpose": _transpose,
     "upsample2d": _upsample,
 }
-FLOAT_ONLY = {"affine", "avg_pool2d", "batch_norm", "mean", "neuron", "time_mean"}
-INTEGER_ONLY = {"integer_neuron", "rescale"}
+FLOAT_ONLY = {"affine", "avg_pool2d", "batch_norm", "mean", "neuron", "step_affine", "time_mean"}
+INTEGER_ONLY = {"integer_neuron", "rescale", "step_rescale"}
 
 
 @st.composite

@@ -15,15 +15,18 @@ from numpy.typing import NDArray
 
 from spikeloom.compiler.graph.graph import Graph, GraphBuilder, Stage
 from spikeloom.compiler.graph.kinds import Type, levels
-from spikeloom.compiler.graph.op import Array, Op, RuleBrokenError
+from spikeloom.compiler.graph.op import Array, Op, RuleBrokenError, StatefulOp
 from spikeloom.compiler.graph.ops.accumulate import Accumulate
 from spikeloom.compiler.graph.ops.add import Add
 from spikeloom.compiler.graph.ops.broadcast import Broadcast
 from spikeloom.compiler.graph.ops.concat import Concat
 from spikeloom.compiler.graph.ops.conv1d import Conv1d
 from spikeloom.compiler.graph.ops.conv2d import Conv2d
+from spikeloom.compiler.graph.ops.delay import Delay
 from spikeloom.compiler.graph.ops.integer_neuron import IntegerNeuron
+from spikeloom.compiler.graph.ops.leaky_sum import LeakySum
 from spikeloom.compiler.graph.ops.linear import Linear
+from spikeloom.compiler.graph.ops.linear_state import LinearState
 from spikeloom.compiler.graph.ops.matmul import MatMul
 from spikeloom.compiler.graph.ops.max_pool2d import MaxPool2d
 from spikeloom.compiler.graph.ops.mul import Mul
@@ -33,6 +36,8 @@ from spikeloom.compiler.graph.ops.rescale import Rescale
 from spikeloom.compiler.graph.ops.reshape import Reshape
 from spikeloom.compiler.graph.ops.slice import Slice
 from spikeloom.compiler.graph.ops.split import Split
+from spikeloom.compiler.graph.ops.step_rescale import StepRescale
+from spikeloom.compiler.graph.ops.time_window import TimeWindow
 from spikeloom.compiler.graph.ops.transpose import Transpose
 from spikeloom.compiler.graph.ops.upsample2d import Upsample2d
 
@@ -96,11 +101,17 @@ class Grower:
             self._values[output] = value.reshape(*self.frames.shape[:2], *value.shape[1:])
         return outputs
 
-    def summed(self, x: str) -> str:
-        """Append the sum of a value over time."""
-        op = Accumulate(len(self.frames))
-        (output,) = self.builder.add(self.builder.unique("sum"), op, x)
-        self._values[output] = self._values[x].cumsum(0)
+    def advance(self, name: str, op: StatefulOp, x: str) -> str:
+        """Append an operation with state, and run it from its start."""
+        (output,) = self.builder.add(self.builder.unique(name), op, x)
+        initial = op.initial(self.builder.types[x])
+        batch = self.frames.shape[1]
+        state = {key: np.broadcast_to(value, (batch, *value.shape)) for key, value in initial.items()}
+        steps = []
+        for value in self._values[x]:
+            (y,), state = op.step((value,), state)
+            steps.append(y)
+        self._values[output] = np.stack(steps)
         return output
 
     def shape(self, value: str) -> tuple[int, ...]:
@@ -344,14 +355,39 @@ class _Walk:
     def sequence(self) -> str:
         """Convolutions along one axis; ends as tokens [channels, positions]."""
         x = self.fire(self.conv(self.grow.x, Conv1d, 8))
+        x = self.timed(x) if self.chance(0.7) else x
         return self.fire(self.conv(x, Conv1d, self.pick(8, 12)))
+
+    def timed(self, x: str) -> str:
+        """Delays, a convolution along time, constants of their own at each step."""
+        grow = self.grow
+        channels, positions = grow.shape(x)
+        delays = grow.rng.integers(0, 4, (channels, self.pick(1, positions)))
+        delays[0, 0] = 3
+        x = grow.advance("delay", Delay(delays), x)
+        window = grow.advance("window", TimeWindow(self.pick(2, 3), 0, self.pick(1, 2)), x)
+        x = self.conv(window, Conv1d, 8)
+        factor = grow.rng.integers(2**12, 2**15, (4, 8, 1))
+        offset = grow.rng.integers(-20, 20, (4, 1, 1))
+        return self.fire(grow.advance("tuned", StepRescale(factor, 14, -500, 2000, offset), x))
 
     def vector(self) -> str:
         """Linear maps; ends as tokens [channels, positions]."""
         (size,) = self.grow.shape(self.grow.x)
         x = self.fire(*self.grow.add("fc", Linear(self.grow.weights((60, size))), self.grow.x))
-        x = self.fire(*self.grow.add("fc", Linear(self.grow.weights((48, 60), 5)), x))
+        (x,) = self.grow.add("fc", Linear(self.grow.weights((48, 60), 5)), x)
+        x = self.fire(self.remembered(x) if self.chance(0.6) else x)
         return self.grow.add("tokens", Reshape((8, 6)), x)[0]
+
+    def remembered(self, x: str) -> str:
+        """A linear memory that turns and fades."""
+        grow = self.grow
+        (n,) = grow.shape(x)
+        turn, _ = np.linalg.qr(grow.rng.normal(size=(n, n)))
+        matrix = np.rint(turn * 0.9 * 2**14).astype(np.int64)
+        bias = grow.rng.integers(-(2**12), 2**12, n) if self.chance(0.5) else None
+        gain = grow.rng.integers(2**13, 2**15, n)
+        return grow.advance("memory", LinearState(matrix, gain, bias, 14, 2**12), x)
 
     def pool(self, x: str) -> str:
         """A max pool where the map is large enough for one."""
@@ -414,4 +450,7 @@ class _Walk:
         (head,) = self.grow.add("head", Linear(weight, self.grow.rng.integers(-500, 500, 10)), total)
         if self.plain or self.chance(0.5):
             return head
-        return self.grow.summed(head)
+        if self.chance(0.5):
+            faded = LeakySum(int(self.grow.rng.integers(0, 4000)), None, self.pick(0, 6))
+            return self.grow.advance("fade", faded, head)
+        return self.grow.advance("sum", Accumulate(len(self.grow.frames)), head)

@@ -129,12 +129,14 @@ class Graph:
     def answers_at_the_end(self) -> bool:
         """Whether the output already sums time steps, so that its last value is the network's answer.
 
-        Otherwise the network answers by the sum of its outputs over time.
+        Otherwise the network answers by the sum of its outputs over time. A neuron layer behind a sum
+        over time fires at each step and answers for none but that.
         """
         summed: set[str] = set()
         for node in self.nodes:
             accumulates = isinstance(node.op, StatefulOp) and node.op.accumulates
-            if accumulates or summed.intersection(node.inputs):
+            fires = node.op.work == "update"
+            if accumulates or (summed.intersection(node.inputs) and not fires):
                 summed.update(node.outputs)
         return bool(summed.intersection(self.outputs))
 

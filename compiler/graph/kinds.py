@@ -87,6 +87,20 @@ def current(lo: int, hi: int) -> Kind:
     return Kind("current", lo, hi)
 
 
+def holding(kind: Kind, number: int) -> Kind:
+    """The narrowest kind that holds the numbers of a kind and one more.
+
+    >>> holding(SPIKES, 0), holding(SPIKES, 3), holding(current(2, 5), 0), holding(REAL, 7)
+    (spikes, levels(3), current(0,5), real)
+    """
+    if not kind.is_integer:
+        return REAL
+    low, high = min(kind.bounds[0], number), max(kind.bounds[1], number)
+    if kind.name in ("sum", "current"):
+        return Kind(kind.name, low, high)
+    return levels(high) if low == 0 else sums(low, high)
+
+
 @dataclass(frozen=True)
 class Type:
     """The type of a value: its shape without batch and time, and its kind.

@@ -24,8 +24,11 @@ from spikeloom.compiler.graph.ops.add import Add
 from spikeloom.compiler.graph.ops.affine import Affine
 from spikeloom.compiler.graph.ops.broadcast import Broadcast
 from spikeloom.compiler.graph.ops.concat import Concat
-from spikeloom.compiler.graph.ops.integer_neuron import IntegerNeuron
+from spikeloom.compiler.graph.ops.delay import Delay
+from spikeloom.compiler.graph.ops.integer_neuron import DECAY_ONE
+from spikeloom.compiler.graph.ops.leaky_sum import LeakySum
 from spikeloom.compiler.graph.ops.linear import Linear
+from spikeloom.compiler.graph.ops.linear_state import LinearState
 from spikeloom.compiler.graph.ops.matmul import MatMul
 from spikeloom.compiler.graph.ops.max_pool2d import MaxPool2d
 from spikeloom.compiler.graph.ops.mul import Mul
@@ -35,7 +38,10 @@ from spikeloom.compiler.graph.ops.reduce_sum import ReduceSum
 from spikeloom.compiler.graph.ops.reshape import Reshape
 from spikeloom.compiler.graph.ops.slice import Slice
 from spikeloom.compiler.graph.ops.split import Split
+from spikeloom.compiler.graph.ops.step_affine import StepAffine
+from spikeloom.compiler.graph.ops.step_rescale import StepRescale
 from spikeloom.compiler.graph.ops.time_mean import TimeMean
+from spikeloom.compiler.graph.ops.time_window import TimeWindow
 from spikeloom.compiler.graph.ops.transpose import Transpose
 from spikeloom.compiler.graph.ops.upsample2d import Upsample2d
 from spikeloom.compiler.graph.profile import NumericProfile
@@ -59,6 +65,8 @@ EXACT_FLOAT32 = 2**24
 MIN_RANGE, MAX_RANGE = 2**7 - 1, 2**15 - 1
 """A value between weights and weights has 8 to 16 bits, so many that sums stay exact in float32."""
 FACTOR_RANGE = 2**10 - 1
+MEMORY_BITS = 20
+"""The matrix of a linear memory: rounding errors come back at each step."""
 PASSED_THROUGH = (MaxPool2d, Reshape, Transpose)
 
 
@@ -367,6 +375,74 @@ class _Walk:
         self._add(node, op, Unit(x.scale, x.offset * op.horizon))
 
     @_quantize.register
+    def _leaky_sum(self, op: LeakySum, node: Node) -> None:
+        step = DECAY_ONE >> self.profile.decay_bits
+        keep = round(op.keep * DECAY_ONE / step) * step
+        x = self._unit(node.inputs[0])
+        attempts = [(self.names[node.inputs[0]], x)]
+        if self.profile.rescales:
+            attempts.append(self._streamed(node, node.inputs[0]))
+        added = np.zeros(()) if op.bias is None else op.bias
+        for name, x in attempts:
+            scale = x.scale / 2**self.profile.fraction_bits
+            bias = np.asarray(np.rint((x.offset + added) / scale).astype(np.int64))
+            total = LeakySum(keep, bias if bias.any() else None, self.profile.fraction_bits)
+            if not (fault := self._overflows(total, name)):
+                self._add_from(node, total, [name], Unit(scale, np.zeros(())))
+                return
+        raise _NoIntegerFormError("SL0503", fault)
+
+    @_quantize.register
+    def _linear_state(self, op: LinearState, node: Node) -> None:
+        if not self.profile.rescales:
+            raise _NoIntegerFormError(
+                "SL0501", "a linear memory needs wide products", "compile for the target onnx"
+            )
+        x = self._unit(node.inputs[0])
+        limit = 2 ** (STREAM_BITS - 1)
+        unit = HEADROOM * (self.activity.peaks[node.output] or 1.0) / limit
+        shift = MEMORY_BITS - int(np.ceil(np.log2(max(float(np.abs(op.matrix).max()), 2.0**-8))))
+        one = 2.0**shift
+        matrix, gain, bias = (
+            np.asarray(np.rint(real * one).astype(np.int64))
+            for real in (op.matrix, op.gain * x.scale / unit, op.gain * x.offset / unit)
+        )
+        memory = LinearState(matrix, gain, bias if bias.any() else None, shift, limit)
+        if fault := self._overflows(memory, self.names[node.inputs[0]]):
+            raise _NoIntegerFormError("SL0503", fault)
+        self._add(node, memory, Unit(np.array(unit), np.zeros(())))
+
+    @_quantize.register
+    def _step_affine(self, op: StepAffine, node: Node) -> None:
+        if not self.profile.rescales:
+            raise _NoIntegerFormError(
+                "SL0502", "needs a unit of its own at each time step", "compile for the target onnx"
+            )
+        x, limit = self._unit(node.inputs[0]), 2 ** (STREAM_BITS - 1)
+        scale = np.stack([of_step * x.scale for of_step in op.scale])
+        offset = np.stack([a * x.offset + b for a, b in zip(op.scale, op.offset, strict=True)])
+        peak = self.activity.peaks[node.output] or 1.0
+        one, unit = rescaling(Unit(scale, offset), HEADROOM * peak / limit, limit)
+        added = np.zeros(len(op.scale), np.int64) if one.offset is None else one.offset
+        each = StepRescale(one.factor, one.shift, one.lo, one.hi, added)
+        if fault := self._overflows(each, self.names[node.inputs[0]]):
+            raise _NoIntegerFormError("SL0503", fault)
+        self._add(node, each, Unit(np.array(unit), np.zeros(())))
+
+    @_quantize.register(Delay)
+    @_quantize.register(TimeWindow)
+    def _later(self, op: Delay | TimeWindow, node: Node) -> None:
+        """What has not arrived yet is 0.0, so 0 must stand for that."""
+        name, x = self.names[node.inputs[0]], self._unit(node.inputs[0])
+        if np.any(x.offset != 0):
+            name, x = self._streamed(node, node.inputs[0])
+        scale = x.scale
+        if scale.size != 1 and isinstance(op, TimeWindow):
+            full = np.broadcast_to(scale, self.graph.types[node.inputs[0]].shape)
+            scale = compact(np.concatenate([full] * op.size, op.axis))
+        self._add_from(node, op, [name], Unit(scale, np.zeros(())))
+
+    @_quantize.register
     def _pad(self, op: Pad, node: Node) -> None:
         if op.value != 0:
             raise _NoIntegerFormError("SL0501", f"pads with {op.value}")
@@ -470,7 +546,7 @@ class _Walk:
         name = node.output
         while name not in self.graph.outputs:
             users = self.graph.consumers.get(name, ())
-            if len(users) != 1 or not isinstance(users[0].op, (Accumulate, TimeMean, Reshape)):
+            if len(users) != 1 or not isinstance(users[0].op, (Accumulate, LeakySum, TimeMean, Reshape)):
                 return False
             name = users[0].output
         return True
@@ -518,8 +594,8 @@ class _Walk:
         self.steps[node.name] = grid.steps / scale
         return grid
 
-    def _overflows(self, integer: IntegerNeuron, name: str) -> str:
-        """Why a potential overflows; "" if none can."""
+    def _overflows(self, integer: Op, name: str) -> str:
+        """Why an operation cannot hold what a value gives it; "" if it can."""
         try:
             integer.infer(self.builder.types[name])
         except RuleBrokenError as error:

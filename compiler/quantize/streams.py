@@ -17,15 +17,17 @@ from spikeloom.compiler.graph.graph import Graph, Unit
 from spikeloom.compiler.graph.op import Array
 from spikeloom.compiler.graph.ops.add import Add
 from spikeloom.compiler.graph.ops.concat import Concat
+from spikeloom.compiler.graph.ops.delay import Delay
 from spikeloom.compiler.graph.ops.max_pool2d import MaxPool2d
 from spikeloom.compiler.graph.ops.rescale import LARGEST_FACTOR, Rescale
 from spikeloom.compiler.graph.ops.reshape import Reshape
 from spikeloom.compiler.graph.ops.slice import Slice
 from spikeloom.compiler.graph.ops.split import Split
+from spikeloom.compiler.graph.ops.time_window import TimeWindow
 from spikeloom.compiler.graph.ops.transpose import Transpose
 from spikeloom.compiler.graph.ops.upsample2d import Upsample2d
 
-MOVES = (Concat, MaxPool2d, Reshape, Slice, Split, Transpose, Upsample2d)
+MOVES = (Concat, Delay, MaxPool2d, Reshape, Slice, Split, TimeWindow, Transpose, Upsample2d)
 STREAM_BITS = 18
 HEADROOM = 2.0
 

@@ -65,7 +65,7 @@ class SequenceWriter(Writer):
             num_scan_inputs=1,
         )
         self.nodes.append(scan)
-        return self._fold(spikes, x.shape)
+        return self._fold(spikes, x.shape if call.shape is None else call.shape)
 
     def _ends(self, shape: tuple[int, ...]) -> str:
         """The shape [steps, batch, *shape]; the number of steps is that of the network's input."""

@@ -10,16 +10,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import gcd
-from typing import Any
 
-import numpy as np
 import onnx
-from onnx import helper, numpy_helper
 
 from spikeloom.compiler.graph.kinds import Type
 from spikeloom.compiler.graph.ops.integer_neuron import DECAY_ONE, IntegerNeuron
+from spikeloom.targets.onnx.function import Body
 from spikeloom.targets.onnx.product import EXACT_FLOAT32
-from spikeloom.targets.onnx.writer import OPSET, OWN_DOMAIN, DataType, element_type
+from spikeloom.targets.onnx.writer import DataType
 
 
 def largest_carried(op: IntegerNeuron, x: Type) -> int:
@@ -93,42 +91,25 @@ class Variation:
         v = body.node("Add", body.leak("v", "decay", self.precision), drive)
         body.fire(v, self.levels, self.soft)
         attributes = ["decay", "fraction_bits"] + ["current_decay"] * self.current
-        return helper.make_function(
-            OWN_DOMAIN,
+        return body.function(
             self.name,
             self.inputs,
             self.outputs,
-            body.nodes,
-            [helper.make_opsetid("", OPSET)],
-            attributes,
-            doc_string="u = trunc(u (4096 - current_decay) / 4096) + x 2^fraction_bits ; "
+            "u = trunc(u (4096 - current_decay) / 4096) + x 2^fraction_bits ; "
             "v = trunc(v (4096 - decay) / 4096) + u + bias ; s = number of thetas below v ; "
             "then v is cleared where s > 0, or reduced by s reset_by.",
+            attributes,
         )
 
 
-class _Body:
-    """Collects the nodes of a function; values are numbered."""
-
-    def __init__(self) -> None:
-        self.nodes: list[onnx.NodeProto] = []
-
-    def node(self, kind: str, *inputs: str, output: str = "", **attributes: Any) -> str:
-        name = output or f"{kind.lower()}{len(self.nodes)}"
-        self.nodes.append(helper.make_node(kind, inputs, [name], **attributes))
-        return name
-
-    def number(self, value: int | float, dtype: DataType) -> str:
-        return self.node("Constant", value=numpy_helper.from_array(np.array(value, dtype)))
+class _Body(Body):
+    """Knows the parts of a neuron's step."""
 
     def attribute(self, name: str) -> str:
         value = self.node("Constant")
         reference = onnx.AttributeProto(name="value_int", ref_attr_name=name, type=onnx.AttributeProto.INT)
         self.nodes[-1].attribute.append(reference)
         return value
-
-    def cast(self, value: str, dtype: DataType, output: str = "") -> str:
-        return self.node("Cast", value, output=output, to=element_type(dtype))
 
     def scale(self) -> str:
         bits = self.cast(self.attribute("fraction_bits"), "uint64")

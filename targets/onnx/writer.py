@@ -17,7 +17,7 @@ from onnx import helper, numpy_helper
 
 from spikeloom.compiler.graph.kinds import Type
 from spikeloom.compiler.graph.op import Array
-from spikeloom.targets.onnx.layout import Order, arrange, permutation, plain
+from spikeloom.targets.onnx.layout import Order, Shape, arrange, permutation, plain
 
 DataType = Literal["uint8", "int8", "int32", "int64", "uint64", "float32", "float64"]
 OWN_DOMAIN = "spikeloom"
@@ -50,6 +50,11 @@ class Tensor:
         """The shape in memory, without batch."""
         return arrange(self.type.shape, self.order)
 
+    def aligned(self, parameter: Array) -> Array:
+        """A parameter that broadcasts against the graph's shape, to broadcast against memory instead."""
+        lead = (1,) * (len(self.order) - parameter.ndim)
+        return parameter.reshape(lead + parameter.shape).transpose(self.order)
+
     def place(self, axis: int) -> int:
         """Where an axis of the graph's shape is in ONNX, counting the batch as 0."""
         return 1 + self.order.index(axis)
@@ -65,6 +70,8 @@ class Call:
         constants: thresholds, biases and the like.
         attributes: of the call.
         dtype: of the result.
+        layouts: shape and order in memory of each state; those of x where there is none.
+        shape: of the result in memory; that of x where there is none.
     """
 
     function: onnx.FunctionProto
@@ -72,6 +79,8 @@ class Call:
     constants: tuple[str, ...]
     attributes: Mapping[str, int]
     dtype: DataType = "uint8"
+    layouts: tuple[tuple[Shape, Order], ...] = ()
+    shape: Shape | None = None
 
     def node(self, x: str, states: Iterable[str], outputs: Iterable[str], name: str) -> onnx.NodeProto:
         """The call itself."""
@@ -195,9 +204,10 @@ class Writer(ABC):
         Returns its result, in the order of ``x``.
         """
         self.functions.setdefault(call.function.name, call.function)
-        for state in call.states:
-            self.states.append(_declare(state, "int32", ("batch", *x.shape)))
-            self.state_orders[state] = x.order
+        layouts = call.layouts or ((x.shape, x.order),) * len(call.states)
+        for state, (shape, order) in zip(call.states, layouts, strict=True):
+            self.states.append(_declare(state, "int32", ("batch", *shape)))
+            self.state_orders[state] = order
         return self._run(call, x)
 
     def graph(self, name: str) -> onnx.GraphProto:

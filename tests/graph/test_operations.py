@@ -24,8 +24,11 @@ from spikeloom.compiler.graph.ops.broadcast import Broadcast
 from spikeloom.compiler.graph.ops.concat import Concat
 from spikeloom.compiler.graph.ops.conv1d import Conv1d
 from spikeloom.compiler.graph.ops.conv2d import Conv2d
+from spikeloom.compiler.graph.ops.delay import Delay
 from spikeloom.compiler.graph.ops.integer_neuron import IntegerNeuron
+from spikeloom.compiler.graph.ops.leaky_sum import LeakySum
 from spikeloom.compiler.graph.ops.linear import Linear
+from spikeloom.compiler.graph.ops.linear_state import LinearState
 from spikeloom.compiler.graph.ops.matmul import MatMul
 from spikeloom.compiler.graph.ops.max_pool2d import MaxPool2d
 from spikeloom.compiler.graph.ops.mean import Mean
@@ -37,7 +40,10 @@ from spikeloom.compiler.graph.ops.rescale import Rescale
 from spikeloom.compiler.graph.ops.reshape import Reshape
 from spikeloom.compiler.graph.ops.slice import Slice
 from spikeloom.compiler.graph.ops.split import Split
+from spikeloom.compiler.graph.ops.step_affine import StepAffine
+from spikeloom.compiler.graph.ops.step_rescale import StepRescale
 from spikeloom.compiler.graph.ops.time_mean import TimeMean
+from spikeloom.compiler.graph.ops.time_window import TimeWindow
 from spikeloom.compiler.graph.ops.transpose import Transpose
 from spikeloom.compiler.graph.ops.upsample2d import Upsample2d
 from tests.operation_cases import CASES, FLOAT_ONLY, INTEGER_ONLY, Case, cases, random_values
@@ -279,6 +285,29 @@ WRONG: list[tuple[Op, tuple[Type, ...]]] = [
     (Conv2d(SQUARE), (Type((3, 8, 8), sums(0, 2**30)),)),
     (Conv2d(SQUARE, np.array([0.5, 0.5])), (Type((3, 8, 8), SPIKES),)),
     (Conv2d(SQUARE, np.array([1])), (Type((3, 8, 8), SPIKES),)),
+    (Delay(np.array([0])), (Type((2,), SPIKES),)),
+    (Delay(np.array([-1, 1])), (Type((2,), SPIKES),)),
+    (Delay(np.array([1.0])), (Type((2,), SPIKES),)),
+    (Delay(np.array([1, 1, 1])), (Type((2,), SPIKES),)),
+    (LeakySum(1.0), (Type((2,), REAL),)),
+    (LeakySum(4096), (Type((2,), SPIKES),)),
+    (LeakySum(2048, np.array([0.5])), (Type((2,), SPIKES),)),
+    (LeakySum(2048, np.array([1, 1, 1])), (Type((2,), SPIKES),)),
+    (LeakySum(4095, None, 10), (Type((2,), sums(0, 2**10)),)),
+    (LinearState(np.ones((2, 3)), ONES), (Type((2,), REAL),)),
+    (LinearState(np.ones((2, 2)), ONES), (Type((3,), REAL),)),
+    (LinearState(np.ones((2, 2)), np.ones(3)), (Type((2,), REAL),)),
+    (LinearState(np.ones((2, 2), int), ONES, limit=1), (Type((2,), SPIKES),)),
+    (LinearState(np.ones((2, 2), int), np.array(1)), (Type((2,), SPIKES),)),
+    (LinearState(np.full((2, 2), 2**26), np.array(1), limit=2**26), (Type((2,), SPIKES),)),
+    (StepAffine(np.ones((2, 3)), np.ones((2, 1))), (Type((2,), REAL),)),
+    (StepAffine(np.ones((2, 2)), np.ones((3, 2))), (Type((2,), REAL),)),
+    (StepAffine(np.ones((0, 2)), np.ones((0, 2))), (Type((2,), REAL),)),
+    (StepRescale(np.ones((2, 3), int), 0, 0, 9, np.zeros(2, int)), (Type((2,), SPIKES),)),
+    (StepRescale(np.full(2, 2**15), 0, 0, 9, np.zeros(2, int)), (Type((2,), SPIKES),)),
+    (TimeWindow(1, 0), (Type((2,), SPIKES),)),
+    (TimeWindow(2, 1), (Type((2,), SPIKES),)),
+    (TimeWindow(2, 0, 0), (Type((2,), SPIKES),)),
     (Linear(np.ones((2, 3))), (Type((2,), REAL),)),
     (Linear(np.ones((2, 3))), (Type((), REAL),)),
     (Linear(np.ones((2, 3), int), np.array([0.0, 0.0])), (Type((3,), SPIKES),)),

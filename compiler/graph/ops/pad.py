@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from spikeloom.compiler.graph.arithmetic import is_integer
-from spikeloom.compiler.graph.kinds import REAL, Kind, Type, levels
+from spikeloom.compiler.graph.kinds import Kind, Type, holding
 from spikeloom.compiler.graph.op import Array, Op, RuleBrokenError, register
 
 
@@ -44,12 +44,6 @@ class Pad(Op):
         return (np.pad(x, widths, constant_values=value),)
 
     def _kind(self, kind: Kind) -> Kind:
-        if not kind.is_integer:
-            return REAL
-        if self.value != int(self.value):
+        if kind.is_integer and self.value != int(self.value):
             raise RuleBrokenError(f"integers are padded with {self.value}")
-        low, high = kind.bounds
-        low, high = min(low, int(self.value)), max(high, int(self.value))
-        if kind.name in ("sum", "current"):
-            return Kind(kind.name, low, high)
-        return levels(high) if low == 0 else Kind("sum", low, high)
+        return holding(kind, int(self.value))
