@@ -64,6 +64,8 @@ PLAIN = Unit(np.ones(()), np.zeros(()))
 EXACT_FLOAT32 = 2**24
 MIN_RANGE, MAX_RANGE = 2**7 - 1, 2**15 - 1
 """A value between weights and weights has 8 to 16 bits, so many that sums stay exact in float32."""
+SHORT_OF_OVERFLOW = 2**22
+"""Sums behind which a neuron with a leak of one half or less keeps within 32 bits."""
 FACTOR_RANGE = 2**10 - 1
 MEMORY_BITS = 20
 """The matrix of a linear memory: rounding errors come back at each step."""
@@ -177,6 +179,7 @@ class _Walk:
         self.problems: list[Problem] = []
         self.overflowing: set[str] = set()
         self.broken: set[str] = set()
+        self.narrowed: set[str] = set()
         self._streams = stream_units(self.graph, self.activity.peaks)
 
     def run(self) -> set[str]:
@@ -258,7 +261,8 @@ class _Walk:
         """The input of a layer in a scalar unit, and so narrow that no sum overflows its accumulator.
 
         Zeros that a convolution would pad an input of bytes with are not the byte that stands for 0:
-        such an input is padded by a node of its own.
+        such an input is padded by a node of its own. Where a potential behind the layer would overflow,
+        a wide input gives digits away before the weights do.
         """
         x = self._unit(node.inputs[0])
         name = self.names[node.inputs[0]]
@@ -266,8 +270,13 @@ class _Walk:
         weights = op.weight.reshape(len(op.weight), -1).astype(np.float64)
         largest = np.maximum(np.abs(weights).max(1), 1e-300)
         fan_in = float((np.abs(weights).sum(1) / largest).max()) * self.profile.largest_weight
-        if x.scale.size != 1 or float(x.scale.reshape(-1)[0]) <= 0 or fan_in * reach >= 2**30:
-            limit = int(np.clip(EXACT_FLOAT32 / fan_in, MIN_RANGE, MAX_RANGE))
+        limit = int(np.clip(EXACT_FLOAT32 / fan_in, MIN_RANGE, MAX_RANGE))
+        must = x.scale.size != 1 or float(x.scale.reshape(-1)[0]) <= 0 or fan_in * reach >= 2**30
+        if not must and node.name in self.halvings and self.profile.rescales and reach > limit:
+            must = True
+            limit = int(np.clip(SHORT_OF_OVERFLOW / fan_in, MIN_RANGE, MAX_RANGE))
+            self.narrowed.add(node.name)
+        if must:
             peak = self.activity.peaks[node.inputs[0]] or 1.0
             name, x = self._rescaled(node, node.inputs[0], HEADROOM * peak / limit, limit)
             return name, x, op
@@ -570,7 +579,7 @@ class _Walk:
     def _grid(
         self, node: Node, weight: Array, fired: Fired | None, scale: float, reads_out: bool
     ) -> GridWeights:
-        halvings = self.halvings.get(node.name, 0)
+        halvings = self.halvings.get(node.name, 0) - (node.name in self.narrowed)
         moment = self.activity.moments[node.name] / scale**2
         settings = (weight, moment)
         free = self.profile.threshold_groups is None and not reads_out and halvings == 0

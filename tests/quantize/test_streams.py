@@ -15,14 +15,19 @@ from spikeloom.compiler.graph.op import Array
 from spikeloom.compiler.graph.ops.add import Add
 from spikeloom.compiler.graph.ops.affine import Affine
 from spikeloom.compiler.graph.ops.conv2d import Conv2d
+from spikeloom.compiler.graph.ops.delay import Delay
+from spikeloom.compiler.graph.ops.leaky_sum import LeakySum
 from spikeloom.compiler.graph.ops.linear import Linear
+from spikeloom.compiler.graph.ops.linear_state import LinearState
 from spikeloom.compiler.graph.ops.max_pool2d import MaxPool2d
 from spikeloom.compiler.graph.ops.mul import Mul
 from spikeloom.compiler.graph.ops.neuron import Neuron
 from spikeloom.compiler.graph.ops.pad import Pad
 from spikeloom.compiler.graph.ops.reduce_sum import ReduceSum
 from spikeloom.compiler.graph.ops.reshape import Reshape
+from spikeloom.compiler.graph.ops.step_affine import StepAffine
 from spikeloom.compiler.graph.ops.time_mean import TimeMean
+from spikeloom.compiler.graph.ops.time_window import TimeWindow
 from spikeloom.compiler.quantize.activity import measure_activity
 from spikeloom.compiler.quantize.quantize import Quantized, quantize
 from spikeloom.errors import UnsupportedError
@@ -34,6 +39,7 @@ STEPS, SAMPLES = 4, 6
 ONNX = OnnxTarget()
 PLAIN, SHIFTED = (Unit(np.array(s), np.array(o)) for s, o in ((1.0, 0.0), (0.02, -2.0)))
 LIF = Neuron(0.5, 0.5, 0.5)
+NAMED = ("a.add", "b.add", "two", "depth", "add", "product", "late", "window", "memory", "tuned", "fade")
 Body = Callable[[GraphBuilder, str, np.random.Generator], str]
 
 
@@ -95,7 +101,26 @@ def _products(builder: GraphBuilder, x: str, rng: np.random.Generator) -> str:
     return builder.add("product", Mul(), sums, y)[0]
 
 
-BODIES: list[Body] = [_residual, _chain, _negative, _products]
+def _late(builder: GraphBuilder, x: str, rng: np.random.Generator) -> str:
+    """Delays and a convolution along time, of currents whose zero is not 0."""
+    (y,) = builder.add("conv", Conv2d(_weights(rng, 3, 3, 1, 1), rng.normal(size=3)), x)
+    (y,) = builder.add("late", Delay(np.array([0, 1, 2]).reshape(3, 1, 1)), y)
+    (y,) = builder.add("window", TimeWindow(2, 0), y)
+    return builder.add("two", Conv2d(_weights(rng, 5, 6, 3, 3), rng.normal(size=5), padding=(1, 1)), y)[0]
+
+
+def _remembered(builder: GraphBuilder, x: str, rng: np.random.Generator) -> str:
+    """A linear memory, constants of each step, and a sum that fades."""
+    (y,) = builder.add("rows", Linear(_weights(rng, 5, 6), rng.normal(size=5)), x)
+    turn, _ = np.linalg.qr(rng.normal(size=(5, 5)))
+    (y,) = builder.add("memory", LinearState(turn * 0.9, rng.uniform(0.5, 2, 5)), y)
+    scale, offset = rng.uniform(0.5, 2, (STEPS, 3, 1, 1)), rng.normal(size=(STEPS, 1, 1, 5)) / 4
+    (y,) = builder.add("tuned", StepAffine(scale, offset), y)
+    (y,) = builder.add("fade", LeakySum(0.6, rng.normal(size=5) / 4), y)
+    return y
+
+
+BODIES: list[Body] = [_residual, _chain, _negative, _products, _late, _remembered]
 
 
 def _quantized(body: Body, kind: Kind = SPIKES) -> tuple[Graph, Quantized, Array, Array]:
@@ -131,7 +156,7 @@ def test_integers_follow_the_trained_values(body: Body, kind: Kind) -> None:
         for name in layers:
             differing += int((fired[name] != decided[name]).sum())
             cells += fired[name].size
-        for name in ("a.add", "b.add", "two", "depth", "add", "product"):
+        for name in NAMED:
             if name in result.graph.types and name in decided:
                 unit = result.graph.units[name]
                 got = fired[name] * unit.scale + unit.offset
@@ -172,11 +197,42 @@ def test_a_stream_has_one_unit_and_every_branch_is_rescaled_once() -> None:
     assert len(scales) == 1
 
 
-def test_a_target_that_cannot_rescale_says_so() -> None:
-    graph, _, _, real = _quantized(_residual)
+@pytest.mark.parametrize("body", [_residual, _remembered, _late])
+def test_a_target_that_cannot_rescale_says_so(body: Body) -> None:
+    graph, _, _, real = _quantized(body)
     profile = replace(ONNX.profile(8), rescales=False)
-    with pytest.raises(UnsupportedError, match="SL0502"):
+    with pytest.raises(UnsupportedError, match="SL0501" if body is not _residual else "SL0502"):
         quantize(graph, profile, measure_activity(graph, real), STEPS)
+
+
+def test_classes_that_fade_share_a_unit() -> None:
+    """A leaky readout compares classes: one step of the weights, and biases that are added at each step."""
+    rng = np.random.default_rng(0)
+    builder = GraphBuilder("g", Stage.CANONICAL)
+    x = builder.input("x", Type((8,), SPIKES))
+    (head,) = builder.add("head", Linear(rng.normal(size=(4, 8)), rng.normal(size=4)), x)
+    builder.output(builder.add("fade", LeakySum(0.8), head)[0])
+    graph, frames = builder.build(), rng.integers(0, 2, (STEPS, SAMPLES, 8)).astype(np.uint8)
+    result = quantize(graph, ONNX.profile(8), measure_activity(graph, frames), STEPS)
+    assert result.graph.answers_at_the_end
+    assert result.graph.units["fade"].scale.size == 1
+    floats, integers = Interpreter(graph), Interpreter(result.graph)
+    floats.reset(SAMPLES)
+    integers.reset(SAMPLES)
+    for frame in frames:
+        wanted, got = floats.step(frame)["fade"], integers.step(frame)["fade"]
+    assert np.abs(got * result.graph.units["fade"].scale - wanted).max() < 0.02 * np.abs(wanted).max()
+
+
+def test_a_wide_input_gives_digits_away_before_the_weights_do() -> None:
+    """18 bits of a stream, times weights, in a 32-bit membrane: the weights stay at 8 bits."""
+    _, result, _, _ = _quantized(_late)
+    (grid,) = [grid for grid in result.grids if grid.layer == "two"]
+    assert (grid.largest, grid.halvings) == (127, 0)
+    assert grid.error < 0.02
+    (conv,) = [node for node in result.graph.nodes if node.name == "two"]
+    low, high = result.graph.types[conv.inputs[0]].kind.bounds
+    assert 2**6 < max(-low, high) < 2**12
 
 
 def test_bytes_are_padded_with_the_byte_that_stands_for_zero() -> None:

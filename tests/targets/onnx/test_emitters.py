@@ -13,17 +13,22 @@ import pytest
 from numpy.typing import NDArray
 
 from spikeloom.compiler.graph.graph import Graph
-from spikeloom.compiler.graph.op import Op, all_ops
+from spikeloom.compiler.graph.op import Op, StatefulOp, all_ops
 from spikeloom.compiler.graph.ops.add import Add
 from spikeloom.compiler.graph.ops.concat import Concat
 from spikeloom.compiler.graph.ops.conv1d import Conv1d
 from spikeloom.compiler.graph.ops.conv2d import Conv2d
+from spikeloom.compiler.graph.ops.delay import Delay
+from spikeloom.compiler.graph.ops.leaky_sum import LeakySum
 from spikeloom.compiler.graph.ops.linear import Linear
+from spikeloom.compiler.graph.ops.linear_state import LinearState
 from spikeloom.compiler.graph.ops.matmul import MatMul
 from spikeloom.compiler.graph.ops.max_pool2d import MaxPool2d
 from spikeloom.compiler.graph.ops.reduce_sum import ReduceSum
 from spikeloom.compiler.graph.ops.reshape import Reshape
 from spikeloom.compiler.graph.ops.split import Split
+from spikeloom.compiler.graph.ops.step_rescale import StepRescale
+from spikeloom.compiler.graph.ops.time_window import TimeWindow
 from spikeloom.compiler.graph.ops.transpose import Transpose
 from spikeloom.targets.onnx import onnx as target
 from spikeloom.targets.onnx.emitters import FLOAT_ONLY, all_emitters, emits
@@ -318,6 +323,46 @@ def test_split_and_concat_in_any_order_of_memory(axis: int) -> None:
     first, second = bench.grow.add("cut", Split(axis, (1, 3)), conv)
     plain = bench.grow.add("cut", Split(axis, (3, 1)), bench.grow.x)
     bench.check(*bench.grow.add("join", Concat(axis), second, *plain, first))
+
+
+TIMED: dict[str, StatefulOp] = {
+    "one delay": Delay(np.array(2)),
+    "delays of channels": Delay(np.array([0, 1, 3, 2]).reshape(4, 1, 1)),
+    "delays of columns": Delay(np.array([2, 0, 1, 0, 5])),
+    "window of channels": TimeWindow(3, 0),
+    "window of columns": TimeWindow(2, 2, 2),
+    "leaky sum": LeakySum(3277, np.array([[[5]], [[-7]], [[0]], [[1]]]), 6),
+    "leaky sum that forgets": LeakySum(0),
+    "memory": LinearState(np.arange(25).reshape(5, 5) - 12, np.arange(5) - 2, np.arange(5), 4, 300),
+    "memory without a shift": LinearState(np.eye(5, dtype=np.int64)[::-1], np.array(7), limit=90),
+    "steps": StepRescale(
+        np.array([30000, -20000]).reshape(2, 1, 1), 13, -300, 250, np.arange(10).reshape(2, 5) - 5
+    ),
+    "steps of channels": StepRescale(
+        np.arange(-8000, 8000, 4000).reshape(1, 4, 1, 1), 9, -99, 99, np.array([3])
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TIMED)
+@pytest.mark.parametrize("last_first", [False, True])
+def test_operations_along_time(name: str, last_first: bool) -> None:
+    """In two chunks, with and without channels that already lie last in memory; signed and not."""
+    bench = Bench((4, 3, 5), 200)
+    x = bench.grow.x
+    if last_first:
+        (x,) = bench.grow.add("conv", Conv2d(bench.grow.weights((4, 4, 1, 1)), np.arange(4)), x)
+    bench.check(bench.grow.advance("timed", TIMED[name], x))
+
+
+def test_operations_along_time_on_values_of_one_axis() -> None:
+    bench = Bench((5,), 3)
+    x = bench.grow.advance("late", Delay(np.array([1, 0, 2, 0, 0])), bench.grow.x)
+    x = bench.grow.advance("window", TimeWindow(2, 0), x)
+    x = bench.grow.advance(
+        "memory", LinearState(np.eye(10, dtype=np.int64), np.array(2), shift=1, limit=9), x
+    )
+    bench.check(bench.grow.advance("tuned", StepRescale(np.array([[3]]), 1, 0, 9, np.array([[1]])), x))
 
 
 def test_frames_of_random_density_reach_their_largest_number() -> None:
