@@ -269,7 +269,7 @@ class _Walk:
         reach = max(map(abs, self.builder.types[name].kind.bounds))
         weights = op.weight.reshape(len(op.weight), -1).astype(np.float64)
         largest = np.maximum(np.abs(weights).max(1), 1e-300)
-        fan_in = float((np.abs(weights).sum(1) / largest).max()) * self.profile.largest_weight
+        fan_in = max(1.0, float((np.abs(weights).sum(1) / largest).max()) * self.profile.largest_weight)
         limit = int(np.clip(EXACT_FLOAT32 / fan_in, MIN_RANGE, MAX_RANGE))
         must = x.scale.size != 1 or float(x.scale.reshape(-1)[0]) <= 0 or fan_in * reach >= 2**30
         if not must and node.name in self.halvings and self.profile.rescales and reach > limit:
