@@ -42,6 +42,7 @@ from spikeloom.compiler.graph.ops.slice import Slice
 from spikeloom.compiler.graph.ops.split import Split
 from spikeloom.compiler.graph.ops.step_affine import StepAffine
 from spikeloom.compiler.graph.ops.step_rescale import StepRescale
+from spikeloom.compiler.graph.ops.time_gate import TimeGate
 from spikeloom.compiler.graph.ops.time_mean import TimeMean
 from spikeloom.compiler.graph.ops.time_window import TimeWindow
 from spikeloom.compiler.graph.ops.transpose import Transpose
@@ -210,8 +211,14 @@ def _delay(choose: Choices) -> Case:
 
 def _time_window(choose: Choices) -> Case:
     shape = choose.shape()
-    op = TimeWindow(choose.number(2, 4), choose.number(0, len(shape) - 1), choose.number(1, 2))
+    size, dilation = choose.number(2, 4), choose.number(1, 2)
+    ahead = choose.number(0, (size - 1) * dilation)
+    op = TimeWindow(size, choose.number(0, len(shape) - 1), dilation, ahead)
     return Case(op, (Type(shape, choose.kind()),))
+
+
+def _time_gate(choose: Choices) -> Case:
+    return Case(TimeGate(choose.number(0, 3), choose.number(1, 4)), (Type(choose.shape(), choose.kind()),))
 
 
 def _leaky_sum(choose: Choices) -> Case:
@@ -365,6 +372,7 @@ CASES: dict[str, Callable[[Choices], Case]] = {
     "step_affine": _step_affine,
     "step_rescale": _step_rescale,
     "time_mean": _time_mean,
+    "time_gate": _time_gate,
     "time_window": _time_window,
     "transpose": _transpose,
     "upsample2d": _upsample,

@@ -37,6 +37,7 @@ from spikeloom.compiler.graph.ops.reshape import Reshape
 from spikeloom.compiler.graph.ops.slice import Slice
 from spikeloom.compiler.graph.ops.split import Split
 from spikeloom.compiler.graph.ops.step_rescale import StepRescale
+from spikeloom.compiler.graph.ops.time_gate import TimeGate
 from spikeloom.compiler.graph.ops.time_window import TimeWindow
 from spikeloom.compiler.graph.ops.transpose import Transpose
 from spikeloom.compiler.graph.ops.upsample2d import Upsample2d
@@ -365,6 +366,7 @@ class _Walk:
         delays = grow.rng.integers(0, 4, (channels, self.pick(1, positions)))
         delays[0, 0] = 3
         x = grow.advance("delay", Delay(delays), x)
+        x = grow.advance("gate", TimeGate(self.pick(0, 1), self.pick(2, 9)), x) if self.chance(0.5) else x
         window = grow.advance("window", TimeWindow(self.pick(2, 3), 0, self.pick(1, 2)), x)
         x = self.conv(window, Conv1d, 8)
         factor = grow.rng.integers(2**12, 2**15, (4, 8, 1))

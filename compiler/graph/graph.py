@@ -140,6 +140,20 @@ class Graph:
                 summed.update(node.outputs)
         return bool(summed.intersection(self.outputs))
 
+    @cached_property
+    def lateness(self) -> dict[str, int]:
+        """For each value, by how many time steps it is late: how far the network looks ahead for it."""
+        late = dict.fromkeys(self.inputs, 0)
+        for node in self.nodes:
+            behind = max((late[name] for name in node.inputs), default=0) + node.op.lateness
+            late.update(dict.fromkeys(node.outputs, behind))
+        return late
+
+    @property
+    def latency(self) -> int:
+        """Time steps from an input to the output that stands for the same time."""
+        return max(self.lateness[name] for name in self.outputs)
+
     def replace(self, **changes: object) -> Graph:
         """The same graph with fields changed."""
         return replace(self, **changes)  # type: ignore[arg-type]

@@ -45,6 +45,11 @@ class Op(ABC):
     name: ClassVar[str]
     work: ClassVar[Work] = "none"
 
+    @property
+    def lateness(self) -> int:
+        """Time steps by which the result is late, beyond what the inputs are."""
+        return 0
+
     @abstractmethod
     def infer(self, *inputs: Type) -> tuple[Type, ...]:
         """Return the types of the outputs.

@@ -40,6 +40,7 @@ from spikeloom.compiler.graph.ops.slice import Slice
 from spikeloom.compiler.graph.ops.split import Split
 from spikeloom.compiler.graph.ops.step_affine import StepAffine
 from spikeloom.compiler.graph.ops.step_rescale import StepRescale
+from spikeloom.compiler.graph.ops.time_gate import TimeGate
 from spikeloom.compiler.graph.ops.time_mean import TimeMean
 from spikeloom.compiler.graph.ops.time_window import TimeWindow
 from spikeloom.compiler.graph.ops.transpose import Transpose
@@ -439,9 +440,10 @@ class _Walk:
         self._add(node, each, Unit(np.array(unit), np.zeros(())))
 
     @_quantize.register(Delay)
+    @_quantize.register(TimeGate)
     @_quantize.register(TimeWindow)
-    def _later(self, op: Delay | TimeWindow, node: Node) -> None:
-        """What has not arrived yet is 0.0, so 0 must stand for that."""
+    def _later(self, op: Delay | TimeGate | TimeWindow, node: Node) -> None:
+        """What has not arrived, or stands for no time, is 0.0; so 0 must stand for that."""
         name, x = self.names[node.inputs[0]], self._unit(node.inputs[0])
         if np.any(x.offset != 0):
             name, x = self._streamed(node, node.inputs[0])

@@ -23,11 +23,12 @@ from spikeloom.compiler.graph.ops.rescale import LARGEST_FACTOR, Rescale
 from spikeloom.compiler.graph.ops.reshape import Reshape
 from spikeloom.compiler.graph.ops.slice import Slice
 from spikeloom.compiler.graph.ops.split import Split
+from spikeloom.compiler.graph.ops.time_gate import TimeGate
 from spikeloom.compiler.graph.ops.time_window import TimeWindow
 from spikeloom.compiler.graph.ops.transpose import Transpose
 from spikeloom.compiler.graph.ops.upsample2d import Upsample2d
 
-MOVES = (Concat, Delay, MaxPool2d, Reshape, Slice, Split, TimeWindow, Transpose, Upsample2d)
+MOVES = (Concat, Delay, MaxPool2d, Reshape, Slice, Split, TimeGate, TimeWindow, Transpose, Upsample2d)
 STREAM_BITS = 18
 HEADROOM = 2.0
 

@@ -42,6 +42,7 @@ from spikeloom.compiler.graph.ops.slice import Slice
 from spikeloom.compiler.graph.ops.split import Split
 from spikeloom.compiler.graph.ops.step_affine import StepAffine
 from spikeloom.compiler.graph.ops.step_rescale import StepRescale
+from spikeloom.compiler.graph.ops.time_gate import TimeGate
 from spikeloom.compiler.graph.ops.time_mean import TimeMean
 from spikeloom.compiler.graph.ops.time_window import TimeWindow
 from spikeloom.compiler.graph.ops.transpose import Transpose
@@ -305,6 +306,10 @@ WRONG: list[tuple[Op, tuple[Type, ...]]] = [
     (StepAffine(np.ones((0, 2)), np.ones((0, 2))), (Type((2,), REAL),)),
     (StepRescale(np.ones((2, 3), int), 0, 0, 9, np.zeros(2, int)), (Type((2,), SPIKES),)),
     (StepRescale(np.full(2, 2**15), 0, 0, 9, np.zeros(2, int)), (Type((2,), SPIKES),)),
+    (TimeGate(-1, 2), (Type((2,), SPIKES),)),
+    (TimeGate(1, 0), (Type((2,), SPIKES),)),
+    (Delay(np.array([1, 2]), balances=True), (Type((2,), SPIKES),)),
+    (TimeWindow(2, 0, 1, 2), (Type((2,), SPIKES),)),
     (TimeWindow(1, 0), (Type((2,), SPIKES),)),
     (TimeWindow(2, 1), (Type((2,), SPIKES),)),
     (TimeWindow(2, 0, 0), (Type((2,), SPIKES),)),

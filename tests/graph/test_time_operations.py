@@ -27,7 +27,7 @@ from tests.operation_cases import Case, cases, random_values
 
 STEPS, SAMPLES = 7, 2
 SEEDS = st.integers(0, 2**32 - 1)
-TIMED = ["delay", "leaky_sum", "linear_state", "step_rescale", "time_window"]
+TIMED = ["delay", "leaky_sum", "linear_state", "step_rescale", "time_gate", "time_window"]
 
 
 def _over_time(op: StatefulOp, kind: Type, xs: Array) -> tuple[Array, list[dict[str, Array]]]:
@@ -66,7 +66,7 @@ def test_integers_stay_within_the_proven_interval_and_shape(name: str) -> None:
     check()
 
 
-@pytest.mark.parametrize("name", [*TIMED[:3], "step_affine", "time_window"])
+@pytest.mark.parametrize("name", [*TIMED[:3], "step_affine", "time_gate", "time_window"])
 def test_real_inputs_give_real_results(name: str) -> None:
     @settings(max_examples=20)
     @given(cases(name, integer=False), SEEDS)

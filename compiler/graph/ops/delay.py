@@ -19,6 +19,8 @@ class Delay(StatefulOp):
 
     Attributes:
         steps: integers from 0 that broadcast against the value; one per channel, say.
+        balances: whether it keeps a value back for one that is late, and makes it as late; all its steps
+            are equal then. Else what arrives is a value of the past.
 
     >>> op, state = Delay(np.array([0, 1])), {"past": np.zeros((1, 1, 2), np.int64)}
     >>> (first,), state = op.step((np.array([[5, 6]]),), state)
@@ -30,6 +32,12 @@ class Delay(StatefulOp):
     name: ClassVar[str] = "delay"
 
     steps: Array
+    balances: bool = False
+
+    @property
+    def lateness(self) -> int:
+        """Its steps, if it balances."""
+        return self.longest if self.balances else 0
 
     @property
     def longest(self) -> int:
@@ -41,6 +49,8 @@ class Delay(StatefulOp):
         (x,) = inputs
         if not is_integer(self.steps) or self.steps.min() < 0 or self.longest < 1:
             raise RuleBrokenError(f"delays {self.steps.dtype}{self.steps.shape} are not steps from 0")
+        if self.balances and self.steps.min() != self.longest:
+            raise RuleBrokenError("a delay that balances has different steps")
         try:
             fits = np.broadcast_shapes(x.shape, self.steps.shape) == x.shape
         except ValueError:

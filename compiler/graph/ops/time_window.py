@@ -25,6 +25,8 @@ class TimeWindow(StatefulOp):
         size: how many values are joined, the present one included.
         axis: along which they are joined, counted from the front of the value's shape.
         dilation: steps between them.
+        ahead: how far it looks ahead: the result stands for a time that many steps before the newest of
+            its values, and is late by as much.
 
     >>> op, state = TimeWindow(2, 0), {"past": np.zeros((1, 1, 1), np.int64)}
     >>> (first,), state = op.step((np.array([[5]]),), state)
@@ -38,6 +40,12 @@ class TimeWindow(StatefulOp):
     size: int
     axis: int
     dilation: int = 1
+    ahead: int = 0
+
+    @property
+    def lateness(self) -> int:
+        """As far as it looks ahead."""
+        return self.ahead
 
     @property
     def longest(self) -> int:
@@ -47,7 +55,8 @@ class TimeWindow(StatefulOp):
     def infer(self, *inputs: Type) -> tuple[Type, ...]:
         """The axis grows ``size`` times; 0 is among the numbers."""
         (x,) = inputs
-        if self.size < 2 or self.dilation < 1 or not 0 <= self.axis < len(x.shape):
+        fits = 0 <= self.axis < len(x.shape) and 0 <= self.ahead <= self.longest
+        if self.size < 2 or self.dilation < 1 or not fits:
             raise RuleBrokenError(f"{x} has no window of {self.size} by {self.dilation} on axis {self.axis}")
         shape = tuple(n * self.size if i == self.axis else n for i, n in enumerate(x.shape))
         return (Type(shape, holding(x.kind, 0)),)

@@ -28,6 +28,7 @@ from spikeloom.compiler.graph.ops.reduce_sum import ReduceSum
 from spikeloom.compiler.graph.ops.reshape import Reshape
 from spikeloom.compiler.graph.ops.split import Split
 from spikeloom.compiler.graph.ops.step_rescale import StepRescale
+from spikeloom.compiler.graph.ops.time_gate import TimeGate
 from spikeloom.compiler.graph.ops.time_window import TimeWindow
 from spikeloom.compiler.graph.ops.transpose import Transpose
 from spikeloom.targets.onnx import onnx as target
@@ -331,6 +332,8 @@ TIMED: dict[str, StatefulOp] = {
     "delays of columns": Delay(np.array([2, 0, 1, 0, 5])),
     "window of channels": TimeWindow(3, 0),
     "window of columns": TimeWindow(2, 2, 2),
+    "gate": TimeGate(1, 1),
+    "gate that never closes here": TimeGate(0, 9),
     "leaky sum": LeakySum(3277, np.array([[[5]], [[-7]], [[0]], [[1]]]), 6),
     "leaky sum that forgets": LeakySum(0),
     "memory": LinearState(np.arange(25).reshape(5, 5) - 12, np.arange(5) - 2, np.arange(5), 4, 300),
