@@ -95,8 +95,8 @@ def compare_free_running(
     Args:
         output: [steps, samples, classes] of eager PyTorch, or [1, samples, classes] for all steps.
         spikes: of each neuron layer, [steps, samples, ...] of eager PyTorch.
-        graph: the integer graph.
-        frames: [steps, samples, ...].
+        graph: the integer graph; its layers may be late.
+        frames: [steps, samples, ...], as many as it runs.
     """
     interpreter = Interpreter(graph)
     interpreter.reset(frames.shape[1])
@@ -108,9 +108,11 @@ def compare_free_running(
         answer = values[graph.outputs[0]]
         evidence = answer if graph.answers_at_the_end else evidence + answer
         for name, trained in spikes.items():
-            real = values[name] * graph.units[name].scale
-            flips[name] += int((np.abs(real - trained[step].reshape(real.shape)) > 1e-6).sum())
-            fired[name] += int((values[name] != 0).sum())
+            at = step - graph.lateness[name]
+            if 0 <= at < len(trained):
+                real = values[name] * graph.units[name].scale
+                flips[name] += int((np.abs(real - trained[at].reshape(real.shape)) > 1e-6).sum())
+                fired[name] += int((values[name] != 0).sum())
     layers = tuple(
         LayerAgreement(name, s.size, flips[name], float((s != 0).mean()), fired[name] / s.size)
         for name, s in spikes.items()

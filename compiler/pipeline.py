@@ -93,13 +93,18 @@ class Inputs:
 
     Attributes:
         recipe: what a byte of the input means.
-        frames: bytes [steps, samples, ...].
+        frames: bytes [steps, samples, ...], and then the empty ones on which the network runs on.
         trial: how many of the samples the stages are compared on.
     """
 
     recipe: Recipe
     frames: NDArray[np.uint8]
     trial: int
+
+    @property
+    def horizon(self) -> int:
+        """Time steps between resets."""
+        return self.recipe.steps + self.recipe.flush
 
     @property
     def unit(self) -> Unit:
@@ -124,6 +129,11 @@ class Inputs:
         """Their real values, in float32 as PyTorch takes them."""
         real: Array = self.real[:, : self.trial].astype(np.float32)
         return real
+
+    @property
+    def trial_samples(self) -> Array:
+        """The same without the empty frames after the samples."""
+        return self.trial_real[: len(self.frames) - self.recipe.flush]
 
 
 @dataclass
@@ -251,8 +261,10 @@ def _capture(
         trial = 1
     elif not run.capture.steppable and steps > 1 and trial % steps == 0:
         trial -= 1  # a batch that cannot be taken for the time steps
-    run.inputs = Inputs(given, calibration, trial)
-    proof = prove_capture(run.capture, torch.from_numpy(run.inputs.trial_real))
+    given = replace(given, flush=run.capture.graph.flush)
+    empty = np.full((given.flush, *calibration.shape[1:]), given.empty_byte, np.uint8)
+    run.inputs = Inputs(given, np.concatenate([calibration, empty]), trial)
+    proof = prove_capture(run.capture, torch.from_numpy(run.inputs.trial_samples))
     run.ledger.add(
         Comparison(
             "captured graph",
@@ -312,7 +324,7 @@ def _quantize(run: Compilation, profile: NumericProfile, target: Target) -> Grap
     assert run.inputs is not None
     (name,) = run.canonical.inputs
     given = {name: (levels(run.inputs.recipe.max_value), run.inputs.unit)}
-    run.quantized = quantize(run.canonical, profile, run.activity, run.inputs.recipe.steps, given)
+    run.quantized = quantize(run.canonical, profile, run.activity, run.inputs.horizon, given)
     graph = run.quantized.graph
     if obstacles := target.obstacles(graph):
         raise UnsupportedError(obstacles)
@@ -377,9 +389,9 @@ def _run_eager(run: Compilation) -> tuple[Array, dict[str, Array]]:
 
     assert run.capture is not None
     assert run.inputs is not None
-    frames = torch.from_numpy(run.inputs.trial_real)
+    frames = torch.from_numpy(run.inputs.trial_samples)
     found = run.capture
-    output, spikes = run_eager(found.model, found.input_shape, frames, found.steppable)
+    output, spikes = run_eager(found.model, found.input_shape, frames, found)
     return output.numpy(), {name: s.numpy() for name, s in spikes.items()}
 
 

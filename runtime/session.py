@@ -116,7 +116,7 @@ class Session:
         """Run events as they come, in chunks of any size; yields a result for each finished frame.
 
         The network is reset at the start. There are as many frames as the recipe has steps; events
-        after the last of them are dropped.
+        after the last of them are dropped. A network that is late runs on after them.
         """
         self.reset()
         framer = Framer(event_recipe(self.recipe, str(self.bundle.path)))
@@ -125,6 +125,8 @@ class Session:
                 yield self.step(frame)
         for frame in framer.finish():
             yield self.step(frame)
+        for _ in range(self.recipe.flush):
+            yield self.step(np.full(self.input_shape, self.recipe.empty_byte, np.uint8))
 
     def run(self, samples: Iterable[Sample], batch: int = BATCH) -> Iterator[SampleResult]:
         """Run samples, each from a fresh state, ``batch`` of them side by side.

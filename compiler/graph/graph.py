@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cached_property
@@ -143,16 +143,30 @@ class Graph:
     @cached_property
     def lateness(self) -> dict[str, int]:
         """For each value, by how many time steps it is late: how far the network looks ahead for it."""
-        late = dict.fromkeys(self.inputs, 0)
-        for node in self.nodes:
-            behind = max((late[name] for name in node.inputs), default=0) + node.op.lateness
-            late.update(dict.fromkeys(node.outputs, behind))
-        return late
+        return self._along_paths(lambda op: op.lateness)
+
+    @cached_property
+    def overtime(self) -> dict[str, int]:
+        """For each value, for how many time steps it goes on after the sample."""
+        return self._along_paths(lambda op: op.overtime)
 
     @property
     def latency(self) -> int:
         """Time steps from an input to the output that stands for the same time."""
         return max(self.lateness[name] for name in self.outputs)
+
+    @property
+    def flush(self) -> int:
+        """Time steps that the network runs on, on empty frames, after the last frame of a sample."""
+        return max(self.lateness[name] + self.overtime[name] for name in self.outputs)
+
+    def _along_paths(self, steps: Callable[[Op], int]) -> dict[str, int]:
+        """The sum of something over the operations before each value, on the path where it is largest."""
+        total = dict.fromkeys(self.inputs, 0)
+        for node in self.nodes:
+            before = max((total[name] for name in node.inputs), default=0)
+            total.update(dict.fromkeys(node.outputs, before + steps(node.op)))
+        return total
 
     def replace(self, **changes: object) -> Graph:
         """The same graph with fields changed."""

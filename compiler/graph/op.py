@@ -50,6 +50,11 @@ class Op(ABC):
         """Time steps by which the result is late, beyond what the inputs are."""
         return 0
 
+    @property
+    def overtime(self) -> int:
+        """Time steps by which the result goes on after the inputs have ended."""
+        return 0
+
     @abstractmethod
     def infer(self, *inputs: Type) -> tuple[Type, ...]:
         """Return the types of the outputs.

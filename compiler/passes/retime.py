@@ -37,7 +37,7 @@ class Retime(Pass):
 
     def apply(self, graph: Graph) -> PassResult:
         """Insert delays and gates; a graph that does not look ahead stays as it is."""
-        if not any(graph.lateness.values()):
+        if not any(node.op.lateness or node.op.overtime for node in graph.nodes):
             return PassResult(graph, False)
         walk = _Walk(graph, self.steps)
         return PassResult(rewrite(graph, walk.visit), True)
@@ -50,24 +50,26 @@ class _Walk:
     graph: Graph
     steps: int
     late: dict[str, int] = field(default_factory=dict)
+    overtime: dict[str, int] = field(default_factory=dict)
     delayed: dict[tuple[str, int], str] = field(default_factory=dict)
     gated: dict[str, str] = field(default_factory=dict)
 
     def visit(self, builder: GraphBuilder, node: Node, inputs: tuple[str, ...]) -> Sequence[str]:
         """Copy a node behind the delays and gates that it needs."""
         late = max(self.late.get(name, 0) for name in inputs)
+        overtime = max(self.overtime.get(name, 0) for name in inputs)
         arguments = [self._delay(builder, name, late - self.late.get(name, 0)) for name in inputs]
         starts_with_the_input = late == 0 and node.op.work == "update"
         if isinstance(node.op, StatefulOp) and not starts_with_the_input:
-            arguments = [self._gate(builder, name, late) for name in arguments]
+            arguments = [self._gate(builder, name, late, overtime) for name in arguments]
         outputs = builder.add(node.name, node.op, *arguments, source=node.source)
-        late += node.op.lateness
-        if self.graph.answers_at_the_end or not set(node.outputs).intersection(self.graph.outputs):
-            self.late.update(dict.fromkeys(outputs, late))
-            return outputs
-        answers = [self._gate(builder, name, late) for name in outputs]
-        self.late.update(dict.fromkeys(answers, late))
-        return answers
+        late, overtime = late + node.op.lateness, overtime + node.op.overtime
+        answers = set(node.outputs).intersection(self.graph.outputs) and not self.graph.answers_at_the_end
+        if answers:
+            outputs = tuple(self._gate(builder, name, late, overtime) for name in outputs)
+        self.late.update(dict.fromkeys(outputs, late))
+        self.overtime.update(dict.fromkeys(outputs, overtime))
+        return outputs
 
     def _delay(self, builder: GraphBuilder, name: str, steps: int) -> str:
         if steps == 0:
@@ -77,10 +79,10 @@ class _Walk:
             (self.delayed[name, steps],) = builder.add(builder.unique(f"{name}.late"), delay, name)
         return self.delayed[name, steps]
 
-    def _gate(self, builder: GraphBuilder, name: str, late: int) -> str:
+    def _gate(self, builder: GraphBuilder, name: str, late: int, overtime: int) -> str:
         if late == 0 and name in self.graph.inputs:  # nothing comes in after the sample
             return name
         if name not in self.gated:
-            gate = TimeGate(late, self.steps)
+            gate = TimeGate(late, self.steps + overtime)
             (self.gated[name],) = builder.add(builder.unique(f"{name}.gate"), gate, name)
         return self.gated[name]

@@ -25,6 +25,7 @@ class ArrayRecipe:
         scale: real value of one level, above zero.
         zero: the byte that stands for 0.0.
         max_value: the largest byte in use.
+        flush: empty frames after the last, on which a network that looks ahead or goes on runs to its end.
         kind: «array».
 
     >>> recipe = ArrayRecipe.spanning(np.array([[-1.0, 0.5, 3.0]]), steps=4)
@@ -39,6 +40,7 @@ class ArrayRecipe:
     scale: float = 1.0
     zero: int = 0
     max_value: int = LEVELS
+    flush: int = 0
     kind: str = "array"
 
     @staticmethod
@@ -60,6 +62,11 @@ class ArrayRecipe:
     def sequence_shape(self) -> tuple[int, ...]:
         """The shape of one sample: (steps, ...)."""
         return (self.steps, *self.shape)
+
+    @property
+    def empty_byte(self) -> int:
+        """What an empty frame holds: the byte of 0.0."""
+        return self.zero
 
     def encode(self, x: NDArray[Any], where: str = "input") -> NDArray[np.uint8]:
         """The nearest bytes, within the range that the network takes.
@@ -93,6 +100,7 @@ class ArrayRecipe:
             recipe = cls(**{**content, "shape": tuple(int(axis) for axis in content["shape"])})
             holds = (
                 recipe.steps >= 1
+                and recipe.flush >= 0
                 and recipe.scale > 0
                 and 0 <= recipe.zero <= LEVELS
                 and 1 <= recipe.max_value <= LEVELS

@@ -68,6 +68,9 @@ _RULES = {
     "value": _Rule(f'"binary", "count" or "clip(k)" with k from 1 to {COUNT_LIMIT}', _is_value),
     "polarity": _Rule('["off", "on"] or ["on", "off"]', _is_polarity),
     "reset": _one_of("per_sample"),
+    "flush": _Rule(
+        f"a whole number from 0 to {_MAX_STEPS}", lambda v: type(v) is int and 0 <= v <= _MAX_STEPS
+    ),
 }
 
 
@@ -89,6 +92,8 @@ class FrameRecipe:
             what it loses is counted), «clip(k)» (the count, at most k).
         polarity: the order of the two channels.
         reset: «per_sample», the network's state is reset before each sample.
+        flush: empty frames after the last, on which a network that looks ahead or goes on runs to its end;
+            the compiler sets it.
 
     Raises:
         InputError: SL0110, all malformed fields at once.
@@ -113,6 +118,7 @@ class FrameRecipe:
     value: str = "binary"
     polarity: tuple[str, str] = ("off", "on")
     reset: str = "per_sample"
+    flush: int = 0
 
     def __post_init__(self) -> None:
         if problems := _problems("recipe", asdict(self)):
@@ -132,6 +138,11 @@ class FrameRecipe:
     def sequence_shape(self) -> tuple[int, int, int, int]:
         """The shape of one sample: (steps, 2, height, width)."""
         return (self.steps, *self.shape)
+
+    @property
+    def empty_byte(self) -> int:
+        """What an empty frame holds."""
+        return 0
 
     @property
     def max_value(self) -> int:

@@ -6,7 +6,7 @@ import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from glob import glob, has_magic
 from pathlib import Path
 from typing import Any
@@ -91,6 +91,10 @@ class Samples(ABC):
                 problems += another.problems
                 bad += 1
         return InputError(problems)
+
+    def followed_by(self, steps: int, empty: int = 0) -> Samples:
+        """The same samples, each with so many empty frames after its last, on which a network runs on."""
+        return _Followed(self, steps, empty) if steps else self
 
     @abstractmethod
     def _sample(self, index: int) -> Sample:
@@ -198,6 +202,17 @@ def dataset(
     if length < 1 or not hasattr(items, "__getitem__"):
         raise InputError.of("SL0121", spec, "gives no data set", wanted="items by index, at least one")
     return _Dataset(spec, items, length, recipe, tuple(shape), strict, encode)
+
+
+class _Followed(Samples):
+    def __init__(self, samples: Samples, steps: int, empty: int) -> None:
+        self.names = samples.names
+        self._samples, self._steps, self._empty = samples, steps, empty
+
+    def _sample(self, index: int) -> Sample:
+        sample = self._samples[index]
+        empty = np.full((self._steps, *sample.frames.shape[1:]), self._empty, np.uint8)
+        return replace(sample, frames=np.concatenate([sample.frames, empty]))
 
 
 class _Recordings(Samples):

@@ -366,7 +366,7 @@ class _FoldedOutput(_Vector):
     [
         (_TimeIntoChannels, "flatten.using_ints mixes time or batch with other axes: [3, 5, 6] to [3, 30]"),
         (_BatchIntoChannels, "flatten.using_ints mixes time or batch"),
-        (_BatchProduct, "transpose.int mixes time or batch"),
+        (_BatchProduct, "matmul mixes time or batch with other axes: a value laid out as [T, 6, B]"),
         (_TimeDependentShape, "computes something else when the number of steps or samples changes"),
         (_FoldedOutput, "the model's output: is laid out as [T*B, ...]"),
     ],
@@ -436,7 +436,7 @@ class _Exchanged(_Vector):
     [
         (_NeuronAlongBatch, "B,T,6", "the neuron lif runs along axis 0 of [B,T, ...], which is not time"),
         (_WrongUnfold, "B,T,6", "exchanges time and batch by a reshape, which mixes the samples"),
-        (_WrongFold, "B,T,6", "its operands are laid out as [B*T] and [T*B]"),
+        (_WrongFold, "B,T,6", "its operands are laid out as [B*T, ...] and [T*B, ...]"),
         (_Exchanged, "B,T,6", "exchanges time and batch by a reshape, which mixes the samples"),
     ],
 )

@@ -148,7 +148,7 @@ def test_they_are_captured_exactly(model: type[nn.Module], shape: InputShape) ->
     found = capture(model(), shape, REAL if shape is STILL else SPIKES, steps=5 if shape is not STILL else 0)
     frames = _frames(shape, found.steps or 5)
     proof = prove_capture(found, frames)
-    output, spikes = run_eager(found.model, shape, frames, found.steppable)
+    output, spikes = run_eager(found.model, shape, frames, found)
     rates = {name: float(train.mean()) for name, train in spikes.items()}
     assert rates
     assert all(0.02 < rate < 0.98 for rate in rates.values()), rates

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from spikeloom.errors import InputError
 
 Shape = tuple[int, ...]
+OWN = ""
+"""The tag of an axis that is a sample's own."""
+
+
+class NoCounterpartError(Exception):
+    """A rule cannot express a call; the text says why."""
 
 
 class Lead(Enum):
@@ -19,11 +25,24 @@ class Lead(Enum):
     FOLDED_BATCH_FIRST = "B*T"
     BATCH = "B"
     NONE = ""
+    SPREAD = "B..T"
+    """Time and samples stand between or behind a sample's own axes, as in [B, channels, T]."""
 
     @property
     def axes(self) -> int:
-        """How many axes they are."""
-        return {"T,B": 2, "B,T": 2, "T*B": 1, "B*T": 1, "B": 1, "": 0}[self.value]
+        """How many axes they are.
+
+        Raises:
+            NoCounterpartError: they do not stand in front.
+        """
+        if self is Lead.SPREAD:
+            raise NoCounterpartError("time and samples are not its first axes")
+        return len(self.tags)
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """What each of these axes is; the two of a folded one, the outer first."""
+        return () if self is Lead.NONE else tuple(self.value.split(","))
 
     @property
     def has_time(self) -> bool:
@@ -46,6 +65,10 @@ class Sizes:
 
     steps: int
     batch: int
+
+    def longer(self, overtime: int) -> Sizes:
+        """The same samples with more time steps."""
+        return replace(self, steps=self.steps + overtime)
 
     def head(self, lead: Lead) -> Shape:
         """The sizes of these axes."""

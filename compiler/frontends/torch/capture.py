@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 
-from spikeloom.compiler.frontends.torch.axes import InputShape, Lead, Sizes, captures
-from spikeloom.compiler.frontends.torch.lowering import Lowering, Value
+from spikeloom.compiler.frontends.torch.axes import Captures, InputShape, Lead, Sizes, captures
+from spikeloom.compiler.frontends.torch.lowering import Lowering, Memory, Value
 from spikeloom.compiler.frontends.torch.neurons import find_neurons, is_neuron, reset_states, survey_neurons
 from spikeloom.compiler.frontends.torch.opaque import opaque_neurons
 from spikeloom.compiler.frontends.torch.quiet import quiet_torch
@@ -18,7 +18,9 @@ from spikeloom.compiler.graph.graph import Graph, GraphBuilder, Stage, live_node
 from spikeloom.compiler.graph.kinds import Kind, Type
 from spikeloom.compiler.graph.op import Array
 from spikeloom.compiler.graph.ops.neuron import Neuron
+from spikeloom.compiler.graph.passes import run_passes
 from spikeloom.compiler.graph.verify import verify
+from spikeloom.compiler.passes.retime import Retime
 from spikeloom.errors import Problem, UnsupportedError
 
 STAND_IN = Neuron(decay=0.5, gain=0.5, threshold=1.0)
@@ -44,6 +46,8 @@ class Capture:
         steppable: whether the model may be called one time step at a time, its state kept between.
         over_samples: paths of the neuron layers that the model lets run on from one sample of a batch
             to the next, along a folded axis of both; it has a meaning for single samples only.
+        layouts: for each neuron layer whose axes are not [T, B, ...], what they are.
+        memories: linear memories that the model computes by Fourier transforms.
     """
 
     graph: Graph
@@ -57,6 +61,8 @@ class Capture:
     steps: int = 0
     steppable: bool = True
     over_samples: tuple[str, ...] = ()
+    layouts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    memories: tuple[Memory, ...] = ()
 
 
 @quiet_torch()
@@ -85,15 +91,18 @@ def capture(
         raise UnsupportedError.of("SL0304", type(model).__name__, "is a neuron layer and no network")
     equations, problems = survey_neurons(model)
     modules = find_neurons(model)
-    sizes = captures(input_shape.lead)
     try:
-        first, second = (_export(model, list(modules.values()), input_shape, size) for size in sizes)
+        sizes, (first, second) = _export_twice(model, list(modules.values()), input_shape, steps)
     except UnsupportedError as error:
         raise UnsupportedError([*problems, *error.problems]) from error
     builder = GraphBuilder(name, Stage.CAPTURED)
     lowering = Lowering(builder, [(path, equations.get(path, STAND_IN)) for path in modules])
     lowering.problems += problems
     lowering.sizes, lowering.steps = sizes, steps
+    lowering.buffers = {
+        path: [tensor.detach() for tensor in module.buffers(recurse=False)]
+        for path, module in model.named_modules()
+    }
     lowering.parameters = first.graph_signature.inputs_to_parameters
     lowering.single_step = {
         path for path, module in modules.items() if getattr(module, "step_mode", "m") != "m"
@@ -104,7 +113,7 @@ def capture(
     _declare_output(lowering, first)
     if lowering.problems:
         raise UnsupportedError(lowering.problems)
-    graph = _without_dead(builder.build())
+    graph = _retimed(_without_dead(builder.build()), lowering)
     verify(graph)
     dead = tuple(path for path in modules if path not in {node.name for node in graph.nodes})
     mixes = any(op.work != "update" for _, op in graph.stateful())
@@ -120,7 +129,27 @@ def capture(
         lowering.steps or (0 if input_shape.lead.has_time else 1),
         steppable=input_shape.lead.has_time and not mixes,
         over_samples=tuple(lowering.over_samples),
+        layouts=lowering.layouts,
+        memories=tuple(lowering.memories),
     )
+
+
+def _export_twice(
+    model: nn.Module, neurons: list[nn.Module], shape: InputShape, steps: int
+) -> tuple[Captures, tuple[ExportedProgram, ExportedProgram]]:
+    """The model at two sizes; with its own number of steps if it takes no other."""
+    tries = [captures(shape.lead)]
+    if shape.lead.has_time and steps > 1:
+        tries.append((Sizes(steps, 3), Sizes(steps, 2)))
+    for index, sizes in enumerate(tries):
+        try:
+            first, second = (_export(model, neurons, shape, size) for size in sizes)
+        except UnsupportedError:
+            if index == len(tries) - 1:
+                raise
+        else:
+            return sizes, (first, second)
+    raise AssertionError("there is always a last try")
 
 
 def _export(model: nn.Module, neurons: list[nn.Module], shape: InputShape, sizes: Sizes) -> ExportedProgram:
@@ -194,6 +223,23 @@ def _is_laid_out(lead: Lead, lowering: Lowering) -> bool:
     """Whether samples can be told apart; a folded axis of a single step is one of samples."""
     one_step = lowering.sizes[0].steps == 1
     return lead in (Lead.TIME_BATCH, Lead.BATCH_TIME, Lead.BATCH) or (one_step and lead is Lead.FOLDED)
+
+
+def _retimed(graph: Graph, lowering: Lowering) -> Graph:
+    """The graph run on what has arrived, if the model looks ahead in time."""
+    if not any(node.op.lateness or node.op.overtime for node in graph.nodes):
+        return graph
+    if lowering.steps == 0:
+        raise UnsupportedError.of(
+            "SL0302",
+            "the model",
+            f"looks ahead or goes on in time, by {graph.flush} steps; how many a sample has is not known",
+            remedy="give --steps, or a recipe that says it",
+        )
+    retimed = run_passes(graph, [Retime(lowering.steps)])
+    made = {node.name for node in retimed.nodes} - {node.name for node in graph.nodes}
+    lowering.leads.update(dict.fromkeys(made, Lead.BATCH))
+    return retimed
 
 
 def _without_dead(graph: Graph) -> Graph:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from spikeloom.compiler.frontends.torch.along_time import recur
 from spikeloom.compiler.frontends.torch.axes import InputShape, Lead
 from spikeloom.compiler.frontends.torch.capture import Capture
 from spikeloom.compiler.frontends.torch.interpreter import TorchInterpreter
+from spikeloom.compiler.frontends.torch.lowering import Memory
 from spikeloom.compiler.frontends.torch.neurons import find_neurons, potential, reset_states
 from spikeloom.errors import InternalError
 
@@ -59,7 +62,7 @@ def as_input(frames: Tensor, shape: InputShape) -> Tensor:
 
 @torch.no_grad()
 def run_eager(
-    model: nn.Module, shape: InputShape, frames: Tensor, steppable: bool = True
+    model: nn.Module, shape: InputShape, frames: Tensor, found: Capture | None = None
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Run the model, in eval mode, over frames [steps, batch, ...] from a fresh state, step by step.
 
@@ -70,16 +73,18 @@ def run_eager(
         model: as it is captured.
         shape: of its input.
         frames: [steps, batch, ...].
-        steppable: as :class:`Capture` says.
+        found: what was captured, of a model that may not be steppable.
 
     Returns:
         The output [steps, batch, ...] ([1, batch, ...] if the model gives one for all steps) and
-        the spikes of every neuron layer [steps, batch, ...].
+        the spikes of every neuron layer [steps, batch, ...]; layers may go on after the last frame.
     """
     model.eval()
     reset_states(model)
-    run = _run_stepped if steppable else _run_at_once
-    output, spikes = run(model, shape, frames)
+    if found is None or found.steppable:
+        output, spikes = _run_stepped(model, shape, frames)
+    else:
+        output, spikes = _run_at_once(model, shape, frames, found)
     reset_states(model)
     return output, spikes
 
@@ -98,23 +103,34 @@ def _run_stepped(model: nn.Module, shape: InputShape, frames: Tensor) -> tuple[T
     return torch.stack(outputs), {path: torch.stack(s) for path, s in spikes.items() if s}
 
 
-def _run_at_once(model: nn.Module, shape: InputShape, frames: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+def _run_at_once(
+    model: nn.Module, shape: InputShape, frames: Tensor, found: Capture
+) -> tuple[Tensor, dict[str, Tensor]]:
     steps, batch = frames.shape[:2]
     spikes: dict[str, Tensor] = {}
 
     def keep(path: str, module: nn.Module, s: Tensor) -> None:
+        if path in found.layouts:
+            s = s.permute(*_time_first(found.layouts[path]))
         if s.shape[0] == batch and steps > 1:  # before the input is repeated
             s = s.expand(steps, *s.shape)
         own = s.shape[1:] if s.shape[0] == steps * batch and s.shape[:2] != (steps, batch) else s.shape[2:]
-        spikes[path] = s.reshape(steps, batch, *own)
+        spikes[path] = s.reshape(-1, batch, *own)
 
-    with watching(model, keep), OneStepAtATime(steps, batch):
+    with watching(model, keep), OneStepAtATime(steps, batch, found):
         output = first_tensor(model(as_input(frames, shape)))
-    if shape.lead is Lead.BATCH_TIME and output.shape[:2] == (batch, steps):
+    lasting = steps + found.graph.overtime[found.graph.outputs[0]]
+    if shape.lead is Lead.BATCH_TIME and output.shape[:2] == (batch, lasting):
         output = output.transpose(0, 1)
-    elif output.shape[:2] != (steps, batch):
+    elif output.shape[:2] != (lasting, batch):
         output = output.unsqueeze(0)
     return output, spikes
+
+
+def _time_first(tags: Sequence[str]) -> list[int]:
+    """The order of axes that brings time and samples to the front."""
+    lead = [tags.index("T"), tags.index("B")]
+    return [*lead, *(axis for axis in range(len(tags)) if axis not in lead)]
 
 
 SLICED = frozenset(
@@ -131,45 +147,154 @@ class OneStepAtATime(TorchFunctionMode):
     """While this is open, layers compute the time steps of their input one after the other.
 
     A model is then called once for all steps, and still rounds as if it were stepped. Time must be the
-    outer part of the first axis, as in [T, B, ...] and [T * B, ...].
+    outer part of the first axis, as in [T, B, ...] and [T * B, ...]; in a model whose input has an axis
+    of time, it may also be axis 1 behind the samples, or the last of [B, channels, T]. A linear memory
+    that is computed in frequencies is computed by its recurrence.
 
     Args:
         steps, batch: of the input; a batch that is a multiple of the steps could be taken for them.
+        found: what was captured of the model.
     """
 
-    def __init__(self, steps: int, batch: int) -> None:
+    def __init__(self, steps: int, batch: int, found: Capture | None = None) -> None:
         super().__init__()
         if steps > 1 and batch % steps == 0:
             raise ValueError(f"a batch of {batch} cannot be told from {steps} steps")
-        self._steps = steps
+        self._steps, self._batch = steps, batch
+        self._timed = found is not None and found.input_shape.lead.has_time
+        self._lasting = {steps}
+        self._memories: tuple[Memory, ...] = ()
+        if found is not None:
+            self._lasting |= {steps + more for more in found.graph.overtime.values()}
+            self._memories = found.memories
+        self._spectra: list[tuple[Tensor, Tensor, Memory | None]] = []
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         """Slice the tensors that have a time axis, call, and join the results."""
         keywords = dict(kwargs or {})
-        layer = args and func.__name__ in SLICED and self._has_time(args[0])
-        if not layer or _reduces_time(func, args, keywords):
+        name = func.__name__
+        if self._memories and name in ("fft_rfft", "fft_irfft", "mul", "__mul__"):
+            return self._in_frequencies(func, args, keywords)
+        if name == "conv1d" and self._timed and (along := _Window.of(args, keywords, self)) is not None:
+            return torch.cat([func(window, *along.stored) for window in along.windows()], -1)
+        if name not in SLICED or not args or _reduces_time(func, args, keywords, self._axis(name, args[0])):
             return func(*args, **keywords)
-        lead = args[0].shape[0]
+        axis = self._axis(name, args[0])
+        if axis is None:
+            return func(*args, **keywords)
+        return self._sliced(func, axis, args, keywords)
+
+    def lasts(self, steps: int) -> bool:
+        """Whether that is a number of time steps of a value."""
+        return steps in self._lasting
+
+    def is_batch(self, size: int) -> bool:
+        """Whether that is the number of samples."""
+        return size == self._batch
+
+    def _sliced(self, func: Any, axis: int, args: tuple[Any, ...], keywords: Mapping[str, Any]) -> Tensor:
+        size = args[0].shape[axis]
+        count = size if axis else self._count(args[0])
         operands = 2 if func.__name__ in PRODUCTS else 1
-        sliced = [a.ndim > 1 and a.shape[0] == lead for a in args[:operands]]
+        sliced = [a.ndim > axis and a.shape[axis] == size and a.ndim > 1 for a in args[:operands]]
         columns = [
-            a.chunk(self._steps) if index < operands and sliced[index] else (a,) * self._steps
+            a.chunk(count, axis) if index < operands and sliced[index] else (a,) * count
             for index, a in enumerate(args)
         ]
-        return torch.cat([func(*row, **keywords) for row in zip(*columns, strict=True)])
+        return torch.cat([func(*row, **keywords) for row in zip(*columns, strict=True)], axis)
 
-    def _has_time(self, x: Any) -> bool:
-        return self._steps > 1 and isinstance(x, Tensor) and x.ndim > 1 and x.shape[0] % self._steps == 0
+    def _axis(self, name: str, x: Any) -> int | None:
+        """Where time stands in a tensor."""
+        if self._steps == 1 or not isinstance(x, Tensor) or x.ndim < 2:
+            return None
+        if self._count(x):
+            return 0
+        if not self._timed or not self.is_batch(x.shape[0]):
+            return None
+        if name == "batch_norm":
+            return x.ndim - 1 if x.ndim == 3 and self.lasts(x.shape[-1]) else None
+        return 1 if self.lasts(x.shape[1]) else None
+
+    def _count(self, x: Tensor) -> int:
+        """The time steps in the first axis; 0 if it is none."""
+        if x.shape[0] % self._steps == 0:
+            return self._steps
+        fitting = (n for n in self._lasting if x.shape[0] in (n, n * self._batch))
+        return next(fitting, 0)
+
+    def _in_frequencies(self, func: Any, args: tuple[Any, ...], keywords: Mapping[str, Any]) -> Any:
+        """Follow a transform, a product with a kernel, and compute the way back by the recurrence."""
+        if func.__name__ == "fft_rfft":
+            result = func(*args, **keywords)
+            self._spectra.append((result, args[0], None))
+            return result
+        known = [entry for entry in self._spectra if any(entry[0] is a for a in args)]
+        if not known:
+            return func(*args, **keywords)
+        ((_, u, memory),) = known
+        if func.__name__ == "fft_irfft":
+            assert memory is not None
+            points = keywords.get("n", args[1] if len(args) > 1 else None)
+            return _by_recurrence(memory, u, points)
+        result = func(*args, **keywords)
+        kernel = next(a for a in args if a is not known[0][0])
+        (memory,) = (m for m in self._memories if torch.equal(m.kernel, kernel.reshape(m.kernel.shape)))
+        self._spectra.append((result, u, memory))
+        return result
 
 
-def _reduces_time(func: Any, args: tuple[Any, ...], keywords: Mapping[str, Any]) -> bool:
+@dataclass(frozen=True)
+class _Window:
+    """A convolution along the last axis, time: its windows one after the other, and what is stored."""
+
+    x: Tensor
+    stored: tuple[Any, ...]
+    taps: int
+    dilation: int
+    steps: int
+
+    @staticmethod
+    def of(args: tuple[Any, ...], keywords: Mapping[str, Any], mode: OneStepAtATime) -> _Window | None:
+        """None if the convolution is not along time."""
+        names = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
+        given = {**dict(zip(names, args, strict=False)), **keywords}
+        x, weight = given["input"], given["weight"]
+        single = {
+            name: value[0] if isinstance(value, (tuple, list)) else value for name, value in given.items()
+        }
+        padding, dilation = single.get("padding", 0), single.get("dilation", 1)
+        taps = weight.shape[2]
+        steps = x.shape[-1] + 2 * padding - dilation * (taps - 1)
+        if x.ndim != 3 or not mode.is_batch(x.shape[0]) or not mode.lasts(steps):
+            return None
+        stored = (weight, given.get("bias"), 1, 0, 1, given.get("groups", 1))
+        return _Window(functional.pad(x, (padding, padding)), stored, taps, dilation, steps)
+
+    def windows(self) -> Iterator[Tensor]:
+        """What each step looks at, [batch, channels, taps]."""
+        for step in range(self.steps):
+            span = slice(step, step + self.dilation * (self.taps - 1) + 1, self.dilation)
+            yield self.x[:, :, span].contiguous()
+
+
+def _by_recurrence(memory: Memory, u: Tensor, points: int) -> Tensor:
+    """The states [batch, n, points] of a memory for inputs [batch, 1, steps]; zeros after them."""
+    m = torch.zeros(len(u), len(memory.matrix))
+    states = []
+    for now in u.unbind(-1):
+        m = recur(memory.matrix, m, functional.linear(now, memory.given) * 1.0)
+        states.append(m)
+    return functional.pad(torch.stack(states, -1), (0, points - len(states)))
+
+
+def _reduces_time(func: Any, args: tuple[Any, ...], keywords: Mapping[str, Any], time: int | None) -> bool:
     if func.__name__ not in ("mean", "sum", "softmax"):
         return False
     dims = keywords.get("dim", args[1] if len(args) > 1 else None)
     listed = [dims] if isinstance(dims, int) else dims
-    return listed is None or any(axis % args[0].ndim == 0 for axis in listed)
+    return listed is None or any(axis % args[0].ndim == (time or 0) for axis in listed)
 
 
 def first_tensor(result: Any) -> Tensor:
@@ -215,13 +340,7 @@ def prove_capture(capture: Capture, frames: Tensor) -> CaptureProof:
                 proof.step(step, frame, spikes, output)
                 proof.potentials(step)
     else:
-        output, trains = _run_at_once(capture.model, capture.input_shape, frames)
-        for step, frame in enumerate(frames):
-            now = {path: train[step] for path, train in trains.items()}
-            final = step == len(frames) - 1
-            seen = output[step] if len(output) == len(frames) else output[0] if final else None
-            proof.step(step, frame, now, seen)
-        proof.potentials(len(frames) - 1)
+        proof.whole(frames, *_run_at_once(capture.model, capture.input_shape, frames, capture))
     reset_states(capture.model)
     return CaptureProof(frames.shape[1], len(frames), proof.cells)
 
@@ -230,29 +349,53 @@ class _Proof:
     """Steps the captured graph beside eager PyTorch."""
 
     def __init__(self, capture: Capture, batch: int) -> None:
-        self._graph = capture.graph
+        self._graph, self._layouts = capture.graph, capture.layouts
         self._interpreter = TorchInterpreter(capture)
         self._interpreter.reset()
         self._neurons: dict[str, Any] = dict(find_neurons(capture.model))
         self.cells = 0
 
+    def whole(self, frames: Tensor, output: Tensor, trains: Mapping[str, Tensor]) -> None:
+        """Step the graph over all frames and until it has answered; each layer is as late as it says."""
+        graph = self._graph
+        late, answer = graph.lateness, graph.outputs[0]
+        last = len(frames) + graph.flush - 1
+        flushed = torch.cat([frames, torch.zeros(graph.flush, *frames.shape[1:])])
+        for step, frame in enumerate(flushed):
+            now = {
+                path: train[step - late[path]]
+                for path, train in trains.items()
+                if path in late and 0 <= step - late[path] < len(train)
+            }
+            at = step - late[answer] if len(output) > 1 or last == 0 else step - last
+            self.step(step, frame, now, output[at] if 0 <= at < len(output) else None)
+        ending = {path for path, train in trains.items() if path in late and late[path] + len(train) > last}
+        self.potentials(last, ending)
+
     def step(self, step: int, frame: Tensor, spikes: Mapping[str, Tensor], output: Tensor | None) -> None:
         """Step the graph; its spikes and its output must be these."""
         values = self._interpreter.step(frame)
         for node in self._graph.neurons():
-            _same(node.name, step, values[node.name], spikes[node.name].reshape(values[node.name].shape))
-            self.cells += spikes[node.name].numel()
+            if node.name in spikes:
+                wanted = spikes[node.name].reshape(values[node.name].shape)
+                _same(node.name, step, values[node.name], wanted)
+                self.cells += wanted.numel()
         if output is not None:
             name = self._graph.outputs[0]
             _same(name, step, values[name], output.reshape(values[name].shape))
             self.cells += output.numel()
 
-    def potentials(self, step: int) -> None:
-        """The membranes must be equal."""
+    def potentials(self, step: int, of: Collection[str] | None = None) -> None:
+        """The membranes must be equal; ``of`` these layers, or of all."""
         for node in self._graph.neurons():
+            if of is not None and node.name not in of:
+                continue
             wanted = potential(self._neurons[node.name])
             got = self._interpreter.potential(node.name)
             if wanted is not None and got is not None:
+                if node.name in self._layouts:
+                    tags = [tag for tag in self._layouts[node.name] if tag != "T"]
+                    wanted = wanted.movedim(tags.index("B"), 0)
                 _same(f"{node.name}, potential", step, got, wanted.reshape(got.shape))
 
 

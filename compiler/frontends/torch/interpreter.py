@@ -16,11 +16,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from spikeloom.compiler.frontends.torch.along_time import Past, advance
 from spikeloom.compiler.frontends.torch.axes import Lead
 from spikeloom.compiler.frontends.torch.capture import Capture
 from spikeloom.compiler.frontends.torch.neurons import find_neurons, potential, reset_states
 from spikeloom.compiler.graph.graph import Node
-from spikeloom.compiler.graph.op import Array, Op
+from spikeloom.compiler.graph.op import Array, Op, StatefulOp
 from spikeloom.compiler.graph.ops.accumulate import Accumulate
 from spikeloom.compiler.graph.ops.add import Add
 from spikeloom.compiler.graph.ops.affine import Affine
@@ -60,11 +61,12 @@ class TorchInterpreter:
         self._model = copy.deepcopy(capture.model)
         self._neurons: dict[str, Any] = dict(find_neurons(self._model))
         self._past: dict[str, list[Tensor]] = {}
+        self._memory: dict[str, Past] = {}
 
     def reset(self) -> None:
         """Put every neuron back to its start, and forget what was summed over time."""
         reset_states(self._model)
-        self._past = {}
+        self._past, self._memory = {}, {}
 
     def potential(self, path: str) -> Tensor | None:
         """The membrane potential [batch, ...] of a neuron layer after the last step, if it has one."""
@@ -92,6 +94,9 @@ class TorchInterpreter:
             self._past.setdefault(node.name, []).append(arguments[0])
             axis = 1 if self._leads[node.name] is Lead.BATCH_TIME else 0
             return (self._over_time(node, node.name, (axis,)),)
+        if isinstance(node.op, StatefulOp):
+            past = self._memory.setdefault(node.name, {})
+            return (advance(node.op, self._leads[node.name].axes, arguments[0], past),)
         if node.name in self._joint:
             return (self._over_time(node, *self._joint[node.name]),)
         if node.name in self._divisors:  # a product with the reciprocal would round differently

@@ -20,7 +20,16 @@ import numpy as np
 import torch
 from torch import Tensor, fx
 
-from spikeloom.compiler.frontends.torch.axes import CAPTURES, Captures, Lead, Shape, Sizes, classify
+from spikeloom.compiler.frontends.torch.axes import (
+    CAPTURES,
+    OWN,
+    Captures,
+    Lead,
+    NoCounterpartError,
+    Shape,
+    Sizes,
+    classify,
+)
 from spikeloom.compiler.graph.graph import GraphBuilder
 from spikeloom.compiler.graph.op import Array, Op
 from spikeloom.compiler.graph.ops.neuron import Neuron
@@ -32,25 +41,63 @@ _FRAME = re.compile(r'File "([^"]+)", line (\d+)')
 
 @dataclass(frozen=True)
 class Value:
-    """A value of the graph, as one tensor of the captured program shows it."""
+    """A value of the graph, as one tensor of the captured program shows it.
+
+    Attributes:
+        name: in the graph.
+        lead: the time and batch axes in front of a sample's own.
+        shape: of a sample.
+        spread: what each axis is (T, B or :data:`OWN`), where time and batch do not stand in front.
+        margin: how many zeros the axis of time has before and after the sample.
+        overtime: how many steps the sample has more than the input's.
+    """
 
     name: str
     lead: Lead
     shape: Shape
+    spread: tuple[str, ...] = ()
+    margin: tuple[int, int] = (0, 0)
+    overtime: int = 0
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """What each axis of the tensor is."""
+        return self.spread or (*self.lead.tags, *(OWN for _ in self.shape))
 
 
-Operand = Value | Tensor | tuple[Value, ...] | None
+@dataclass(frozen=True)
+class Spectrum:
+    """A value transformed along time, as one factor of a convolution.
+
+    Attributes:
+        value: that was transformed.
+        kernel: the other factor [channels, frequencies], once it is known.
+    """
+
+    value: Value
+    kernel: Tensor | None = None
+
+
+Operand = Value | Spectrum | Tensor | tuple[Value, ...] | None
 Rule = Callable[["Lowering", "Call"], Operand]
 _RULES: dict[str, Rule] = {}
+_ANY_LAYOUT: set[str] = set()
 
 
-def rule(*names: str) -> Callable[[Rule], Rule]:
-    """Declare a function to be the rule of ATen operations such as ``conv2d`` or ``add.Tensor``."""
+def rule(*names: str, any_layout: bool = False) -> Callable[[Rule], Rule]:
+    """Declare a function to be the rule of ATen operations such as ``conv2d`` or ``add.Tensor``.
+
+    Args:
+        names: of the operations.
+        any_layout: whether the rule follows the axes of time and batch itself, wherever they stand.
+    """
 
     def declare(function: Rule) -> Rule:
         for name in names:
             if _RULES.setdefault(name, function) is not function:
                 raise KeyError(f"two rules for aten.{name}")
+        if any_layout:
+            _ANY_LAYOUT.update(names)
         return function
 
     return declare
@@ -98,8 +145,19 @@ class Border:
         return view.stop <= self.before[view.axis] or view.start >= first
 
 
-class NoCounterpartError(Exception):
-    """A rule cannot express this call; the text says why."""
+@dataclass(frozen=True)
+class Memory:
+    """A linear memory m <- A m + B u, and the kernel with which a model computes it in frequencies.
+
+    Attributes:
+        kernel: [channels, frequencies], complex: the transform of B, A B, A^2 B ...
+        matrix: A [n, n].
+        given: B [n, 1].
+    """
+
+    kernel: Tensor
+    matrix: Tensor
+    given: Tensor
 
 
 @dataclass
@@ -149,11 +207,10 @@ class Call:
         Raises:
             NoCounterpartError: it is a time or batch axis.
         """
-        rank = value.lead.axes + len(value.shape)
-        own = axis % rank - value.lead.axes
-        if own < 0:
+        place = axis % len(value.tags)
+        if value.tags[place] != OWN:
             raise NoCounterpartError("it works along the time or batch axis")
-        return own
+        return value.tags[:place].count(OWN)
 
 
 @dataclass
@@ -171,6 +228,9 @@ class Lowering:
             one, and the axes of [T, B, ...].
         parameters: paths in the model by the names of the captured program.
         single_step: paths of the neuron layers that take their whole input for one time step.
+        layouts: for each neuron layer whose samples do not stand behind time, what its axes are.
+        memories: linear memories that the model computes by Fourier transforms.
+        buffers: tensors that the model stores, by module.
         over_samples: paths of the neuron layers that run on from one sample of a batch to the next.
         sizes: of the two captures; the steps of a model that repeats its input are found on the way.
         steps: how many the network runs; 0 if not known.
@@ -188,6 +248,9 @@ class Lowering:
     parameters: Mapping[str, str] = field(default_factory=dict)
     single_step: set[str] = field(default_factory=set)
     over_samples: list[str] = field(default_factory=list)
+    layouts: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    memories: list[Memory] = field(default_factory=list)
+    buffers: Mapping[str, list[Tensor]] = field(default_factory=dict)
     sizes: Captures = CAPTURES
     steps: int = 0
     views: dict[str, View] = field(default_factory=dict)
@@ -204,7 +267,11 @@ class Lowering:
         Raises:
             NoCounterpartError: the operands are laid out differently, or break the operation's rule.
         """
-        layouts = dict.fromkeys(value.lead.value for value in inputs)
+        if any(any(value.margin) for value in inputs):
+            raise NoCounterpartError("its operand goes on in time before or after the sample")
+        layouts = dict.fromkeys(_layout(value) for value in inputs)
+        if len({value.overtime for value in inputs}) > 1:
+            raise NoCounterpartError("its operands have different numbers of time steps")
         if len(layouts) > 1:
             raise NoCounterpartError(f"its operands are laid out as [{'] and ['.join(layouts)}]")
         node = self.builder.unique(name or _node_name(call))
@@ -212,18 +279,27 @@ class Lowering:
             outputs = self.builder.add(node, op, *(value.name for value in inputs), source=call.source)
         except InternalError as error:
             raise NoCounterpartError(error.problems[0].what) from error
-        self.leads[node] = inputs[0].lead
+        self.leads[node] = Lead.BATCH if inputs[0].spread else inputs[0].lead
         weight = call.weight_argument()
         if weight in self.parameters:
             self.weights[node] = self.parameters[weight]
         seen = call.lead if lead is None else lead
-        return [Value(output, seen, self.builder.types[output].shape) for output in outputs]
+        if inputs[0].spread or seen is Lead.SPREAD:
+            seen = inputs[0].lead
+        spread, overtime = inputs[0].spread, inputs[0].overtime
+        shapes = (self.builder.types[output].shape for output in outputs)
+        return [
+            Value(output, seen, shape, spread, overtime=overtime)
+            for output, shape in zip(outputs, shapes, strict=True)
+        ]
 
     def walk(self, nodes: Iterator[tuple[fx.Node, fx.Node]], constants: Mapping[str, Tensor]) -> None:
-        """Lower every call, in order; ``nodes`` pairs the two captures."""
+        """Lower every call that an output depends on, in order; ``nodes`` pairs the two captures."""
         _load_rules()
-        for node, twin in nodes:
-            if node.op == "call_function":
+        pairs = list(nodes)
+        needed = _needed([node for node, _ in pairs])
+        for node, twin in pairs:
+            if node.op == "call_function" and node.name in needed:
                 self._lower(node, twin)
             elif node.op == "placeholder" and node.name in constants:
                 self.operands[node.name] = constants[node.name]
@@ -237,9 +313,19 @@ class Lowering:
             self._fold(node, where)
             return
         self._find_steps(node, twin)
-        has_time = any(value.lead.has_time for value in self._values(node))
-        axes = classify(_first_shape(node), _first_shape(twin), self.sizes, has_time)
-        if axes is None or axes[0] is Lead.NONE:
+        operands = self._values(node)
+        has_time = any(value.lead.has_time for value in operands)
+        overtime = max((value.overtime for value in operands), default=0)
+        sizes = (self.sizes[0].longer(overtime), self.sizes[1].longer(overtime))
+        axes = classify(_first_shape(node), _first_shape(twin), sizes, has_time)
+        fires_anywhere = _name(node) == "neuron" and any(value.spread for value in operands)
+        if _name(node) in _ANY_LAYOUT or fires_anywhere:
+            axes = axes or (Lead.SPREAD, ())
+        elif strange := [value for value in operands if value.spread or any(value.margin)]:
+            fault = f"mixes time or batch with other axes: a value laid out as [{_layout(strange[0])}]"
+            self._refuse(node, "SL0303", where, f"{_name(node)} {fault}")
+            return
+        elif axes is None or axes[0] is Lead.NONE:
             self._refuse(
                 node, "SL0303", where, f"{_name(node)} mixes time or batch with other axes: {_shapes(node)}"
             )
@@ -263,7 +349,8 @@ class Lowering:
         """The operands of a call that depend on the input."""
         operands = [self.operands[n.name] for n in node.all_input_nodes]
         flat = [part for o in operands for part in (o if isinstance(o, (list, tuple)) else (o,))]
-        return [part for part in flat if isinstance(part, Value)]
+        whole = [part.value if isinstance(part, Spectrum) else part for part in flat]
+        return [part for part in whole if isinstance(part, Value)]
 
     def _apply(self, node: fx.Node, call: Call) -> None:
         try:
@@ -288,15 +375,21 @@ class Lowering:
                 "call functional.set_step_mode(model, 'm')"
             )
         any_layout = path in self.single_step or equation.memoryless
+        if any(x.margin):
+            raise NoCounterpartError(f"the neuron {path} runs on before or after the sample")
         if not any_layout and x.lead in (Lead.FOLDED, Lead.FOLDED_BATCH_FIRST):
             self.over_samples.append(path)
-        elif not any_layout and x.lead is not Lead.TIME_BATCH:
+        elif not any_layout and x.tags[0] != "T":
             raise NoCounterpartError(
-                f"the neuron {path} runs along axis 0 of [{x.lead.value}, ...], which is not time"
+                f"the neuron {path} runs along axis 0 of [{_layout(x)}], which is not time"
             )
         if path in {node.name for node in self.builder.build().nodes}:
             raise NoCounterpartError(f"the neuron {path} is called twice, and its state is shared")
-        return self.emit(call, equation, x, name=path)[0]
+        (spikes,) = self.emit(call, equation, x, name=path, lead=x.lead)
+        if x.spread:
+            self.leads[path] = Lead.TIME_BATCH
+            self.layouts[path] = x.spread
+        return spikes
 
     def _getitem(self, node: fx.Node) -> Operand:
         source, index = node.args
@@ -361,17 +454,50 @@ def constant_of(operand: object, x: Value) -> Array:
     if not isinstance(operand, Tensor):
         raise NoCounterpartError("one operand is neither a value nor a constant")
     array: Array = operand.detach().cpu().numpy()
-    rank = x.lead.axes + len(x.shape)
-    padded = array.reshape((1,) * (rank - array.ndim) + array.shape)
-    first: Array = np.asarray(padded[(0,) * x.lead.axes])
+    padded = array.reshape((1,) * (len(x.tags) - array.ndim) + array.shape)
+    lead = tuple(place for place, tag in enumerate(x.tags) if tag != OWN)
+    first: Array = np.asarray(
+        padded[tuple(slice(0, 1) if place in lead else slice(None) for place in range(padded.ndim))]
+    )
     if not bool((padded == first).all()):
         raise NoCounterpartError("its constant differs over time or batch")
-    return first
+    own: Array = first.squeeze(lead)
+    return own
+
+
+def _layout(value: Value) -> str:
+    """How a value is laid out, in words."""
+    if not value.spread:
+        return f"{value.lead.value}, ..."
+    sizes = iter(value.shape)
+    return ", ".join(tag or str(next(sizes)) for tag in value.spread)
 
 
 def _holds_value(operand: Any) -> bool:
     parts = operand if isinstance(operand, (list, tuple)) else (operand,)
-    return any(isinstance(part, Value) for part in parts)
+    return any(isinstance(part, (Value, Spectrum)) for part in parts)
+
+
+def _needed(nodes: list[fx.Node]) -> set[str]:
+    """The calls that the program's output depends on, those that change a value in place included."""
+    needed: set[str] = set()
+    for node in reversed(nodes):
+        schema = getattr(node.target, "_schema", None)
+        changes = schema is not None and schema.is_mutable and _base(node) in needed
+        if node.op == "output" or node.name in needed or changes:
+            needed.add(node.name)
+            needed.update(n.name for n in node.all_input_nodes)
+    return needed
+
+
+def _base(node: fx.Node) -> str:
+    """The value that a call, or the pieces it works on, lie in."""
+    while node.op == "call_function" and node.all_input_nodes:
+        schema = getattr(node.target, "_schema", None)
+        if schema is None or not any(argument.alias_info is not None for argument in schema.arguments):
+            break
+        node = node.all_input_nodes[0]
+    return node.name
 
 
 def _schema(node: fx.Node) -> list[str]:

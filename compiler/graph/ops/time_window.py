@@ -27,6 +27,7 @@ class TimeWindow(StatefulOp):
         dilation: steps between them.
         ahead: how far it looks ahead: the result stands for a time that many steps before the newest of
             its values, and is late by as much.
+        beyond: for how many steps it goes on after the sample, on its last values.
 
     >>> op, state = TimeWindow(2, 0), {"past": np.zeros((1, 1, 1), np.int64)}
     >>> (first,), state = op.step((np.array([[5]]),), state)
@@ -41,6 +42,12 @@ class TimeWindow(StatefulOp):
     axis: int
     dilation: int = 1
     ahead: int = 0
+    beyond: int = 0
+
+    @property
+    def overtime(self) -> int:
+        """As long as it goes on."""
+        return self.beyond
 
     @property
     def lateness(self) -> int:
@@ -55,7 +62,7 @@ class TimeWindow(StatefulOp):
     def infer(self, *inputs: Type) -> tuple[Type, ...]:
         """The axis grows ``size`` times; 0 is among the numbers."""
         (x,) = inputs
-        fits = 0 <= self.axis < len(x.shape) and 0 <= self.ahead <= self.longest
+        fits = 0 <= self.axis < len(x.shape) and 0 <= self.ahead <= self.longest and self.beyond >= 0
         if self.size < 2 or self.dilation < 1 or not fits:
             raise RuleBrokenError(f"{x} has no window of {self.size} by {self.dilation} on axis {self.axis}")
         shape = tuple(n * self.size if i == self.axis else n for i, n in enumerate(x.shape))

@@ -53,7 +53,19 @@ def open_samples(
         )
     if labels is not None and events is None:
         raise InputError.of("SL0901", "--labels", "belongs to --events; arrays and data sets bring their own")
-    sequence = (recipe.steps, *shape)
+    samples = _open(recipe, (recipe.steps, *shape), events, inputs, data, labels, strict)
+    return samples.followed_by(recipe.flush, recipe.empty_byte)
+
+
+def _open(
+    recipe: Recipe,
+    sequence: tuple[int, ...],
+    events: str | None,
+    inputs: Path | None,
+    data: str | None,
+    labels: Path | None,
+    strict: bool,
+) -> Samples:
     if events is not None:
         return recordings(events, event_recipe(recipe, "--events"), labels, strict, sequence)
     encode = recipe.encode if isinstance(recipe, ArrayRecipe) else to_frames

@@ -7,16 +7,17 @@ from numbers import Real
 
 import numpy as np
 
-from spikeloom.compiler.frontends.torch.axes import Lead
+from spikeloom.compiler.frontends.torch.axes import Lead, NoCounterpartError
 from spikeloom.compiler.frontends.torch.lowering import (
     Call,
     Lowering,
-    NoCounterpartError,
     Operand,
+    Spectrum,
     Value,
     constant_of,
     rule,
 )
+from spikeloom.compiler.frontends.torch.rules.fourier import filtered
 from spikeloom.compiler.graph.ops.accumulate import Accumulate
 from spikeloom.compiler.graph.ops.add import Add
 from spikeloom.compiler.graph.ops.affine import Affine
@@ -28,7 +29,7 @@ from spikeloom.compiler.graph.ops.reshape import Reshape
 from spikeloom.compiler.graph.ops.time_mean import TimeMean
 
 
-@rule("add.Tensor", "add_.Tensor", "add.Scalar")
+@rule("add.Tensor", "add_.Tensor", "add.Scalar", any_layout=True)
 def add(lower: Lowering, call: Call) -> Operand:
     """A residual, or a constant added."""
     a, b = call.arguments["self"], call.arguments["other"]
@@ -40,7 +41,7 @@ def add(lower: Lowering, call: Call) -> Operand:
     return lower.emit(call, Affine(np.ones((), np.float32), constant_of(other, x)), x)[0]
 
 
-@rule("sub.Tensor", "sub_.Tensor", "sub.Scalar", "rsub.Tensor", "rsub.Scalar")
+@rule("sub.Tensor", "sub_.Tensor", "sub.Scalar", "rsub.Tensor", "rsub.Scalar", any_layout=True)
 def subtract(lower: Lowering, call: Call) -> Operand:
     """A difference: of two values, or of a value and a constant."""
     a, b = call.arguments["self"], call.arguments["other"]
@@ -58,17 +59,19 @@ def subtract(lower: Lowering, call: Call) -> Operand:
     return lower.emit(call, Affine(np.ones((), np.float32), constant_of(other, x)), x)[0]
 
 
-@rule("neg")
+@rule("neg", any_layout=True)
 def negate(lower: Lowering, call: Call) -> Operand:
     """The value with its sign changed."""
     op = Affine(np.array(-1, np.float32), np.zeros((), np.float32))
     return lower.emit(call, op, call.value("self"))[0]
 
 
-@rule("mul.Tensor", "mul_.Tensor", "mul.Scalar", "div.Tensor", "div_.Tensor", "div.Scalar")
+@rule("mul.Tensor", "mul_.Tensor", "mul.Scalar", "div.Tensor", "div_.Tensor", "div.Scalar", any_layout=True)
 def multiply(lower: Lowering, call: Call) -> Operand:
     """A product of two values, such as a mask; or a constant factor, such as the scale of an attention."""
     a, b = call.arguments["self"], call.arguments["other"]
+    if isinstance(a, Spectrum) or isinstance(b, Spectrum):
+        return filtered(a, b)
     divides = call.node.target.__name__.startswith("div")  # type: ignore[union-attr]
     if divides and isinstance(b, Value):
         raise NoCounterpartError("it divides by a value that depends on the input")
@@ -90,11 +93,13 @@ def matmul(lower: Lowering, call: Call) -> Operand:
     return lower.emit(call, MatMul(), a, b)[0]
 
 
-@rule("mean.dim", "sum.dim_IntList")
+@rule("mean.dim", "sum.dim_IntList", any_layout=True)
 def reduce(lower: Lowering, call: Call) -> Operand:
     """A mean or sum over a sample's own axes, over time, or both."""
     x = call.value("self")
     averages = call.node.target.__name__.startswith("mean")  # type: ignore[union-attr]
+    if x.spread:
+        raise NoCounterpartError("time and samples are not the first axes of what it reduces")
     dims = call.arguments["dim"]
     rank = x.lead.axes + len(x.shape)
     axes = {axis % rank for axis in ([dims] if isinstance(dims, int) else dims)}

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from spikeloom.compiler.frontends.torch.axes import NoCounterpartError
 from spikeloom.compiler.frontends.torch.lowering import (
     Call,
     Lowering,
-    NoCounterpartError,
     Operand,
     Value,
     rule,

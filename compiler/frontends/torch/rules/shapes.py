@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 from torch import fx
 
+from spikeloom.compiler.frontends.torch.axes import OWN, Lead, NoCounterpartError, Shape
 from spikeloom.compiler.frontends.torch.lowering import (
     Border,
     Call,
     Lowering,
-    NoCounterpartError,
     Operand,
     Value,
     View,
@@ -21,6 +22,7 @@ from spikeloom.compiler.frontends.torch.lowering import (
 from spikeloom.compiler.graph.ops.affine import Affine
 from spikeloom.compiler.graph.ops.broadcast import Broadcast
 from spikeloom.compiler.graph.ops.concat import Concat
+from spikeloom.compiler.graph.ops.delay import Delay
 from spikeloom.compiler.graph.ops.pad import Pad
 from spikeloom.compiler.graph.ops.reshape import Reshape
 from spikeloom.compiler.graph.ops.slice import Slice
@@ -33,8 +35,9 @@ def _first_value(call: Call) -> Value:
 
 
 @rule(
-    "contiguous", "clone", "detach", "alias", "dropout", "detach_", "to.dtype", "lift_fresh_copy", "dropout_"
-)
+    "contiguous", "clone", "detach", "alias", "dropout", "detach_", "to.dtype", "lift_fresh_copy", "dropout_",
+    any_layout=True,
+)  # fmt: skip
 def same(lower: Lowering, call: Call) -> Operand:
     """Operations without effect on the values."""
     if call.arguments.get("train"):
@@ -43,8 +46,7 @@ def same(lower: Lowering, call: Call) -> Operand:
 
 
 @rule(
-    "flatten.using_ints", "unflatten.int", "reshape", "view", "_unsafe_view",
-    "unsqueeze", "squeeze.dim", "squeeze.dims",
+    "flatten.using_ints", "unflatten.int", "reshape", "view", "_unsafe_view"
 )  # fmt: skip
 def reshape(lower: Lowering, call: Call) -> Operand:
     """A new shape; folding time into the batch, or unfolding it, is nothing for one sample."""
@@ -58,22 +60,59 @@ def reshape(lower: Lowering, call: Call) -> Operand:
     return lower.emit(call, Reshape(call.shape), x)[0]
 
 
-@rule("transpose.int", "permute", "t", "mT", "numpy_T")
+@rule("unsqueeze", "squeeze", "squeeze.dim", "squeeze.dims", any_layout=True)
+def single_axes(lower: Lowering, call: Call) -> Operand:
+    """Axes of one element, made or dropped."""
+    x = _first_value(call)
+    tags = list(x.tags)
+    if call.node.target.__name__.startswith("unsqueeze"):  # type: ignore[union-attr]
+        place = call.arguments["dim"] % (len(tags) + 1)
+        if place == 0 and x.lead is Lead.BATCH and lower.sizes[0].steps == 1:  # to be repeated over time
+            return replace(x, lead=Lead.TIME_BATCH)
+        sizes = list(x.shape)
+        sizes.insert(tags[:place].count(OWN), 1)
+        tags.insert(place, OWN)
+        return _retagged(lower, call, x, tags, tuple(sizes))
+    dims = call.arguments.get("dim", range(len(tags)))
+    dims = {axis % len(tags) for axis in ([dims] if isinstance(dims, int) else dims)}
+    if 0 in dims and x.lead is Lead.TIME_BATCH and lower.sizes[0].steps == 1:
+        x, tags, dims = replace(x, lead=Lead.BATCH), tags[1:], {axis - 1 for axis in dims - {0}}
+    own = [place for place, tag in enumerate(tags) if tag == OWN]
+    dropped = {place for place, size in zip(own, x.shape, strict=True) if place in dims and size == 1}
+    sizes = [size for place, size in zip(own, x.shape, strict=True) if place not in dropped]
+    kept = [tag for place, tag in enumerate(tags) if place not in dropped]
+    return _retagged(lower, call, x, kept, tuple(sizes))
+
+
+def _retagged(lower: Lowering, call: Call, x: Value, tags: Sequence[str], shape: Shape) -> Value:
+    """A value whose axes are now these."""
+    if shape != x.shape:
+        (x,) = lower.emit(call, Reshape(shape), x, lead=x.lead)
+    return arranged(x, tags)
+
+
+def arranged(x: Value, tags: Sequence[str]) -> Value:
+    """A value seen with these axes, its own in the same order."""
+    for lead in Lead:
+        if lead is not Lead.SPREAD and list(tags) == [*lead.tags, *(OWN for _ in x.shape)]:
+            return replace(x, lead=lead, spread=())
+    return replace(x, lead=Lead.SPREAD, spread=tuple(tags))
+
+
+@rule("transpose.int", "permute", "t", "mT", "numpy_T", any_layout=True)
 def transpose(lower: Lowering, call: Call) -> Operand:
-    """Axes in another order; time and batch may change places, and stay in front."""
+    """Axes in another order."""
     x = _first_value(call)
     order = _full_order(call, x)
-    n = x.lead.axes
-    if sorted(order[:n]) != list(range(n)):
-        raise NoCounterpartError("it moves the time or batch axis behind others")
-    own = tuple(axis - n for axis in order[n:])
-    if own == tuple(range(len(own))):
-        return replace(x, lead=call.lead)
-    return lower.emit(call, Transpose(own), x)[0]
+    tags = [x.tags[place] for place in order]
+    own = tuple(x.tags[:place].count(OWN) for place in order if x.tags[place] == OWN)
+    if own != tuple(range(len(own))):
+        (x,) = lower.emit(call, Transpose(own), x, lead=x.lead)
+    return arranged(x, tags)
 
 
 def _full_order(call: Call, x: Value) -> list[int]:
-    rank = x.lead.axes + len(x.shape)
+    rank = len(x.tags)
     order = list(range(rank))
     if "dims" in call.arguments:
         return [axis % rank for axis in call.arguments["dims"]]
@@ -98,28 +137,34 @@ def split(lower: Lowering, call: Call) -> Operand:
     return tuple(parts)
 
 
-@rule("cat")
+@rule("cat", any_layout=True)
 def concat(lower: Lowering, call: Call) -> Operand:
     """Values one after the other along one axis."""
     parts = call.arguments["tensors"]
     if not all(isinstance(part, Value) for part in parts):
         raise NoCounterpartError("it joins constants")
-    return lower.emit(call, Concat(call.own_axis(call.arguments["dim"], parts[0])), *parts)[0]
+    return lower.emit(
+        call, Concat(call.own_axis(call.arguments["dim"], parts[0])), *parts, lead=parts[0].lead
+    )[0]
 
 
-@rule("slice.Tensor")
+@rule("slice.Tensor", any_layout=True)
 def cut(lower: Lowering, call: Call) -> Operand:
-    """A piece of one axis."""
+    """A piece of one axis; of time, only what goes on before or after the sample may be cut off."""
     x = call.value("self")
-    rank = x.lead.axes + len(x.shape)
-    dim = call.arguments["dim"] % rank
-    size = 2**63 - 1 if dim < x.lead.axes else x.shape[dim - x.lead.axes]
+    dim = call.arguments["dim"] % len(x.tags)
+    is_time = x.tags[dim] == "T"
+    whole = lower.sizes[0].steps + x.overtime + sum(x.margin) if is_time else 2**63 - 1
+    size = x.shape[call.own_axis(dim, x)] if x.tags[dim] == OWN else whole
     start, stop = (_bound(call.arguments[name], size, end) for name, end in (("start", 0), ("end", size)))
     step = call.arguments["step"]
     if start == 0 and stop >= size and step == 1:
         return x
+    before, after = x.margin
+    if is_time and any(x.margin) and (start, stop, step) == (before, size - after, 1):
+        return replace(x, margin=(0, 0))
     axis = call.own_axis(dim, x)
-    (piece,) = lower.emit(call, Slice(axis, start, stop, step), x)
+    (piece,) = lower.emit(call, Slice(axis, start, stop, step), x, lead=x.lead)
     lower.views[piece.name] = View(x.name, axis, start, stop)
     return piece
 
@@ -164,7 +209,7 @@ def repeat(lower: Lowering, call: Call) -> Operand:
     return lower.emit(call, Broadcast(call.shape), x)[0]
 
 
-@rule("pad", "constant_pad_nd")
+@rule("pad", "constant_pad_nd", any_layout=True)
 def pad(lower: Lowering, call: Call) -> Operand:
     """A border of one number around the last axes."""
     x = call.value("self")
@@ -172,8 +217,8 @@ def pad(lower: Lowering, call: Call) -> Operand:
         raise NoCounterpartError(f"it pads in mode {call.arguments['mode']}")
     widths = list(call.arguments["pad"])
     axes = len(widths) // 2
-    if axes > len(x.shape):
-        raise NoCounterpartError("it pads the time or batch axis")
+    if OWN not in x.tags[-axes:] or set(x.tags[-axes:]) != {OWN}:
+        return _longer(lower, call, x, widths)
     kept = (0,) * (len(x.shape) - axes)
     before, after = (kept + tuple(reversed(widths[side::2])) for side in (0, 1))
     value = float(call.arguments.get("value") or 0)
@@ -184,6 +229,20 @@ def pad(lower: Lowering, call: Call) -> Operand:
     (bordered,) = lower.emit(call, Affine(np.ones((), np.float32), border.values), padded)
     lower.borders[bordered.name] = border
     return bordered
+
+
+def _longer(lower: Lowering, call: Call, x: Value, widths: list[int]) -> Value:
+    """Zeros before and after the sample; as many steps cut off at its end make a value of the past."""
+    pairs = dict(zip(reversed(range(len(x.tags))), zip(widths[::2], widths[1::2], strict=True), strict=False))
+    time = pairs.pop(x.tags.index("T"), (0, 0)) if "T" in x.tags else (0, 0)
+    if any(map(any, pairs.values())) or float(call.arguments.get("value") or 0) or any(x.margin):
+        raise NoCounterpartError("it pads the batch axis, or time with something else than zeros")
+    before, after = time
+    if before > 0 and after == -before:
+        return lower.emit(call, Delay(np.array(before)), x, lead=x.lead)[0]
+    if before < 0 or after < 0:
+        raise NoCounterpartError(f"it pads time by {before} and {after} steps")
+    return replace(x, margin=(before, after))
 
 
 @rule("copy_", "fill_.Tensor", "fill_.Scalar")

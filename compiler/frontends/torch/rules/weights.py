@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from spikeloom.compiler.frontends.torch.lowering import Call, Lowering, NoCounterpartError, Operand, rule
+from spikeloom.compiler.frontends.torch.axes import OWN, Lead, NoCounterpartError
+from spikeloom.compiler.frontends.torch.lowering import (
+    Call,
+    Lowering,
+    Operand,
+    Value,
+    rule,
+)
+from spikeloom.compiler.graph.op import Array
 from spikeloom.compiler.graph.ops.batch_norm import BatchNorm
 from spikeloom.compiler.graph.ops.conv1d import Conv1d
 from spikeloom.compiler.graph.ops.conv2d import Conv2d
 from spikeloom.compiler.graph.ops.linear import Linear
+from spikeloom.compiler.graph.ops.reshape import Reshape
+from spikeloom.compiler.graph.ops.time_window import TimeWindow
 
 
 def _per_axis(value: Any, axes: int) -> tuple[int, ...]:
@@ -16,18 +27,46 @@ def _per_axis(value: Any, axes: int) -> tuple[int, ...]:
     return tuple(values * axes if len(values) == 1 else values)
 
 
-@rule("conv1d", "conv2d")
+@rule("conv1d", "conv2d", any_layout=True)
 def convolution(lower: Lowering, call: Call) -> Operand:
-    """Convolutions with the batch folded into one axis."""
+    """Convolutions with the batch folded into one axis; or along time."""
     weight = call.array("weight")
     assert weight is not None
     axes = weight.ndim - 2
+    if call.value("input").tags == ("B", OWN, "T"):
+        return along_time(lower, call, call.value("input"), weight)
     stride, padding, dilation = (
         _per_axis(call.arguments[n], axes) for n in ("stride", "padding", "dilation")
     )
     kind = Conv1d if axes == 1 else Conv2d
     op = kind(weight, call.array("bias"), stride, padding, dilation, call.arguments["groups"])
     return lower.emit(call, op, call.value("input"))[0]
+
+
+def along_time(lower: Lowering, call: Call, x: Value, weight: Array) -> Value:
+    """A convolution along time: a window of the last values, and a map.
+
+    What is padded on the right makes it look ahead.
+    """
+    (stride,), (padding,), (dilation,) = (
+        _per_axis(call.arguments[n], 1) for n in ("stride", "padding", "dilation")
+    )
+    before, after = (margin + padding for margin in x.margin)
+    span = dilation * (weight.shape[2] - 1)
+    beyond = before + after - span
+    if stride != 1 or beyond < 0 or before > span:
+        raise NoCounterpartError(
+            f"along time it has stride {stride} and a window of {span + 1}, padded by {before} and {after}"
+        )
+    step = replace(x, lead=Lead.BATCH, spread=(), margin=(0, 0))
+    (column,) = lower.emit(call, Reshape((*x.shape, 1)), step, lead=Lead.BATCH)
+    if span:
+        window = TimeWindow(weight.shape[2], 1, dilation, span - before, beyond)
+        (column,) = lower.emit(call, window, column, lead=Lead.BATCH)
+    op = Conv1d(weight, call.array("bias"), groups=call.arguments["groups"])
+    (y,) = lower.emit(call, op, column, lead=Lead.BATCH)
+    (flat,) = lower.emit(call, Reshape(y.shape[:1]), y, lead=Lead.BATCH)
+    return replace(flat, lead=x.lead, spread=x.spread, overtime=x.overtime + beyond)
 
 
 @rule("linear")
@@ -38,7 +77,7 @@ def linear(lower: Lowering, call: Call) -> Operand:
     return lower.emit(call, Linear(weight, call.array("bias")), call.value("input"))[0]
 
 
-@rule("batch_norm")
+@rule("batch_norm", any_layout=True)
 def batch_norm(lower: Lowering, call: Call) -> Operand:
     """Batch normalisation with stored statistics."""
     if call.arguments["training"]:
@@ -48,4 +87,14 @@ def batch_norm(lower: Lowering, call: Call) -> Operand:
         raise NoCounterpartError("it has no gain, bias or stored statistics")
     gain, bias, mean, variance = (array for array in stored if array is not None)
     op = BatchNorm(gain, bias, mean, variance, float(call.arguments["eps"]))
-    return lower.emit(call, op, call.value("input"))[0]
+    x = call.value("input")
+    if not x.spread:
+        return lower.emit(call, op, x)[0]
+    if x.tags[:2] != ("B", OWN):
+        raise NoCounterpartError("its channels are not axis 1")
+    sizes = iter(x.shape)
+    held = tuple(next(sizes) if tag == OWN else 1 for tag in x.tags[1:])
+    step = replace(x, lead=Lead.BATCH, spread=())
+    for one in (Reshape(held), op, Reshape(x.shape)):
+        (step,) = lower.emit(call, one, step, lead=Lead.BATCH)
+    return replace(step, lead=x.lead, spread=x.spread)

@@ -1,0 +1,96 @@
+"""Operations that remember, in PyTorch: one time step of each, by the calls of eager PyTorch."""
+
+from __future__ import annotations
+
+from functools import singledispatch
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from spikeloom.compiler.graph.op import Array, StatefulOp
+from spikeloom.compiler.graph.ops.delay import Delay
+from spikeloom.compiler.graph.ops.leaky_sum import LeakySum
+from spikeloom.compiler.graph.ops.linear_state import LinearState
+from spikeloom.compiler.graph.ops.step_affine import StepAffine
+from spikeloom.compiler.graph.ops.time_gate import TimeGate
+from spikeloom.compiler.graph.ops.time_window import TimeWindow
+
+Past = dict[str, Any]
+
+
+@singledispatch
+def advance(op: StatefulOp, lead: int, x: Tensor, past: Past) -> Tensor:
+    """One step of an operation.
+
+    Args:
+        op: which operation.
+        lead: time and batch axes in front of a sample's own.
+        x: the input of this step.
+        past: what the operation remembers; empty at the start, changed in place.
+    """
+    raise TypeError(f"{op.name} does not occur in a captured graph")
+
+
+def recur(matrix: Tensor, m: Tensor, driven: Tensor) -> Tensor:
+    """One step A m + x of a linear memory."""
+    return functional.linear(m, matrix) + driven
+
+
+@advance.register
+def _(op: TimeWindow, lead: int, x: Tensor, past: Past) -> Tensor:
+    seen = past.setdefault("seen", [torch.zeros_like(x)] * op.longest)
+    seen.append(x)
+    window = torch.cat(seen[:: op.dilation], lead + op.axis)
+    del seen[0]
+    return window
+
+
+@advance.register
+def _(op: Delay, lead: int, x: Tensor, past: Past) -> Tensor:
+    seen = past.setdefault("seen", [torch.zeros_like(x)] * op.longest)
+    seen.append(x)
+    steps = torch.from_numpy(op.steps)
+    due = torch.zeros_like(x)
+    for age, value in enumerate(reversed(seen)):
+        due = torch.where(steps == age, value, due)
+    del seen[0]
+    return due
+
+
+@advance.register
+def _(op: TimeGate, lead: int, x: Tensor, past: Past) -> Tensor:
+    step = _count(past)
+    return x if op.start <= step < op.start + op.steps else torch.zeros_like(x)
+
+
+@advance.register
+def _(op: LinearState, lead: int, x: Tensor, past: Past) -> Tensor:
+    past["m"] = recur(_constant(op.matrix), past.get("m", torch.zeros_like(x)), x * _constant(op.gain))
+    return past["m"]  # type: ignore[no-any-return]
+
+
+@advance.register
+def _(op: StepAffine, lead: int, x: Tensor, past: Past) -> Tensor:
+    step = min(_count(past), len(op.scale) - 1)
+    scale, offset = op.scale[step], op.offset[step]
+    scaled = x if (scale == 1).all() else x * _constant(scale)
+    return scaled if (offset == 0).all() else scaled + _constant(offset)
+
+
+@advance.register
+def _(op: LeakySum, lead: int, x: Tensor, past: Past) -> Tensor:
+    given = x if op.bias is None else x + _constant(op.bias)
+    past["total"] = op.keep * past["total"] + given if "total" in past else given
+    return past["total"]  # type: ignore[no-any-return]
+
+
+def _count(past: Past) -> int:
+    step: int = past.get("step", 0)
+    past["step"] = step + 1
+    return step
+
+
+def _constant(array: Array) -> Tensor:
+    return torch.from_numpy(array.copy())
