@@ -200,7 +200,9 @@ class OneStepAtATime(TorchFunctionMode):
         operands = 2 if func.__name__ in PRODUCTS else 1
         sliced = [a.ndim > axis and a.shape[axis] == size and a.ndim > 1 for a in args[:operands]]
         columns = [
-            a.chunk(count, axis) if index < operands and sliced[index] else (a,) * count
+            [part.contiguous() for part in a.chunk(count, axis)]
+            if index < operands and sliced[index]
+            else (a,) * count
             for index, a in enumerate(args)
         ]
         return torch.cat([func(*row, **keywords) for row in zip(*columns, strict=True)], axis)

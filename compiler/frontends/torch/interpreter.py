@@ -62,11 +62,12 @@ class TorchInterpreter:
         self._neurons: dict[str, Any] = dict(find_neurons(self._model))
         self._past: dict[str, list[Tensor]] = {}
         self._memory: dict[str, Past] = {}
+        self._steps_done = 0
 
     def reset(self) -> None:
         """Put every neuron back to its start, and forget what was summed over time."""
         reset_states(self._model)
-        self._past, self._memory = {}, {}
+        self._past, self._memory, self._steps_done = {}, {}, 0
 
     def potential(self, path: str) -> Tensor | None:
         """The membrane potential [batch, ...] of a neuron layer after the last step, if it has one."""
@@ -85,19 +86,24 @@ class TorchInterpreter:
                     for name, result in zip(node.outputs, results, strict=True)
                 }
             )
+        self._steps_done += 1
         return values
 
     def _call(self, node: Node, arguments: list[Tensor]) -> tuple[Tensor, ...]:
         if isinstance(node.op, Neuron):
             return (self._neurons[node.name](arguments[0]),)
         if isinstance(node.op, (TimeMean, Accumulate)):
-            self._past.setdefault(node.name, []).append(arguments[0])
+            seen = self._past.setdefault(node.name, [])
+            if self._steps_done >= self._graph.lateness[node.output]:
+                seen.append(arguments[0])
+            if not seen:
+                return (torch.zeros_like(arguments[0]),)
             axis = 1 if self._leads[node.name] is Lead.BATCH_TIME else 0
             return (self._over_time(node, node.name, (axis,)),)
         if isinstance(node.op, StatefulOp):
             past = self._memory.setdefault(node.name, {})
             return (advance(node.op, self._leads[node.name].axes, arguments[0], past),)
-        if node.name in self._joint:
+        if node.name in self._joint and self._past[self._joint[node.name][0]]:
             return (self._over_time(node, *self._joint[node.name]),)
         if node.name in self._divisors:  # a product with the reciprocal would round differently
             return (arguments[0] / _tensor(self._divisors[node.name]),)
