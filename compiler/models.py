@@ -30,6 +30,7 @@ class KnownModel:
         neuron: what its neurons are.
         attention: its attention in one line.
         remark: what to know.
+        wrapper: file and function of the tests that call the factory, where no keywords can.
     """
 
     name: str
@@ -48,6 +49,7 @@ class KnownModel:
     steps: int = 0
     parameters: float = 0.0
     remark: str = ""
+    wrapper: str = ""
 
 
 @cache

@@ -78,13 +78,12 @@ class Op(ABC):
 
 @dataclass(frozen=True, eq=False)
 class StatefulOp(Op):
-    """An operation that keeps state from one time step to the next.
+    """An operation that keeps state from one time step to the next."""
 
-    Attributes:
-        accumulates: whether it sums time steps, so that its last result stands for all of them.
-    """
-
-    accumulates: ClassVar[bool] = False
+    @property
+    def accumulates(self) -> bool:
+        """Whether it sums time steps, so that its last result stands for all of them."""
+        return False
 
     @abstractmethod
     def states(self, *inputs: Type) -> dict[str, Type]:

@@ -396,7 +396,7 @@ class _Walk:
         for name, x in attempts:
             scale = x.scale / 2**self.profile.fraction_bits
             bias = np.asarray(np.rint((x.offset + added) / scale).astype(np.int64))
-            total = LeakySum(keep, bias if bias.any() else None, self.profile.fraction_bits)
+            total = LeakySum(keep, bias if bias.any() else None, self.profile.fraction_bits, op.each_step)
             if not (fault := self._overflows(total, name)):
                 self._add_from(node, total, [name], Unit(scale, np.zeros(())))
                 return

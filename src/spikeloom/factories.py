@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import wraps
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,10 +18,10 @@ from spikeloom.errors import InputError
 def load_factory(spec: str, repo: Path | None = None) -> tuple[Callable[..., Any], ModuleType]:
     """Import the file of ``FILE.py:function`` and return the function and the module.
 
-    The file's folder is on the import path while it is imported, so that it finds its neighbours; a file
-    in a package is imported as a part of it. The user's code runs: it is trusted as any program that
-    they start. What it imported from its own folders is forgotten afterwards, so that the files of
-    another repository are not taken for it.
+    The file's folder is on the import path while it is imported and while the function is called, so that
+    it finds its neighbours; a file in a package is imported as a part of it. The user's code runs: it is
+    trusted as any program that they start. What it imported from its own folders is forgotten afterwards,
+    so that the files of another repository are not taken for it.
 
     Args:
         spec: names the file and the function.
@@ -37,31 +38,52 @@ def load_factory(spec: str, repo: Path | None = None) -> tuple[Callable[..., Any
         raise InputError.of("SL0201", file, "there is no such file")
     if repo is not None and not repo.is_dir():
         raise InputError.of("SL0201", repo, "there is no such folder")
-    module = _import(file.resolve(), None if repo is None else repo.resolve())
+    file = file.resolve()
+    root = _package_root(file)
+    places = (file.parent, root, None if repo is None else repo.resolve())
+    folders = [str(folder) for folder in dict.fromkeys(places) if folder is not None]
+    with _importing(folders):
+        module = _import(file, root)
     function = getattr(module, name, None)
     if not callable(function):
         own = {key: v for key, v in vars(module).items() if getattr(v, "__module__", "") == module.__name__}
         offered = sorted(key for key, value in own.items() if callable(value) and key[0] != "_")
         raise InputError.of("SL0201", spec, f"{file} has no function {name}", wanted=" or ".join(offered))
-    return function, module
+    return _calling(function, folders), module
 
 
-def _import(file: Path, repo: Path | None) -> ModuleType:
-    root = _package_root(file)
-    folders = [str(folder) for folder in dict.fromkeys((file.parent, root, repo)) if folder is not None]
-    before = dict(sys.modules)
-    sys.path[:0] = folders
+def _import(file: Path, root: Path) -> ModuleType:
     try:
         if root == file.parent:
             return _run(file)
         return importlib.import_module(".".join(file.relative_to(root).with_suffix("").parts))
     except (Exception, SystemExit) as error:  # whatever the user's own code raises
         raise InputError.of("SL0201", file, f"fails to import: {type(error).__name__}: {error}") from error
+
+
+@contextmanager
+def _importing(folders: list[str]) -> Iterator[None]:
+    """While this is open, files in these folders can be imported; they are forgotten afterwards."""
+    before = dict(sys.modules)
+    sys.path[:0] = folders
+    try:
+        yield
     finally:
         for folder in folders:
             with suppress(ValueError):  # the user's code may have taken it out
                 sys.path.remove(folder)
         _forget(before, folders)
+
+
+def _calling(function: Callable[..., Any], folders: list[str]) -> Callable[..., Any]:
+    """The same function, able to import from these folders when it is called."""
+
+    @wraps(function, updated=())
+    def call(*arguments: Any, **keywords: Any) -> Any:
+        with _importing(folders):
+            return function(*arguments, **keywords)
+
+    return call
 
 
 def _package_root(file: Path) -> Path:

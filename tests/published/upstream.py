@@ -12,6 +12,7 @@ from spikeloom.cli.model import ModelSource, load_model
 from spikeloom.compiler.frontends.torch.axes import InputShape
 from spikeloom.compiler.models import KnownModel
 
+WRAPPERS = Path(__file__).parent / "factories"
 VARIABLE = "SPIKELOOM_UPSTREAM"
 """Names the folder of the clones, each in a folder called owner+name."""
 
@@ -29,7 +30,8 @@ def build(model: KnownModel, reduced: bool) -> tuple[nn.Module, InputShape]:
     factory = (model.reduced_factory if reduced else "") or model.factory
     shape = (model.reduced_shape if reduced else "") or model.input_shape
     arguments = dict(model.reduced if reduced else model.arguments)
-    source = ModelSource(f"{folder / model.file}:{factory}", None, arguments, folder)
+    spec = str(WRAPPERS / model.wrapper) if model.wrapper else f"{folder / model.file}:{factory}"
+    source = ModelSource(spec, None, arguments, folder)
     torch.manual_seed(0)
     loaded = load_model(source, shape, None)
     return loaded.model, loaded.shape

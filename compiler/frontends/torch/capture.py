@@ -47,6 +47,8 @@ class Capture:
         over_samples: paths of the neuron layers that the model lets run on from one sample of a batch
             to the next, along a folded axis of both; it has a meaning for single samples only.
         layouts: for each neuron layer whose axes are not [T, B, ...], what they are.
+        readouts: for each node that gives the potentials of a neuron layer that never fires, the node
+            before it and the path of the layer.
         memories: linear memories that the model computes by Fourier transforms.
     """
 
@@ -62,6 +64,7 @@ class Capture:
     steppable: bool = True
     over_samples: tuple[str, ...] = ()
     layouts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    readouts: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     memories: tuple[Memory, ...] = ()
 
 
@@ -91,30 +94,8 @@ def capture(
         raise UnsupportedError.of("SL0304", type(model).__name__, "is a neuron layer and no network")
     equations, problems = survey_neurons(model)
     modules = find_neurons(model)
-    try:
-        sizes, (first, second) = _export_twice(model, list(modules.values()), input_shape, steps)
-    except UnsupportedError as error:
-        raise UnsupportedError([*problems, *error.problems]) from error
-    builder = GraphBuilder(name, Stage.CAPTURED)
-    lowering = Lowering(builder, [(path, equations.get(path, STAND_IN)) for path in modules])
-    lowering.problems += problems
-    lowering.sizes, lowering.steps = sizes, steps
-    lowering.buffers = {
-        path: [tensor.detach() for tensor in module.buffers(recurse=False)]
-        for path, module in model.named_modules()
-    }
-    lowering.parameters = first.graph_signature.inputs_to_parameters
-    lowering.single_step = {
-        path for path, module in modules.items() if getattr(module, "step_mode", "m") != "m"
-    }
-    constants = _constants(first)
-    _declare_input(lowering, first, input_shape, input_kind)
-    lowering.walk(_paired(first, second), constants)
-    _declare_output(lowering, first)
-    if lowering.problems:
-        raise UnsupportedError(lowering.problems)
-    graph = _retimed(_without_dead(builder.build()), lowering)
-    verify(graph)
+    survey = _Survey(model, modules, equations, tuple(problems), input_shape, input_kind, name, steps)
+    graph, lowering = _captured(survey)
     dead = tuple(path for path in modules if path not in {node.name for node in graph.nodes})
     mixes = any(op.work != "update" for _, op in graph.stateful())
     return Capture(
@@ -130,26 +111,68 @@ def capture(
         steppable=input_shape.lead.has_time and not mixes,
         over_samples=tuple(lowering.over_samples),
         layouts=lowering.layouts,
+        readouts=lowering.readouts,
         memories=tuple(lowering.memories),
     )
 
 
-def _export_twice(
-    model: nn.Module, neurons: list[nn.Module], shape: InputShape, steps: int
-) -> tuple[Captures, tuple[ExportedProgram, ExportedProgram]]:
-    """The model at two sizes; with its own number of steps if it takes no other."""
-    tries = [captures(shape.lead)]
-    if shape.lead.has_time and steps > 1:
-        tries.append((Sizes(steps, 3), Sizes(steps, 2)))
-    for index, sizes in enumerate(tries):
+@dataclass(frozen=True)
+class _Survey:
+    """What is known of a model before it is exported."""
+
+    model: nn.Module
+    neurons: Mapping[str, nn.Module]
+    equations: Mapping[str, Neuron]
+    problems: tuple[Problem, ...]
+    shape: InputShape
+    kind: Kind
+    name: str
+    steps: int
+
+
+def _captured(survey: _Survey) -> tuple[Graph, Lowering]:
+    """The graph, from captures of different lengths; of its own length if the model takes no other."""
+    try:
+        return _captured_at(survey, captures(survey.shape.lead))
+    except UnsupportedError as error:
+        if not survey.shape.lead.has_time or survey.steps < 2:
+            raise
+        batches = (3, 2) if survey.steps > 3 else (7, 5)
+        own = (Sizes(survey.steps, batches[0]), Sizes(survey.steps, batches[1]))
         try:
-            first, second = (_export(model, neurons, shape, size) for size in sizes)
+            return _captured_at(survey, own)
         except UnsupportedError:
-            if index == len(tries) - 1:
+            if {problem.code for problem in error.problems} == {"SL0301"}:
                 raise
-        else:
-            return sizes, (first, second)
-    raise AssertionError("there is always a last try")
+            raise error from None
+
+
+def _captured_at(survey: _Survey, sizes: Captures) -> tuple[Graph, Lowering]:
+    modules = survey.neurons
+    try:
+        first, second = (_export(survey.model, [*modules.values()], survey.shape, size) for size in sizes)
+    except UnsupportedError as error:
+        raise UnsupportedError([*survey.problems, *error.problems]) from error
+    builder = GraphBuilder(survey.name, Stage.CAPTURED)
+    lowering = Lowering(builder, [(path, survey.equations.get(path, STAND_IN)) for path in modules])
+    lowering.problems += survey.problems
+    lowering.sizes, lowering.steps = sizes, survey.steps
+    lowering.buffers = {
+        path: [tensor.detach() for tensor in module.buffers(recurse=False)]
+        for path, module in survey.model.named_modules()
+    }
+    lowering.parameters = first.graph_signature.inputs_to_parameters
+    lowering.single_step = {
+        path for path, module in modules.items() if getattr(module, "step_mode", "m") != "m"
+    }
+    _declare_input(lowering, first, survey.shape, survey.kind)
+    lowering.walk(_paired(first, second), _constants(first))
+    _declare_output(lowering, first)
+    if lowering.problems:
+        raise UnsupportedError(lowering.problems)
+    graph = _retimed(_without_dead(builder.build()), lowering)
+    verify(graph)
+    return graph, lowering
 
 
 def _export(model: nn.Module, neurons: list[nn.Module], shape: InputShape, sizes: Sizes) -> ExportedProgram:

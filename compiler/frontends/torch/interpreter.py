@@ -58,11 +58,13 @@ class TorchInterpreter:
         self._leads = capture.leads
         self._divisors = capture.divisors
         self._joint = capture.joint
+        self._readouts = capture.readouts
         self._model = copy.deepcopy(capture.model)
         self._neurons: dict[str, Any] = dict(find_neurons(self._model))
         self._past: dict[str, list[Tensor]] = {}
         self._memory: dict[str, Past] = {}
         self._steps_done = 0
+        self._values: dict[str, Tensor] = {}
 
     def reset(self) -> None:
         """Put every neuron back to its start, and forget what was summed over time."""
@@ -76,7 +78,7 @@ class TorchInterpreter:
     @torch.no_grad()
     def step(self, frame: Tensor) -> dict[str, Tensor]:
         """Run one time step on a frame [batch, ...]; returns every value, [batch, ...]."""
-        values = {self._graph.inputs[0]: frame}
+        self._values = values = {self._graph.inputs[0]: frame}
         for node in self._graph.nodes:
             arguments = [self._view(values[name], self._leads[node.name]) for name in node.inputs]
             results = self._call(node, arguments)
@@ -100,6 +102,8 @@ class TorchInterpreter:
                 return (torch.zeros_like(arguments[0]),)
             axis = 1 if self._leads[node.name] is Lead.BATCH_TIME else 0
             return (self._over_time(node, node.name, (axis,)),)
+        if node.name in self._readouts:
+            return (self._read_out(node, arguments[0]),)
         if isinstance(node.op, StatefulOp):
             past = self._memory.setdefault(node.name, {})
             return (advance(node.op, self._leads[node.name].axes, arguments[0], past),)
@@ -109,6 +113,15 @@ class TorchInterpreter:
             return (arguments[0] / _tensor(self._divisors[node.name]),)
         lead = self._leads[node.name].axes
         return tuple(call(node.op, lead, *arguments))
+
+    def _read_out(self, node: Node, driven: Tensor) -> Tensor:
+        """The potential of the model's own neuron, from the current before it."""
+        before, path = self._readouts[node.name]
+        current = self._values[self._graph.node(before).inputs[0]]
+        if driven.any() or self._steps_done >= self._graph.lateness[node.output]:
+            self._neurons[path](current.unsqueeze(0))
+        v = self._neurons[path].v
+        return v if isinstance(v, Tensor) else torch.zeros_like(current)
 
     def _over_time(self, node: Node, summed: str, axes: tuple[int, ...]) -> Tensor:
         """A reduction of all steps so far in one call, as PyTorch does it."""

@@ -32,9 +32,14 @@ from spikeloom.compiler.frontends.torch.axes import (
 )
 from spikeloom.compiler.graph.graph import GraphBuilder
 from spikeloom.compiler.graph.op import Array, Op
+from spikeloom.compiler.graph.ops.affine import Affine
+from spikeloom.compiler.graph.ops.leaky_sum import LeakySum
 from spikeloom.compiler.graph.ops.neuron import Neuron
 from spikeloom.compiler.graph.source import Source
 from spikeloom.errors import InternalError, Problem
+
+NEVER_REACHED = 1e6
+"""A threshold above this is that of a readout: no potential comes near it."""
 
 _FRAME = re.compile(r'File "([^"]+)", line (\d+)')
 
@@ -228,6 +233,8 @@ class Lowering:
             one, and the axes of [T, B, ...].
         parameters: paths in the model by the names of the captured program.
         single_step: paths of the neuron layers that take their whole input for one time step.
+        readouts: for each node that gives the potentials of a neuron layer, the node before it and the
+            path of the layer.
         layouts: for each neuron layer whose samples do not stand behind time, what its axes are.
         memories: linear memories that the model computes by Fourier transforms.
         buffers: tensors that the model stores, by module.
@@ -248,6 +255,7 @@ class Lowering:
     parameters: Mapping[str, str] = field(default_factory=dict)
     single_step: set[str] = field(default_factory=set)
     over_samples: list[str] = field(default_factory=list)
+    readouts: dict[str, tuple[str, str]] = field(default_factory=dict)
     layouts: dict[str, tuple[str, ...]] = field(default_factory=dict)
     memories: list[Memory] = field(default_factory=list)
     buffers: Mapping[str, list[Tensor]] = field(default_factory=dict)
@@ -318,7 +326,7 @@ class Lowering:
         overtime = max((value.overtime for value in operands), default=0)
         sizes = (self.sizes[0].longer(overtime), self.sizes[1].longer(overtime))
         axes = classify(_first_shape(node), _first_shape(twin), sizes, has_time)
-        fires_anywhere = _name(node) == "neuron" and any(value.spread for value in operands)
+        fires_anywhere = _name(node) in ("neuron", "potential") and any(value.spread for value in operands)
         if _name(node) in _ANY_LAYOUT or fires_anywhere:
             axes = axes or (Lead.SPREAD, ())
         elif strange := [value for value in operands if value.spread or any(value.margin)]:
@@ -356,6 +364,8 @@ class Lowering:
         try:
             if _name(node) == "neuron":
                 self.operands[node.name] = self._neuron(call)
+            elif _name(node) == "potential":
+                self.operands[node.name] = self._readout(call)
             elif _name(node) == "getitem":
                 self.operands[node.name] = self._getitem(node)
             elif _name(node) in _RULES:
@@ -391,6 +401,21 @@ class Lowering:
             self.layouts[path] = x.spread
         return spikes
 
+    def _readout(self, call: Call) -> Value:
+        """The potentials of a neuron that never fires: a leaky sum of its input."""
+        x = call.value("x")
+        path, equation = self.neurons[call.arguments["index"]]
+        if equation.threshold < NEVER_REACHED or x.tags[0] != "T":
+            raise NoCounterpartError(f"it reads the potentials of the neuron {path}, which may fire")
+        if path in self.single_step:
+            raise NoCounterpartError(f"the neuron {path} is in single-step mode")
+        gain = Affine(np.array(equation.gain), np.array(equation.drift))
+        (driven,) = self.emit(call, gain, x, name=f"{path}.drive", lead=x.lead)
+        total = LeakySum(equation.decay, each_step=True)
+        (potentials,) = self.emit(call, total, driven, name=f"{path}.v", lead=x.lead)
+        self.readouts[potentials.name] = (driven.name, path)
+        return potentials
+
     def _getitem(self, node: fx.Node) -> Operand:
         source, index = node.args
         parts = self.operands[source.name] if isinstance(source, fx.Node) else None
@@ -417,7 +442,7 @@ class Lowering:
 
     def _fold(self, node: fx.Node, where: Source) -> None:
         """Evaluate what does not depend on the input, once."""
-        if _name(node) == "neuron":
+        if _name(node) in ("neuron", "potential"):
             path, _ = self.neurons[node.args[1]]  # type: ignore[index]
             fault = f"the neuron {path} runs on a constant, and would have to be run at every step"
             self._refuse(node, "SL0302", where, fault)

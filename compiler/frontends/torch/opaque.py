@@ -26,6 +26,17 @@ def _(x: Tensor, index: int) -> Tensor:
     return torch.empty_like(x)
 
 
+@torch.library.custom_op("spikeloom::potential", mutates_args=())
+def opaque_potential(x: Tensor, index: int) -> Tensor:
+    """Stand for the potentials, at every step, of the neuron layer of that index."""
+    return torch.empty_like(x)
+
+
+@opaque_potential.register_fake
+def _(x: Tensor, index: int) -> Tensor:
+    return torch.empty_like(x)
+
+
 @contextmanager
 def opaque_neurons(modules: Sequence[nn.Module]) -> Iterator[None]:
     """While this is open, each module's forward is the opaque operation with its index."""
@@ -39,7 +50,14 @@ def opaque_neurons(modules: Sequence[nn.Module]) -> Iterator[None]:
 def _replaced(module: Any, index: int) -> Iterator[None]:
     had_own = "forward" in vars(module)
     own = vars(module).get("forward")
-    module.forward = MethodType(lambda self, x, *_: opaque_neuron(x, index), module)
+
+    def forward(self: Any, x: Tensor, *_: Any) -> Tensor:
+        if getattr(self, "store_v_seq", False):
+            self.v_seq = opaque_potential(x, index)
+        spikes: Tensor = opaque_neuron(x, index)
+        return spikes
+
+    module.forward = MethodType(forward, module)
     try:
         yield
     finally:

@@ -24,9 +24,13 @@ class Accumulate(StatefulOp):
 
     name: ClassVar[str] = "accumulate"
     work: ClassVar[Work] = "addition"
-    accumulates: ClassVar[bool] = True
 
     horizon: int
+
+    @property
+    def accumulates(self) -> bool:
+        """It does."""
+        return True
 
     def infer(self, *inputs: Type) -> tuple[Type, ...]:
         """Any value to a value of its shape; bounds grow with the steps."""

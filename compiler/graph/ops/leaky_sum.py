@@ -27,6 +27,7 @@ class LeakySum(StatefulOp):
         keep: what is left after a step: a float from 0 to below 1, or an int, how many of 4096 parts.
         bias: broadcasts against the value, in units of the total; or None.
         fraction_bits: binary digits of an integer total below one unit of x.
+        each_step: whether every total is an answer of its own; else the last stands for all steps.
 
     >>> op, state = LeakySum(2048, fraction_bits=1), {"total": np.array([[3]])}
     >>> op.step((np.array([[2]]),), state)[0]
@@ -35,11 +36,15 @@ class LeakySum(StatefulOp):
 
     name: ClassVar[str] = "leaky_sum"
     work: ClassVar[Work] = "addition"
-    accumulates: ClassVar[bool] = True
-
     keep: float | int
     bias: Array | None = None
     fraction_bits: int = 0
+    each_step: bool = False
+
+    @property
+    def accumulates(self) -> bool:
+        """Whether the last total stands for all steps."""
+        return not self.each_step
 
     def infer(self, *inputs: Type) -> tuple[Type, ...]:
         """Any value to a value of its shape; the bounds are those of the geometric series."""

@@ -21,9 +21,13 @@ class TimeMean(StatefulOp):
     """
 
     name: ClassVar[str] = "time_mean"
-    accumulates: ClassVar[bool] = True
 
     steps: int
+
+    @property
+    def accumulates(self) -> bool:
+        """It does."""
+        return True
 
     def infer(self, *inputs: Type) -> tuple[Type, ...]:
         """Any value to a real value of its shape."""

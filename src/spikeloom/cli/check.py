@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from spikeloom.cli.calibration import RANDOM, Calibrate, RecipeFile, calibration
-from spikeloom.cli.console import counted, print_json, printable, table
+from spikeloom.cli.console import counted, print_json, printable, running_on, table
 from spikeloom.cli.console import output as console
 from spikeloom.cli.model import (
     Arguments,
@@ -140,6 +140,8 @@ def _document(findings: Findings) -> dict[str, Any]:
         "neurons": None if graph is None else sum(graph.types[node.name].size for node in graph.neurons()),
         "layers": None if graph is None else sum(1 for _ in graph.neurons()),
         "nodes": None if graph is None else len(graph.nodes),
+        "latency": None if graph is None else graph.latency,
+        "flush": None if graph is None else graph.flush,
     }
 
 
@@ -164,3 +166,5 @@ def _print(document: dict[str, Any], model: str, target: str) -> None:
         if (value := document[name]) is not None
     ]
     console.print(", ".join(known), markup=False)
+    if document["flush"]:
+        console.print(running_on(document["latency"], document["flush"]), markup=False)

@@ -18,6 +18,7 @@ from spikeloom.cli.console import (
     print_json,
     printable,
     progress,
+    running_on,
     table,
 )
 from spikeloom.cli.console import output as console
@@ -120,6 +121,8 @@ def _summary(run: Compilation) -> dict[str, Any]:
     if run.capture is not None:
         document["dead_layers"] = [*run.capture.dead]
         document["over_samples"] = [*run.capture.over_samples]
+        document["latency"] = run.capture.graph.latency
+        document["flush"] = run.capture.graph.flush
     if run.bundle is not None:
         path, members = run.bundle.path, sorted(run.bundle.members)
         document |= {"bundle": str(path), "bytes": _size(path), "members": members}
@@ -156,6 +159,8 @@ def _print(run: Compilation, document: dict[str, Any]) -> None:
         "single samples",
         document["over_samples"],
     )
+    if document["flush"]:
+        console.print(running_on(document["latency"], document["flush"]), markup=False)
     _print_left_over(
         "neuron layers never fire on these inputs, and nothing was learned of them",
         document.get("silent", []),

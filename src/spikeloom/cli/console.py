@@ -202,6 +202,16 @@ def _band(figure: Mapping[str, Any]) -> str:
     return band if prefixed else f"{band} {unit}"
 
 
+def running_on(latency: int, flush: int) -> str:
+    """What a network does that looks ahead in time or goes on after a sample.
+
+    >>> running_on(1, 3)
+    'answers 1 time step late, and runs on for 3 time steps after the last frame'
+    """
+    late = f"answers {counted(latency, 'time step')} late, and " if latency else ""
+    return f"{late}runs on for {counted(flush, 'time step')} after the last frame"
+
+
 def counted(number: int, noun: str, plural: str = "s") -> str:
     """A number of things, with the noun and the ending of its plural where there is not one.
 

@@ -77,7 +77,7 @@ def _find_memory(kernel: Tensor, points: int, steps: int, buffers: Iterable[list
         for matrix in matrices:
             for vector in vectors:
                 if _responds(matrix.double(), vector.double(), response):
-                    return Memory(kernel, matrix, vector)
+                    return Memory(kernel, matrix.contiguous(), vector.contiguous())
     raise NoCounterpartError(
         "no module stores matrices A and B of a memory m <- A m + B u with this impulse response"
     )
