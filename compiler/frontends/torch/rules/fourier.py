@@ -72,8 +72,9 @@ def _find_memory(kernel: Tensor, points: int, steps: int, buffers: Iterable[list
     response = torch.fft.irfft(kernel, n=points)[:, :steps].double()
     n = len(response)
     for stored in buffers:
-        matrices = [buffer for buffer in stored if buffer.shape == (n, n)]
-        vectors = [buffer for buffer in stored if buffer.shape == (n, 1)]
+        real = [buffer for buffer in stored if not buffer.is_complex()]
+        matrices = [buffer for buffer in real if buffer.shape == (n, n)]
+        vectors = [buffer for buffer in real if buffer.shape == (n, 1)]
         for matrix in matrices:
             for vector in vectors:
                 if _responds(matrix.double(), vector.double(), response):
