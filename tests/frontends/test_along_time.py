@@ -107,7 +107,7 @@ class _Memory(nn.Module):
         u = self.write(4 * self.gate(x).permute(1, 0, 2) + 2)
         spectrum = torch.fft.rfft(u.permute(1, 2, 0), n=2 * STEPS, dim=-1)
         m = torch.fft.irfft(spectrum * self.frequencies.unsqueeze(0), n=2 * STEPS, dim=-1)[:, :, :STEPS]
-        return self.out(self.read(m.permute(2, 0, 1))).transpose(0, 1)
+        return self.out(self.read(3 * m.permute(2, 0, 1))).transpose(0, 1)
 
 
 class _Shift(nn.Module):

@@ -286,7 +286,7 @@ def _by_recurrence(memory: Memory, u: Tensor, points: int) -> Tensor:
     m = torch.zeros(len(u), len(memory.matrix))
     states = []
     for now in u.unbind(-1):
-        m = recur(memory.matrix, m, functional.linear(now, memory.given) * 1.0)
+        m = recur(memory.matrix, m, functional.linear(now.contiguous(), memory.given) * 1.0)
         states.append(m)
     return functional.pad(torch.stack(states, -1), (0, points - len(states)))
 
