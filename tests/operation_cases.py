@@ -25,20 +25,27 @@ from spikeloom.compiler.graph.ops.concat import Concat
 from spikeloom.compiler.graph.ops.conv1d import Conv1d
 from spikeloom.compiler.graph.ops.conv2d import Conv2d
 from spikeloom.compiler.graph.ops.delay import Delay
+from spikeloom.compiler.graph.ops.divide import Divide
+from spikeloom.compiler.graph.ops.elementwise import FUNCTIONS, Elementwise
 from spikeloom.compiler.graph.ops.integer_neuron import IntegerNeuron
+from spikeloom.compiler.graph.ops.integer_norm import IntegerNorm
+from spikeloom.compiler.graph.ops.layer_norm import LayerNorm
 from spikeloom.compiler.graph.ops.leaky_sum import LeakySum
 from spikeloom.compiler.graph.ops.linear import Linear
 from spikeloom.compiler.graph.ops.linear_state import LinearState
+from spikeloom.compiler.graph.ops.lookup import Lookup
 from spikeloom.compiler.graph.ops.matmul import MatMul
 from spikeloom.compiler.graph.ops.max_pool2d import MaxPool2d
 from spikeloom.compiler.graph.ops.mean import Mean
 from spikeloom.compiler.graph.ops.mul import Mul
 from spikeloom.compiler.graph.ops.neuron import Neuron
 from spikeloom.compiler.graph.ops.pad import Pad
+from spikeloom.compiler.graph.ops.reduce_max import ReduceMax
 from spikeloom.compiler.graph.ops.reduce_sum import ReduceSum
 from spikeloom.compiler.graph.ops.rescale import Rescale
 from spikeloom.compiler.graph.ops.reshape import Reshape
 from spikeloom.compiler.graph.ops.slice import Slice
+from spikeloom.compiler.graph.ops.softmax import Softmax
 from spikeloom.compiler.graph.ops.split import Split
 from spikeloom.compiler.graph.ops.step_affine import StepAffine
 from spikeloom.compiler.graph.ops.step_rescale import StepRescale
@@ -221,6 +228,47 @@ def _time_gate(choose: Choices) -> Case:
     return Case(TimeGate(choose.number(0, 3), choose.number(1, 4)), (Type(choose.shape(), choose.kind()),))
 
 
+def _divide(choose: Choices) -> Case:
+    shape = choose.shape()
+    other = (*shape[:-1], shape[-1] if choose.number(0, 1) else 1)
+    if not choose.integer:
+        return Case(Divide(), (Type(shape, REAL), Type(other, REAL)))
+    divisor = sums(choose.number(-3, 2), choose.number(3, 90))
+    op = Divide(choose.number(0, 12), choose.number(1, 3000))
+    return Case(op, (Type(shape, choose.kind()), Type(other, divisor)))
+
+
+def _function(choose: Choices) -> Case:
+    return Case(Elementwise(choose.draw(st.sampled_from(sorted(FUNCTIONS)))), (Type(choose.shape(), REAL),))
+
+
+def _lookup(choose: Choices) -> Case:
+    table = choose.rng.integers(-(2**15), 2**15, choose.number(1, 40))
+    return Case(Lookup(choose.number(-20, 5), table), (Type(choose.shape(), choose.kind()),))
+
+
+def _layer_norm(choose: Choices) -> Case:
+    shape = choose.shape()
+    gain, bias = choose.rng.normal(size=(2, shape[-1]))
+    op = LayerNorm(gain, bias if choose.number(0, 1) else None, 0.1, bool(choose.number(0, 1)))
+    return Case(op, (Type(shape, REAL),))
+
+
+def _integer_norm(choose: Choices) -> Case:
+    op = IntegerNorm(choose.number(0, 12), choose.number(1, 50), bool(choose.number(0, 1)))
+    return Case(op, (Type(choose.shape(), choose.kind()),))
+
+
+def _reduce_max(choose: Choices) -> Case:
+    shape = choose.shape()
+    return Case(ReduceMax(choose.number(0, len(shape) - 1)), (Type(shape, choose.kind()),))
+
+
+def _softmax(choose: Choices) -> Case:
+    shape = choose.shape()
+    return Case(Softmax(choose.number(0, len(shape) - 1)), (Type(shape, REAL),))
+
+
 def _leaky_sum(choose: Choices) -> Case:
     shape = choose.shape()
     bias = choose.bias(shape[-1])
@@ -372,13 +420,23 @@ CASES: dict[str, Callable[[Choices], Case]] = {
     "step_affine": _step_affine,
     "step_rescale": _step_rescale,
     "time_mean": _time_mean,
+    "divide": _divide,
+    "elementwise": _function,
+    "integer_norm": _integer_norm,
+    "layer_norm": _layer_norm,
+    "lookup": _lookup,
+    "reduce_max": _reduce_max,
+    "softmax": _softmax,
     "time_gate": _time_gate,
     "time_window": _time_window,
     "transpose": _transpose,
     "upsample2d": _upsample,
 }
-FLOAT_ONLY = {"affine", "avg_pool2d", "batch_norm", "mean", "neuron", "step_affine", "time_mean"}
-INTEGER_ONLY = {"integer_neuron", "rescale", "step_rescale"}
+FLOAT_ONLY = {
+    "affine", "avg_pool2d", "batch_norm", "elementwise", "layer_norm", "mean", "neuron", "softmax",
+    "step_affine", "time_mean",
+}  # fmt: skip
+INTEGER_ONLY = {"integer_neuron", "integer_norm", "lookup", "rescale", "step_rescale"}
 
 
 @st.composite

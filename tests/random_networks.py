@@ -23,14 +23,18 @@ from spikeloom.compiler.graph.ops.concat import Concat
 from spikeloom.compiler.graph.ops.conv1d import Conv1d
 from spikeloom.compiler.graph.ops.conv2d import Conv2d
 from spikeloom.compiler.graph.ops.delay import Delay
+from spikeloom.compiler.graph.ops.divide import Divide
 from spikeloom.compiler.graph.ops.integer_neuron import IntegerNeuron
+from spikeloom.compiler.graph.ops.integer_norm import IntegerNorm
 from spikeloom.compiler.graph.ops.leaky_sum import LeakySum
 from spikeloom.compiler.graph.ops.linear import Linear
 from spikeloom.compiler.graph.ops.linear_state import LinearState
+from spikeloom.compiler.graph.ops.lookup import Lookup
 from spikeloom.compiler.graph.ops.matmul import MatMul
 from spikeloom.compiler.graph.ops.max_pool2d import MaxPool2d
 from spikeloom.compiler.graph.ops.mul import Mul
 from spikeloom.compiler.graph.ops.pad import Pad
+from spikeloom.compiler.graph.ops.reduce_max import ReduceMax
 from spikeloom.compiler.graph.ops.reduce_sum import ReduceSum
 from spikeloom.compiler.graph.ops.rescale import Rescale
 from spikeloom.compiler.graph.ops.reshape import Reshape
@@ -379,7 +383,20 @@ class _Walk:
         x = self.fire(*self.grow.add("fc", Linear(self.grow.weights((60, size))), self.grow.x))
         (x,) = self.grow.add("fc", Linear(self.grow.weights((48, 60), 5)), x)
         x = self.fire(self.remembered(x) if self.chance(0.6) else x)
+        x = self.fire(self.gated(x)) if self.chance(0.6) else x
         return self.grow.add("tokens", Reshape((8, 6)), x)[0]
+
+    def gated(self, x: str) -> str:
+        """What no spike drives: a norm, a gate by a table, shares of the largest."""
+        grow = self.grow
+        (n,) = grow.shape(x)
+        (wide,) = grow.add("fc", Linear(grow.weights((n, n))), x)
+        norm = IntegerNorm(8, int(grow.rng.integers(1, 99)), self.chance(0.5))
+        (y,) = grow.add("norm", norm, wide)
+        table = np.rint(255 / (1 + np.exp(-np.arange(-300, 301) / 100))).astype(np.int64)
+        (gate,) = grow.add("gate", Lookup(-300, table), y)
+        (largest,) = grow.add("largest", ReduceMax(0), gate)
+        return grow.add("share", Divide(8, 400), y, largest)[0]
 
     def remembered(self, x: str) -> str:
         """A linear memory that turns and fades."""

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from spikeloom.compiler.graph.kinds import Type
 
 Array = NDArray[Any]
-Work = Literal["synaptic", "product", "update", "addition", "none"]
+Work = Literal["synaptic", "product", "update", "addition", "host", "none"]
 
 
 class RuleBrokenError(ValueError):
@@ -39,7 +39,8 @@ class Op(ABC):
     Attributes:
         name: what it is called in text and in files.
         work: what its operations are: ``synaptic`` (input times stored weight), ``product``
-            (input times input), ``update`` (of a neuron's state), ``addition`` or ``none``.
+            (input times input), ``update`` (of a neuron's state), ``addition``, ``host`` (of real numbers,
+            as in a normalisation, whatever spikes) or ``none``.
     """
 
     name: ClassVar[str]

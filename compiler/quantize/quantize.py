@@ -25,7 +25,10 @@ from spikeloom.compiler.graph.ops.affine import Affine
 from spikeloom.compiler.graph.ops.broadcast import Broadcast
 from spikeloom.compiler.graph.ops.concat import Concat
 from spikeloom.compiler.graph.ops.delay import Delay
+from spikeloom.compiler.graph.ops.divide import Divide
+from spikeloom.compiler.graph.ops.elementwise import Elementwise
 from spikeloom.compiler.graph.ops.integer_neuron import DECAY_ONE
+from spikeloom.compiler.graph.ops.layer_norm import LayerNorm
 from spikeloom.compiler.graph.ops.leaky_sum import LeakySum
 from spikeloom.compiler.graph.ops.linear import Linear
 from spikeloom.compiler.graph.ops.linear_state import LinearState
@@ -37,6 +40,7 @@ from spikeloom.compiler.graph.ops.pad import Pad
 from spikeloom.compiler.graph.ops.reduce_sum import ReduceSum
 from spikeloom.compiler.graph.ops.reshape import Reshape
 from spikeloom.compiler.graph.ops.slice import Slice
+from spikeloom.compiler.graph.ops.softmax import Softmax
 from spikeloom.compiler.graph.ops.split import Split
 from spikeloom.compiler.graph.ops.step_affine import StepAffine
 from spikeloom.compiler.graph.ops.step_rescale import StepRescale
@@ -48,6 +52,7 @@ from spikeloom.compiler.graph.ops.upsample2d import Upsample2d
 from spikeloom.compiler.graph.profile import NumericProfile
 from spikeloom.compiler.graph.verify import verify
 from spikeloom.compiler.quantize.activity import Activity
+from spikeloom.compiler.quantize.host import HOST_RULES
 from spikeloom.compiler.quantize.streams import HEADROOM, STREAM_BITS, compact, rescaling, stream_units
 from spikeloom.compiler.quantize.thresholds import RoundingBound, quantize_neuron
 from spikeloom.compiler.quantize.weights import (
@@ -237,9 +242,9 @@ class _Walk:
         if reads_out and bias.size == len(grid.steps):
             integer_bias = np.rint(bias / steps).astype(np.int32).reshape(-1)
             quantized = replace(op, weight=grid.integers, bias=integer_bias)
-            self._add_from(node, quantized, [name], Unit(grid.steps[:1], np.zeros(())))
+            self.append(node, quantized, [name], Unit(grid.steps[:1], np.zeros(())))
         else:
-            self._add_from(
+            self.append(
                 node,
                 replace(op, weight=grid.integers, bias=None),
                 [name],
@@ -279,7 +284,7 @@ class _Walk:
             self.narrowed.add(node.name)
         if must:
             peak = self.activity.peaks[node.inputs[0]] or 1.0
-            name, x = self._rescaled(node, node.inputs[0], HEADROOM * peak / limit, limit)
+            name, x = self.rescaled(node, node.inputs[0], HEADROOM * peak / limit, limit)
             return name, x, op
         zero = -x.offset / x.scale
         pads = isinstance(op, Convolution) and any(op.padding)
@@ -302,14 +307,14 @@ class _Walk:
         if fault and self.profile.rescales and not self._layers_before(node):
             peak = self.activity.peaks[node.inputs[0]] or 1.0
             limit = 2 ** (STREAM_BITS - 1)
-            name, unit = self._rescaled(node, node.inputs[0], HEADROOM * peak / limit, limit)
+            name, unit = self.rescaled(node, node.inputs[0], HEADROOM * peak / limit, limit)
             integer, bound = quantize_neuron(node.name, op, unit, self.profile, self.horizon)
             fault = self._overflows(integer, name)
         if fault:
             self._overflow(node, fault)
             return
         self.bounds[node.name] = bound
-        self._add_from(node, integer, [name], Unit(np.array(1 / op.divisor), np.zeros(())))
+        self.append(node, integer, [name], Unit(np.array(1 / op.divisor), np.zeros(())))
 
     @_quantize.register
     def _affine(self, op: Affine, node: Node) -> None:
@@ -331,22 +336,22 @@ class _Walk:
                 coarser = max(float(a.scale), float(b.scale))
                 limit = 2 ** (STREAM_BITS - 1)
                 (names[0], a), (names[1], b) = (
-                    self._rescaled(node, name, coarser, limit) for name in node.inputs
+                    self.rescaled(node, name, coarser, limit) for name in node.inputs
                 )
-        self._add_from(node, op, names, Unit(a.scale, a.offset + b.offset))
+        self.append(node, op, names, Unit(a.scale, a.offset + b.offset))
 
     @_quantize.register
     def _matmul(self, op: MatMul, node: Node) -> None:
-        (first, a), (second, b) = (self._factor(node, name) for name in node.inputs)
-        self._add_from(node, op, [first, second], Unit(a.scale * b.scale, np.zeros(())))
+        (first, a), (second, b) = self._narrowed(node, op, [self._factor(node, n) for n in node.inputs])
+        self.append(node, op, [first, second], Unit(a.scale * b.scale, np.zeros(())))
 
     @_quantize.register
     def _mul(self, op: Mul, node: Node) -> None:
         operands = [(self.names[name], self._unit(name)) for name in node.inputs]
         if any(np.any(unit.offset != 0) for _, unit in operands):
             operands = [self._factor(node, name) for name in node.inputs]
-        (first, a), (second, b) = operands
-        self._add_from(node, op, [first, second], Unit(a.scale * b.scale, np.zeros(())))
+        (first, a), (second, b) = self._narrowed(node, op, operands)
+        self.append(node, op, [first, second], Unit(a.scale * b.scale, np.zeros(())))
 
     @_quantize.register
     def _max_pool(self, op: MaxPool2d, node: Node) -> None:
@@ -357,7 +362,7 @@ class _Walk:
             if not self.profile.rescales:
                 raise _NoIntegerFormError("SL0502", "pools values whose scale differs within a channel")
             name, unit = self._streamed(node, node.inputs[0])
-        self._add_from(node, op, [name], unit)
+        self.append(node, op, [name], unit)
 
     @_quantize.register
     def _reduce_sum(self, op: ReduceSum, node: Node) -> None:
@@ -372,7 +377,7 @@ class _Walk:
         offset = compact(np.broadcast_to(unit.offset, shape).sum(op.axes))
         kept = [axis for axis in range(len(shape)) if axis not in op.axes]
         left = scale.reshape(()) if scale.size == 1 else scale.reshape([scale.shape[axis] for axis in kept])
-        self._add_from(node, op, [name], Unit(left, offset))
+        self.append(node, op, [name], Unit(left, offset))
 
     @_quantize.register
     def _time_mean(self, op: TimeMean, node: Node) -> None:
@@ -398,7 +403,7 @@ class _Walk:
             bias = np.asarray(np.rint((x.offset + added) / scale).astype(np.int64))
             total = LeakySum(keep, bias if bias.any() else None, self.profile.fraction_bits, op.each_step)
             if not (fault := self._overflows(total, name)):
-                self._add_from(node, total, [name], Unit(scale, np.zeros(())))
+                self.append(node, total, [name], Unit(scale, np.zeros(())))
                 return
         raise _NoIntegerFormError("SL0503", fault)
 
@@ -451,7 +456,17 @@ class _Walk:
         if scale.size != 1 and isinstance(op, TimeWindow):
             full = np.broadcast_to(scale, self.graph.types[node.inputs[0]].shape)
             scale = compact(np.concatenate([full] * op.size, op.axis))
-        self._add_from(node, op, [name], Unit(scale, np.zeros(())))
+        self.append(node, op, [name], Unit(scale, np.zeros(())))
+
+    @_quantize.register(Divide)
+    @_quantize.register(Elementwise)
+    @_quantize.register(LayerNorm)
+    @_quantize.register(Softmax)
+    def _host(self, op: Op, node: Node) -> None:
+        """What no spike drives: in fixed point where the target has a host for it."""
+        if not self.profile.rescales:
+            raise _NoIntegerFormError("SL0501", "is not spike-driven", "compile for the target onnx")
+        HOST_RULES[type(op)](self, op, node)
 
     @_quantize.register
     def _pad(self, op: Pad, node: Node) -> None:
@@ -502,11 +517,11 @@ class _Walk:
                 Unit(compact(scale[0]), compact(offset[0]))
                 for scale, offset in zip(scales, offsets, strict=True)
             ]
-        self._add_from(node, op, [name for name, _ in operands], *moved)
+        self.append(node, op, [name for name, _ in operands], *moved)
 
     def _streamed(self, node: Node, name: str) -> tuple[str, Unit]:
         """An operand in the unit of its stream."""
-        return self._rescaled(node, name, self._streams[name], 2 ** (STREAM_BITS - 1))
+        return self.rescaled(node, name, self._streams[name], 2 ** (STREAM_BITS - 1))
 
     def _factor(self, node: Node, name: str) -> tuple[str, Unit]:
         """A factor of a product: it must have a scalar unit and no offset."""
@@ -514,9 +529,21 @@ class _Walk:
         if unit.scale.size == 1 and not np.any(unit.offset != 0):
             return self.names[name], unit
         peak = self.activity.peaks[name] or 1.0
-        return self._rescaled(node, name, HEADROOM * peak / FACTOR_RANGE, FACTOR_RANGE)
+        return self.rescaled(node, name, HEADROOM * peak / FACTOR_RANGE, FACTOR_RANGE)
 
-    def _rescaled(self, node: Node, name: str, wanted: float, limit: int) -> tuple[str, Unit]:
+    def _narrowed(self, node: Node, op: Op, operands: list[tuple[str, Unit]]) -> list[tuple[str, Unit]]:
+        """Factors so narrow that no sum of their products overflows, where the target can rescale."""
+        if not self.profile.rescales or not self._overflows(op, *(name for name, _ in operands)):
+            return operands
+        narrow = []
+        for name, (own, unit) in zip(node.inputs, operands, strict=True):
+            wide = max(map(abs, self.builder.types[own].kind.bounds)) > FACTOR_RANGE
+            peak = self.activity.peaks[name] or 1.0
+            step = HEADROOM * peak / FACTOR_RANGE
+            narrow.append(self.rescaled(node, name, step, FACTOR_RANGE) if wide else (own, unit))
+        return narrow
+
+    def rescaled(self, node: Node, name: str, wanted: float, limit: int) -> tuple[str, Unit]:
         """A value in another unit; the operation is written once and found again."""
         x = self._unit(name)
         if x.scale.size == 1 and float(x.scale.reshape(-1)[0]) == wanted and not np.any(x.offset != 0):
@@ -540,9 +567,10 @@ class _Walk:
         return own, self.units[own]
 
     def _add(self, node: Node, op: Op, *units: Unit) -> None:
-        self._add_from(node, op, [self.names[name] for name in node.inputs], *units)
+        self.append(node, op, [self.names[name] for name in node.inputs], *units)
 
-    def _add_from(self, node: Node, op: Op, inputs: Sequence[str], *units: Unit) -> None:
+    def append(self, node: Node, op: Op, inputs: Sequence[str], *units: Unit) -> None:
+        """The node of the integer graph that stands for a node."""
         outputs = self.builder.add(node.name, op, *inputs, source=node.source)
         for original, name, unit in zip(node.outputs, outputs, units, strict=True):
             self.names[original] = name
@@ -605,10 +633,10 @@ class _Walk:
         self.steps[node.name] = grid.steps / scale
         return grid
 
-    def _overflows(self, integer: Op, name: str) -> str:
+    def _overflows(self, integer: Op, *names: str) -> str:
         """Why an operation cannot hold what a value gives it; "" if it can."""
         try:
-            integer.infer(self.builder.types[name])
+            integer.infer(*(self.builder.types[name] for name in names))
         except RuleBrokenError as error:
             return str(error)
         return ""

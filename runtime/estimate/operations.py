@@ -26,7 +26,7 @@ class NodeOperations:
 
     Attributes:
         node: its name.
-        work: ``synaptic``, ``product``, ``update`` or ``addition``.
+        work: ``synaptic``, ``product``, ``update``, ``addition`` or ``host``.
         effective: [samples], pairs of non-zero operands.
         dense: pairs that exist, of one sample.
         binary: [samples], whether every input of the sample was -1, 0 or 1.
@@ -50,6 +50,7 @@ class Operations:
         products, dense_products: of attention.
         updates: of neurons.
         additions: of residuals and sums.
+        host: of real numbers, which no spike drives: normalisations, gates, quotients.
         nodes: the same node by node.
     """
 
@@ -61,6 +62,7 @@ class Operations:
     dense_products: float
     updates: float
     additions: float
+    host: float
     nodes: tuple[NodeOperations, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -68,7 +70,8 @@ class Operations:
         totals = {
             name: getattr(self, name)
             for name in (
-                "samples", "acs", "macs", "dense", "products", "dense_products", "updates", "additions"
+                "samples", "acs", "macs", "dense", "products", "dense_products", "updates", "additions",
+                "host",
             )
         }  # fmt: skip
         nodes = [
@@ -124,6 +127,7 @@ class OperationCounter:
             dense_products=sum(node.dense for node in nodes if node.work == "product"),
             updates=_total(nodes, "update"),
             additions=_total(nodes, "addition"),
+            host=_total(nodes, "host"),
             nodes=nodes,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from itertools import product
 
@@ -25,20 +26,27 @@ from spikeloom.compiler.graph.ops.concat import Concat
 from spikeloom.compiler.graph.ops.conv1d import Conv1d
 from spikeloom.compiler.graph.ops.conv2d import Conv2d
 from spikeloom.compiler.graph.ops.delay import Delay
+from spikeloom.compiler.graph.ops.divide import Divide
+from spikeloom.compiler.graph.ops.elementwise import Elementwise
 from spikeloom.compiler.graph.ops.integer_neuron import IntegerNeuron
+from spikeloom.compiler.graph.ops.integer_norm import IntegerNorm
+from spikeloom.compiler.graph.ops.layer_norm import LayerNorm
 from spikeloom.compiler.graph.ops.leaky_sum import LeakySum
 from spikeloom.compiler.graph.ops.linear import Linear
 from spikeloom.compiler.graph.ops.linear_state import LinearState
+from spikeloom.compiler.graph.ops.lookup import Lookup
 from spikeloom.compiler.graph.ops.matmul import MatMul
 from spikeloom.compiler.graph.ops.max_pool2d import MaxPool2d
 from spikeloom.compiler.graph.ops.mean import Mean
 from spikeloom.compiler.graph.ops.mul import Mul
 from spikeloom.compiler.graph.ops.neuron import Neuron
 from spikeloom.compiler.graph.ops.pad import Pad
+from spikeloom.compiler.graph.ops.reduce_max import ReduceMax
 from spikeloom.compiler.graph.ops.reduce_sum import ReduceSum
 from spikeloom.compiler.graph.ops.rescale import Rescale
 from spikeloom.compiler.graph.ops.reshape import Reshape
 from spikeloom.compiler.graph.ops.slice import Slice
+from spikeloom.compiler.graph.ops.softmax import Softmax
 from spikeloom.compiler.graph.ops.split import Split
 from spikeloom.compiler.graph.ops.step_affine import StepAffine
 from spikeloom.compiler.graph.ops.step_rescale import StepRescale
@@ -101,7 +109,56 @@ def _rescale(op: Rescale, x: Tensor) -> tuple[Tensor, ...]:
     return ((moved if op.offset is None else moved + torch.from_numpy(op.offset)).clamp(op.lo, op.hi),)
 
 
+def _divide(op: Divide, a: Tensor, b: Tensor) -> tuple[Tensor, ...]:
+    if op.limit == 0:
+        return (a / b,)
+    b = b.clamp(min=1)
+    rounded = torch.div(a * 2**op.shift + torch.floor(b / 2), b, rounding_mode="floor")
+    return (rounded.clamp(-op.limit, op.limit),)
+
+
+def _layer_norm(op: LayerNorm, x: Tensor) -> tuple[Tensor, ...]:
+    gain = torch.from_numpy(op.gain)
+    bias = None if op.bias is None else torch.from_numpy(op.bias)
+    if op.centred:
+        return (functional.layer_norm(x, gain.shape, gain, bias, op.epsilon),)
+    y = functional.rms_norm(x, gain.shape, gain, op.epsilon)
+    return (y if bias is None else y + bias,)
+
+
+def _integer_norm(op: IntegerNorm, x: Tensor) -> tuple[Tensor, ...]:
+    """Row by row in Python's integers."""
+    rows = []
+    for row in x.reshape(-1, x.shape[-1]).long().tolist():
+        n = len(row)
+        mean = (sum(row) + n // 2) // n if op.centred else 0
+        apart = [number - mean for number in row]
+        root = max(1, math.isqrt((sum(d * d for d in apart) + op.added) * 4**op.EXTRA))
+        gain = math.isqrt(n * 4 ** (op.digits + op.EXTRA))
+        rows.append([(d * gain + root // 2) // root for d in apart])
+    return (torch.tensor(rows, dtype=x.dtype).reshape(x.shape),)
+
+
+ELEMENTWISE: dict[str, Callable[[Tensor], Tensor]] = {
+    "elu": functional.elu,
+    "exp": torch.exp,
+    "gelu": functional.gelu,
+    "relu": torch.relu,
+    "sigmoid": torch.sigmoid,
+    "silu": functional.silu,
+    "softplus": functional.softplus,
+    "square": torch.square,
+    "tanh": torch.tanh,
+}
+
 TORCH: dict[str, Torch] = {
+    "divide": _divide,
+    "elementwise": lambda op, x: (ELEMENTWISE[op.function](x),),
+    "integer_norm": _integer_norm,
+    "layer_norm": _layer_norm,
+    "lookup": lambda op, x: (torch.from_numpy(op.table)[(x - op.lo).clamp(0, len(op.table) - 1).long()],),
+    "reduce_max": lambda op, x: (x.amax(op.axis + 1, keepdim=True),),
+    "softmax": lambda op, x: (x.softmax(op.axis + 1),),
     "avg_pool2d": _avg_pool,
     "broadcast": lambda op, x: (x.expand(len(x), *op.shape),),
     "mul": lambda op, a, b: (a * b,),
@@ -290,6 +347,17 @@ WRONG: list[tuple[Op, tuple[Type, ...]]] = [
     (Delay(np.array([-1, 1])), (Type((2,), SPIKES),)),
     (Delay(np.array([1.0])), (Type((2,), SPIKES),)),
     (Delay(np.array([1, 1, 1])), (Type((2,), SPIKES),)),
+    (Divide(), (Type((2,), REAL), Type((3,), REAL))),
+    (Divide(40, 5), (Type((2,), sums(0, 2**20)), Type((2,), SPIKES))),
+    (Elementwise("arctan"), (Type((2,), REAL),)),
+    (IntegerNorm(4, 0), (Type((2,), SPIKES),)),
+    (IntegerNorm(4, 1), (Type((2,), REAL),)),
+    (IntegerNorm(16, 1), (Type((2,), sums(0, 2**30)),)),
+    (LayerNorm(ONES, None, 0.0), (Type((3,), REAL),)),
+    (Lookup(0, np.array([0.5])), (Type((2,), SPIKES),)),
+    (Lookup(0, np.array([1])), (Type((2,), REAL),)),
+    (ReduceMax(1), (Type((2,), SPIKES),)),
+    (Softmax(2), (Type((2, 2), REAL),)),
     (LeakySum(1.0), (Type((2,), REAL),)),
     (LeakySum(4096), (Type((2,), SPIKES),)),
     (LeakySum(2048, np.array([0.5])), (Type((2,), SPIKES),)),
@@ -420,6 +488,8 @@ def _pairs(op: Op, *x: Array) -> int:
         return sum(needs(pair) for pair in zip(a.flat, b.flat, strict=True))
     if isinstance(op, Rescale):
         return x[0].size
+    if op.work == "host":
+        return max(value.size for value in x)
     if isinstance(op, ReduceSum):
         return sum(bool(a) for a in x[0].flat)
     return 0

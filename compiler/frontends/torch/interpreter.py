@@ -31,6 +31,9 @@ from spikeloom.compiler.graph.ops.broadcast import Broadcast
 from spikeloom.compiler.graph.ops.concat import Concat
 from spikeloom.compiler.graph.ops.conv1d import Conv1d
 from spikeloom.compiler.graph.ops.conv2d import Conv2d
+from spikeloom.compiler.graph.ops.divide import Divide
+from spikeloom.compiler.graph.ops.elementwise import Elementwise
+from spikeloom.compiler.graph.ops.layer_norm import LayerNorm
 from spikeloom.compiler.graph.ops.linear import Linear
 from spikeloom.compiler.graph.ops.matmul import MatMul
 from spikeloom.compiler.graph.ops.max_pool2d import MaxPool2d
@@ -41,6 +44,7 @@ from spikeloom.compiler.graph.ops.pad import Pad
 from spikeloom.compiler.graph.ops.reduce_sum import ReduceSum
 from spikeloom.compiler.graph.ops.reshape import Reshape
 from spikeloom.compiler.graph.ops.slice import Slice
+from spikeloom.compiler.graph.ops.softmax import Softmax
 from spikeloom.compiler.graph.ops.split import Split
 from spikeloom.compiler.graph.ops.time_mean import TimeMean
 from spikeloom.compiler.graph.ops.transpose import Transpose
@@ -258,3 +262,39 @@ def _(op: AvgPool2d, lead: int, x: Tensor) -> tuple[Tensor, ...]:
 @call.register
 def _(op: Upsample2d, lead: int, x: Tensor) -> tuple[Tensor, ...]:
     return (functional.interpolate(x, scale_factor=[float(factor) for factor in op.scale]),)
+
+
+FUNCTIONS: dict[str, Any] = {
+    "elu": functional.elu,
+    "exp": torch.exp,
+    "gelu": functional.gelu,
+    "relu": torch.relu,
+    "sigmoid": torch.sigmoid,
+    "silu": functional.silu,
+    "softplus": functional.softplus,
+    "square": torch.square,
+    "tanh": torch.tanh,
+}
+
+
+@call.register
+def _(op: Elementwise, lead: int, x: Tensor) -> tuple[Tensor, ...]:
+    return (FUNCTIONS[op.function](x),)
+
+
+@call.register
+def _(op: Divide, lead: int, a: Tensor, b: Tensor) -> tuple[Tensor, ...]:
+    return (a / b,)
+
+
+@call.register
+def _(op: LayerNorm, lead: int, x: Tensor) -> tuple[Tensor, ...]:
+    gain = _tensor(op.gain)
+    if not op.centred:
+        return (functional.rms_norm(x, gain.shape, gain, op.epsilon),)
+    return (functional.layer_norm(x, gain.shape, gain, _tensor(op.bias), op.epsilon),)
+
+
+@call.register
+def _(op: Softmax, lead: int, x: Tensor) -> tuple[Tensor, ...]:
+    return (x.softmax(op.axis + lead),)

@@ -22,7 +22,20 @@ Tensors = tuple[Tensor, ...]
 Types = tuple[Type, ...]
 Emitter = Callable[[Writer, Any, Tensors, Types], Tensors]
 
-FLOAT_ONLY = frozenset({"affine", "avg_pool2d", "batch_norm", "mean", "neuron", "step_affine", "time_mean"})
+FLOAT_ONLY = frozenset(
+    {
+        "affine",
+        "avg_pool2d",
+        "batch_norm",
+        "elementwise",
+        "layer_norm",
+        "mean",
+        "neuron",
+        "softmax",
+        "step_affine",
+        "time_mean",
+    }
+)
 
 _REGISTRY: dict[str, Emitter] = {}
 

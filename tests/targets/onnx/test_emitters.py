@@ -19,11 +19,15 @@ from spikeloom.compiler.graph.ops.concat import Concat
 from spikeloom.compiler.graph.ops.conv1d import Conv1d
 from spikeloom.compiler.graph.ops.conv2d import Conv2d
 from spikeloom.compiler.graph.ops.delay import Delay
+from spikeloom.compiler.graph.ops.divide import Divide
+from spikeloom.compiler.graph.ops.integer_norm import IntegerNorm
 from spikeloom.compiler.graph.ops.leaky_sum import LeakySum
 from spikeloom.compiler.graph.ops.linear import Linear
 from spikeloom.compiler.graph.ops.linear_state import LinearState
+from spikeloom.compiler.graph.ops.lookup import Lookup
 from spikeloom.compiler.graph.ops.matmul import MatMul
 from spikeloom.compiler.graph.ops.max_pool2d import MaxPool2d
+from spikeloom.compiler.graph.ops.reduce_max import ReduceMax
 from spikeloom.compiler.graph.ops.reduce_sum import ReduceSum
 from spikeloom.compiler.graph.ops.reshape import Reshape
 from spikeloom.compiler.graph.ops.split import Split
@@ -372,3 +376,29 @@ def test_frames_of_random_density_reach_their_largest_number() -> None:
     frames: NDArray[np.uint8] = random_frames(np.random.default_rng(0), (50,), 4, 3, 200)
     assert frames.min() == 0
     assert 190 < frames.max() <= 200
+
+
+HOST: dict[str, Op] = {
+    "centred norm": IntegerNorm(9, 3),
+    "root norm": IntegerNorm(5, 1, centred=False),
+    "table": Lookup(-200, np.arange(400)[::-1] - 150),
+    "table shorter than the range": Lookup(3, np.array([7, -2, 9])),
+    "largest of a row": ReduceMax(2),
+    "largest of channels": ReduceMax(0),
+}
+
+
+@pytest.mark.parametrize("name", HOST)
+@pytest.mark.parametrize("last_first", [False, True])
+def test_what_no_spike_drives(name: str, last_first: bool) -> None:
+    """Of values that lie in memory in either order, and of both signs; then a quotient by one of them."""
+    bench = Bench((4, 3, 5), 200)
+    x = bench.grow.x
+    if last_first:
+        (x,) = bench.grow.add("conv", Conv2d(bench.grow.weights((4, 4, 1, 1)), np.arange(4)), x)
+    (y,) = bench.grow.add("host", HOST[name], x)
+    (largest,) = bench.grow.add("largest", ReduceMax(1), bench.grow.x)
+    if bench.grow.shape(y) != (4, 3, 5):
+        bench.check(y)
+    else:
+        bench.check(*bench.grow.add("share", Divide(6, 3000), y, largest))

@@ -21,6 +21,7 @@ from spikeloom.compiler.frontends.torch.rules.fourier import filtered
 from spikeloom.compiler.graph.ops.accumulate import Accumulate
 from spikeloom.compiler.graph.ops.add import Add
 from spikeloom.compiler.graph.ops.affine import Affine
+from spikeloom.compiler.graph.ops.divide import Divide
 from spikeloom.compiler.graph.ops.matmul import MatMul
 from spikeloom.compiler.graph.ops.mean import Mean
 from spikeloom.compiler.graph.ops.mul import Mul
@@ -74,7 +75,9 @@ def multiply(lower: Lowering, call: Call) -> Operand:
         return filtered(a, b)
     divides = call.node.target.__name__.startswith("div")  # type: ignore[union-attr]
     if divides and isinstance(b, Value):
-        raise NoCounterpartError("it divides by a value that depends on the input")
+        if not isinstance(a, Value):
+            (a,) = lower.emit(call, Affine(np.zeros((), np.float32), constant_of(a, b)), b, lead=b.lead)
+        return lower.emit(call, Divide(), *_aligned(lower, call, a, b))[0]
     if isinstance(a, Value) and isinstance(b, Value):
         return lower.emit(call, Mul(), *_aligned(lower, call, a, b))[0]
     x, other = (a, b) if isinstance(a, Value) else (b, a)

@@ -1,0 +1,78 @@
+"""What is not spike-driven: functions of real numbers, normalisations, softmax."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from spikeloom.compiler.frontends.torch.axes import NoCounterpartError
+from spikeloom.compiler.frontends.torch.lowering import Call, Lowering, Operand, rule
+from spikeloom.compiler.graph.ops.affine import Affine
+from spikeloom.compiler.graph.ops.divide import Divide
+from spikeloom.compiler.graph.ops.elementwise import Elementwise
+from spikeloom.compiler.graph.ops.layer_norm import LayerNorm
+from spikeloom.compiler.graph.ops.softmax import Softmax
+
+NAMES = {
+    "elu": "elu",
+    "exp": "exp",
+    "gelu": "gelu",
+    "relu": "relu",
+    "relu_": "relu",
+    "sigmoid": "sigmoid",
+    "silu": "silu",
+    "softplus": "softplus",
+    "square": "square",
+    "tanh": "tanh",
+}
+SETTINGS = {"approximate": "none", "alpha": 1, "scale": 1, "input_scale": 1, "beta": 1, "threshold": 20}
+"""What the functions must be called with: other forms of them are not known."""
+
+
+@rule(*NAMES, any_layout=True)
+def function(lower: Lowering, call: Call) -> Operand:
+    """A function of single numbers."""
+    if odd := [name for name, value in SETTINGS.items() if call.arguments.get(name, value) != value]:
+        raise NoCounterpartError(f"it is called with another {' and '.join(odd)}")
+    x = call.value("self")
+    name = NAMES[call.node.target._opname]  # type: ignore[union-attr]
+    return lower.emit(call, Elementwise(name), x, lead=x.lead)[0]
+
+
+@rule("pow.Tensor_Scalar")
+def power(lower: Lowering, call: Call) -> Operand:
+    """The square."""
+    if call.arguments["exponent"] != 2:
+        raise NoCounterpartError(f"it takes the power {call.arguments['exponent']}")
+    return lower.emit(call, Elementwise("square"), call.value("self"))[0]
+
+
+@rule("reciprocal", any_layout=True)
+def reciprocal(lower: Lowering, call: Call) -> Operand:
+    """One divided by a value."""
+    x = call.value("self")
+    one = Affine(np.zeros((), np.float32), np.ones((), np.float32))
+    (numerator,) = lower.emit(call, one, x, lead=x.lead)
+    return lower.emit(call, Divide(), numerator, x, lead=x.lead)[0]
+
+
+@rule("layer_norm", "rms_norm")
+def layer_norm(lower: Lowering, call: Call) -> Operand:
+    """A normalisation of the last axis."""
+    x = call.value("input")
+    if list(call.arguments["normalized_shape"]) != [x.shape[-1]]:
+        raise NoCounterpartError("it normalises more than the last axis")
+    centred = call.node.target._opname == "layer_norm"  # type: ignore[union-attr]
+    gain, bias = call.array("weight"), call.array("bias") if centred else None
+    epsilon = call.arguments["eps"]
+    if epsilon is None:
+        epsilon = float(np.finfo(np.float32).eps)
+    if gain is None:
+        gain = np.ones(x.shape[-1:], np.float32)
+    return lower.emit(call, LayerNorm(gain, bias, float(epsilon), centred), x)[0]
+
+
+@rule("softmax.int", "_softmax")
+def softmax(lower: Lowering, call: Call) -> Operand:
+    """Shares along one axis."""
+    x = call.value("self")
+    return lower.emit(call, Softmax(call.own_axis(call.arguments["dim"], x)), x)[0]

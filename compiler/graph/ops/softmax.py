@@ -1,0 +1,50 @@
+"""Shares that add up to one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeloom.compiler.graph.kinds import REAL, Type
+from spikeloom.compiler.graph.op import Array, Op, RuleBrokenError, Work, register
+
+
+@register
+@dataclass(frozen=True, eq=False)
+class Softmax(Op):
+    """y = exp(x - max(x)) / sum(exp(x - max(x))) along an axis. Float only.
+
+    An integer graph takes it apart: a maximum, a table of exponentials, a sum and a division.
+
+    Attributes:
+        axis: counted from the front of the value's shape.
+    """
+
+    name: ClassVar[str] = "softmax"
+    work: ClassVar[Work] = "host"
+
+    axis: int
+
+    def infer(self, *inputs: Type) -> tuple[Type, ...]:
+        """Any value to a real value of its shape."""
+        (x,) = inputs
+        if not 0 <= self.axis < len(x.shape):
+            raise RuleBrokenError(f"{x} has no axis {self.axis}")
+        return (Type(x.shape, REAL),)
+
+    def evaluate(self, *inputs: Array) -> tuple[Array, ...]:
+        """Compute in float64."""
+        x = inputs[0].astype(np.float64)
+        e = np.exp(x - x.max(self.axis + 1, keepdims=True))
+        return (e / e.sum(self.axis + 1, keepdims=True),)
+
+    def dense_operations(self, *inputs: Type) -> int:
+        """One per element."""
+        return inputs[0].size
+
+    def operations(self, *inputs: Array) -> NDArray[np.int64]:
+        """Every element, whatever it is."""
+        return np.full(len(inputs[0]), inputs[0][0].size, np.int64)

@@ -1,0 +1,125 @@
+"""Integer forms of what is not spike-driven: gates, normalisations, softmax, quotients.
+
+Real numbers are brought to a fixed point and computed with integers alone: tables of 2**13 entries for
+functions, whole roots and quotients for the rest. So they are exact on every engine, as all else is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from spikeloom.compiler.graph.graph import Graph, GraphBuilder, Node, Unit
+from spikeloom.compiler.graph.op import Op
+from spikeloom.compiler.graph.ops.add import Add
+from spikeloom.compiler.graph.ops.divide import Divide
+from spikeloom.compiler.graph.ops.elementwise import FUNCTIONS, Elementwise
+from spikeloom.compiler.graph.ops.integer_norm import IntegerNorm
+from spikeloom.compiler.graph.ops.layer_norm import LayerNorm
+from spikeloom.compiler.graph.ops.lookup import Lookup
+from spikeloom.compiler.graph.ops.reduce_max import ReduceMax
+from spikeloom.compiler.graph.ops.reduce_sum import ReduceSum
+from spikeloom.compiler.graph.ops.rescale import Rescale
+from spikeloom.compiler.graph.ops.reshape import Reshape
+from spikeloom.compiler.graph.ops.softmax import Softmax
+from spikeloom.compiler.quantize.activity import Activity
+
+TABLE_LIMIT = 2**12 - 1
+"""A table has an entry for each integer from -TABLE_LIMIT to TABLE_LIMIT."""
+VALUE_LIMIT = 2**15 - 1
+HEADROOM = 1.25
+"""How far beyond the calibrated range a fixed-point number reaches."""
+EXPONENT_RANGE = 16.0
+"""Exponentials below exp(-16) of the largest are nothing."""
+NORM_DIGITS = 12
+
+
+class Walk(Protocol):
+    """What the quantizer offers to a rule."""
+
+    graph: Graph
+    activity: Activity
+    builder: GraphBuilder
+    units: dict[str, Unit]
+
+    def rescaled(self, node: Node, name: str, wanted: float, limit: int) -> tuple[str, Unit]:
+        """A value in a scalar unit without offset, within -limit..limit."""
+
+    def append(self, node: Node, op: Op, inputs: Sequence[str], *units: Unit) -> None:
+        """The node of the integer graph that stands for a node."""
+
+
+def elementwise(walk: Walk, op: Elementwise, node: Node) -> None:
+    """A table of the function; what is linear on either side of zero is clipped instead."""
+    (source,) = node.inputs
+    peak = HEADROOM * (walk.activity.peaks[source] or 1.0)
+    if op.function == "relu":
+        name, x = walk.rescaled(node, source, peak / VALUE_LIMIT, VALUE_LIMIT)
+        walk.append(node, Rescale(np.array(1), 0, 0, VALUE_LIMIT), [name], x)
+        return
+    name, x = walk.rescaled(node, source, peak / TABLE_LIMIT, TABLE_LIMIT)
+    grid = np.arange(-TABLE_LIMIT, TABLE_LIMIT + 1)
+    values = FUNCTIONS[op.function](grid * float(x.scale))
+    unit = max(float(np.abs(values).max()), 1e-30) / VALUE_LIMIT
+    walk.append(node, Lookup(-TABLE_LIMIT, np.rint(values / unit).astype(np.int32)), [name], _unit(unit))
+
+
+def divide(walk: Walk, op: Divide, node: Node) -> None:
+    """A quotient of whole numbers; the divisor is positive, as in every model that divides by a value."""
+    (first, a), (second, b) = (
+        walk.rescaled(node, name, HEADROOM * (walk.activity.peaks[name] or 1.0) / VALUE_LIMIT, VALUE_LIMIT)
+        for name in node.inputs
+    )
+    peak = HEADROOM * (walk.activity.peaks[node.output] or 1.0)
+    ratio = float(a.scale / b.scale)
+    shift = max(0, min(30, int(np.floor(np.log2(ratio * VALUE_LIMIT / peak)))))
+    walk.append(node, Divide(shift, VALUE_LIMIT), [first, second], _unit(ratio / 2**shift))
+
+
+def layer_norm(walk: Walk, op: LayerNorm, node: Node) -> None:
+    """Whole means, roots and quotients; gain and bias are part of the unit."""
+    (source,) = node.inputs
+    peak = HEADROOM * (walk.activity.peaks[source] or 1.0)
+    name, x = walk.rescaled(node, source, peak / VALUE_LIMIT, VALUE_LIMIT)
+    n = walk.graph.types[source].shape[-1]
+    added = max(1, int(np.rint(op.epsilon * n / float(x.scale) ** 2)))
+    bias = np.zeros(()) if op.bias is None else op.bias.astype(np.float64)
+    unit = Unit(op.gain.astype(np.float64) / 2**NORM_DIGITS, bias)
+    walk.append(node, IntegerNorm(NORM_DIGITS, min(added, 2**40), op.centred), [name], unit)
+
+
+def softmax(walk: Walk, op: Softmax, node: Node) -> None:
+    """The largest, a table of exponentials of the distance from it, their sum and a quotient."""
+    (source,) = node.inputs
+    unit = EXPONENT_RANGE / TABLE_LIMIT
+    name, x = walk.rescaled(node, source, unit, VALUE_LIMIT)
+
+    def add(what: str, step: Op, *inputs: str) -> str:
+        return walk.builder.add(f"{node.name}.{what}", step, *inputs, source=node.source)[0]
+
+    largest = add("largest", ReduceMax(op.axis), name)
+    below = add(
+        "below", Add(), name, add("minus", Rescale(np.array(-1), 0, -VALUE_LIMIT, VALUE_LIMIT), largest)
+    )
+    table = np.rint(np.exp(np.arange(-TABLE_LIMIT, 1) * float(x.scale)) * VALUE_LIMIT).astype(np.int32)
+    powers = add("powers", Lookup(-TABLE_LIMIT, table), below)
+    shape = walk.graph.types[source].shape
+    total = add("total", ReduceSum((op.axis,)), powers)
+    column = add("column", Reshape(tuple(1 if i == op.axis else s for i, s in enumerate(shape))), total)
+    digits = VALUE_LIMIT.bit_length() - 1
+    walk.append(node, Divide(digits, 2**digits), [powers, column], _unit(2.0**-digits))
+
+
+HOST_RULES: dict[type[Op], Callable[[Walk, Any, Node], None]] = {
+    Divide: divide,
+    Elementwise: elementwise,
+    LayerNorm: layer_norm,
+    Softmax: softmax,
+}
+"""How each operation is quantized."""
+
+
+def _unit(scale: float) -> Unit:
+    return Unit(np.array(scale), np.zeros(()))
