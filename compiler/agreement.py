@@ -21,9 +21,11 @@ from numpy.typing import NDArray
 from spikeloom.compiler.graph.convolution import Convolution
 from spikeloom.compiler.graph.graph import Graph
 from spikeloom.compiler.graph.interpret import Interpreter
-from spikeloom.compiler.graph.op import Array
+from spikeloom.compiler.graph.op import Array, Op
 from spikeloom.compiler.graph.ops.affine import Affine
 from spikeloom.compiler.graph.ops.batch_norm import BatchNorm
+from spikeloom.compiler.graph.ops.equation_neuron import EquationNeuron
+from spikeloom.compiler.graph.ops.integer_neuron import IntegerNeuron
 from spikeloom.compiler.graph.ops.linear import Linear
 from spikeloom.compiler.graph.ops.neuron import Neuron
 from spikeloom.compiler.graph.ops.rescale import Rescale
@@ -132,9 +134,18 @@ def can_ask_oracle(capture: Capture, quantized: Quantized) -> bool:
     units = [quantized.graph.units[name] for name in quantized.graph.inputs]
     whole = all(np.all(unit.scale == 1) and np.all(unit.offset == 0) for unit in units)
     stored = all(grid.layer in capture.weights for grid in quantized.grids)
-    neurons = [node.op for node in capture.graph.nodes if isinstance(node.op, Neuron)]
-    plain = all(op.levels == 1 and not op.memoryless for op in neurons)
+    plain = all(_is_plain(node.op) for node in capture.graph.neurons())
+    plain = plain and all(
+        hasattr(capture.model.get_submodule(node.name), "v_threshold") for node in capture.graph.neurons()
+    )
     return capture.steppable and whole and stored and plain and not rounds
+
+
+def _is_plain(op: Op) -> bool:
+    """Whether a neuron has one potential, which reaches its threshold and loses that."""
+    if not isinstance(op, Neuron) or op.levels != 1 or op.memoryless:
+        return False
+    return op.current_decay is None and op.reset_by is None and not op.strict
 
 
 def teacher_forced(
@@ -162,8 +173,8 @@ def teacher_forced(
         before = dict(integer.state)
         fired = integer.step(frame)
         for name in layers:
-            if f"{name}/v" in before:
-                trained.state[f"{name}/v"] = before[f"{name}/v"] * quantized.bounds[name].unit
+            for state, unit in _state_units(quantized, name).items():
+                trained.state[f"{name}/{state}"] = before[f"{name}/{state}"] * unit
         forced = {
             name: fired[name] * quantized.graph.units[name].scale + quantized.graph.units[name].offset
             for name in layers
@@ -173,6 +184,17 @@ def teacher_forced(
             cells += fired[name].size
             differing += int((~np.isclose(decided[name], forced[name])).sum())
     return OracleResult(frames.shape[1], len(frames), cells, differing)
+
+
+def _state_units(quantized: Quantized, layer: str) -> dict[str, Array]:
+    """The real value of one unit of each state of a neuron layer."""
+    op = quantized.graph.node(layer).op
+    if isinstance(op, EquationNeuron):
+        return dict.fromkeys(op.program.states, np.array(2.0**-op.fraction_bits))
+    if isinstance(op, IntegerNeuron):
+        names = ("v",) if op.current_decay is None else ("u", "v")
+        return dict.fromkeys(names, quantized.bounds[layer].unit)
+    return {}
 
 
 def ask_oracle(capture: Capture, quantized: Quantized, frames: NDArray[np.uint8]) -> OracleResult:

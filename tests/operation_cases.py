@@ -27,6 +27,7 @@ from spikeloom.compiler.graph.ops.conv2d import Conv2d
 from spikeloom.compiler.graph.ops.delay import Delay
 from spikeloom.compiler.graph.ops.divide import Divide
 from spikeloom.compiler.graph.ops.elementwise import FUNCTIONS, Elementwise
+from spikeloom.compiler.graph.ops.equation_neuron import EquationNeuron
 from spikeloom.compiler.graph.ops.integer_neuron import IntegerNeuron
 from spikeloom.compiler.graph.ops.integer_norm import IntegerNorm
 from spikeloom.compiler.graph.ops.layer_norm import LayerNorm
@@ -391,6 +392,32 @@ def _integer_neuron(choose: Choices) -> Case:
     raise AssertionError("no state of up to 32 bits holds this neuron")
 
 
+EQUATIONS: tuple[tuple[tuple[str, ...], tuple[str, ...], str, tuple[str, ...]], ...] = (
+    (("v = 0", "a = 0.25"), ("v = b * v + x",), "v >= 1 + 0.7 * a", ("v = v - s", "a = 0.9 * a + s")),
+    (("d = 0", "v = 0"), ("d = 0.8 * d + x", "v = v + (d - v) / 3"), "v > 0.7", ("v = where(s, -0.1, v)",)),
+    (("p = 0", "q = 0"), ("h = b * x - 0.3 * p + 0.5 * q", "q = p", "p = x"), "h >= 0.5", ()),
+    (("v = 0.5",), ("v = v + x",), "(v >= 1) - (v <= -1)", ("v = v - s * b",)),
+    (("v = 0",), ("v = v + 0.1 * v * v * b + x",), "round_half_even(v, 4)", ("v = clip(v - s, -1, 1)",)),
+    (("v = 0", "w = 0"), ("v = max(v, abs(x))",), "(v >= 1) * (w < 1)", ("w = max(w - 1, 2 * s)",)),
+    ((), ("h = min(x, 3 - b)",), "round_half_up(h, 3)", ()),
+)  # fmt: skip
+"""Adaptive thresholds, compartments, windows, signed and graded spikes, squares, dead times, no state."""
+
+
+def _equation_neuron(choose: Choices) -> Case:
+    states, update, fire, reset = choose.draw(st.sampled_from(EQUATIONS))
+    shape = choose.shape()
+    channels = (shape[0], *(1,) * (len(shape) - 1))
+    values = choose.rng.uniform(-1, 1, (1, *channels))
+    if not choose.integer:
+        op = EquationNeuron(states, update, fire, reset, ("b",), values)
+        return Case(op, (Type(shape, REAL),))
+    bits, shift = choose.number(3, 14), choose.number(0, 9)
+    gain, bias = (choose.rng.integers(-(2 ** (shift + bits)), 2 ** (shift + bits), channels) for _ in "ab")
+    op = EquationNeuron(states, update, fire, reset, ("b",), values, bits, 2**15 - 1, gain, bias, shift)
+    return Case(op, (Type(shape, choose.kind()),))
+
+
 CASES: dict[str, Callable[[Choices], Case]] = {
     "accumulate": _accumulate,
     "add": _elementwise(Add),
@@ -401,6 +428,7 @@ CASES: dict[str, Callable[[Choices], Case]] = {
     "concat": _concat,
     "conv1d": _convolution(Conv1d, 1),
     "conv2d": _convolution(Conv2d, 2),
+    "equation_neuron": _equation_neuron,
     "integer_neuron": _integer_neuron,
     "delay": _delay,
     "leaky_sum": _leaky_sum,

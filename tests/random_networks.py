@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeloom.compiler.graph.graph import Graph, GraphBuilder, Stage
-from spikeloom.compiler.graph.kinds import Type, levels
+from spikeloom.compiler.graph.kinds import Type, levels, sums
 from spikeloom.compiler.graph.op import Array, Op, RuleBrokenError, StatefulOp
 from spikeloom.compiler.graph.ops.accumulate import Accumulate
 from spikeloom.compiler.graph.ops.add import Add
@@ -24,6 +24,7 @@ from spikeloom.compiler.graph.ops.conv1d import Conv1d
 from spikeloom.compiler.graph.ops.conv2d import Conv2d
 from spikeloom.compiler.graph.ops.delay import Delay
 from spikeloom.compiler.graph.ops.divide import Divide
+from spikeloom.compiler.graph.ops.equation_neuron import EquationNeuron
 from spikeloom.compiler.graph.ops.integer_neuron import IntegerNeuron
 from spikeloom.compiler.graph.ops.integer_norm import IntegerNorm
 from spikeloom.compiler.graph.ops.leaky_sum import LeakySum
@@ -138,7 +139,7 @@ class Grower:
     def _fires(self, spikes: Array) -> bool:
         return bool(RATES[0] <= (spikes > 0).mean() <= RATES[1])
 
-    def _holds(self, op: IntegerNeuron, x: str) -> bool:
+    def _holds(self, op: IntegerNeuron | EquationNeuron, x: str) -> bool:
         """Whether the potential is proved to stay within its width."""
         try:
             op.infer(self.builder.types[x])
@@ -169,6 +170,20 @@ class Grower:
             middle = (low + high) / 2
             low, high = (middle, high) if excess(middle) > 0 else (low, middle)
         return _style(style, min(low, high, key=lambda base: abs(excess(base))) * spread, bias)
+
+    def declared(self, x: str, choice: int, name: str = "own") -> str | None:
+        """Append a neuron layer with declared equations; None if no gain makes it fire at about the rate."""
+        drive = self._values[x]
+        for exponent in range(12):
+            gain = 2.0 ** (FRACTION_BITS - exponent) / max(1.0, float(np.abs(drive).max()))
+            op = _declared(choice, gain)
+            spikes = _run(op, drive)
+            if self._fires(spikes) and self._holds(op, x):
+                (output,) = self.builder.add(self.builder.unique(name), op, x)
+                self._values[output] = spikes
+                self.rates[output] = float((spikes > 0).mean())
+                return output
+        return None
 
     def finish(self, output: str) -> RandomNetwork:
         """The network, if every layer fires.
@@ -202,15 +217,32 @@ def _style(style: NeuronStyle, base: Array, bias: Array) -> IntegerNeuron:
     )
 
 
-def _run(op: IntegerNeuron, drive: Array) -> Array:
-    """Spikes [steps, batch, ...] from rest."""
-    names = ("v",) if op.current_decay is None else ("u", "v")
-    state: dict[str, Array] = {name: np.zeros(drive.shape[1:], np.int64) for name in names}
+def _run(op: IntegerNeuron | EquationNeuron, drive: Array) -> Array:
+    """Spikes [steps, batch, ...] from the start."""
+    kind = Type(drive.shape[1:], sums(0, 1))
+    state = op.initial(kind)
     spikes = []
     for x in drive:
         (s,), state = op.step((x,), state)
         spikes.append(s)
     return np.stack(spikes)
+
+
+FRACTION_BITS = 12
+DECLARED: tuple[tuple[tuple[str, ...], tuple[str, ...], str, tuple[str, ...]], ...] = (
+    (("v = 0", "a = 0"), ("v = 0.5 * v + 8 * x",), "v >= 1 + 0.5 * a", ("v = v - s", "a = 0.9 * a + s")),
+    (("d = 0", "v = 0"), ("d = 0.7 * d + 4 * x", "v = v + (d - v) / 3"), "v > 0.7", ("v = where(s, 0, v)",)),
+    (("p = 0", "q = 0"), ("h = 8 * x + 2 * p - q", "q = p", "p = x"), "round_half_even(h, 3)", ()),
+)  # fmt: skip
+"""An adaptive threshold, two compartments, a sliding window with graded spikes."""
+
+
+def _declared(choice: int, gain: float) -> EquationNeuron:
+    shift = 16
+    factor = np.array(round(gain * 2**shift))
+    equations = DECLARED[choice % len(DECLARED)]
+    bits, limit, none = FRACTION_BITS, 2**22 - 1, np.zeros((), np.int64)
+    return EquationNeuron(*equations, fraction_bits=bits, limit=limit, gain=factor, bias=none, shift=shift)
 
 
 def random_frames(
@@ -294,6 +326,10 @@ class _Walk:
     def fire(self, x: str, name: str = "lif") -> str:
         """A neuron layer of any style; a plain one where that cannot fire or be proved."""
         plain = (NeuronStyle(), NeuronStyle(fraction_bits=0))
+        if not self.plain and self.chance(0.15):
+            own = self.grow.declared(x, int(self.grow.rng.integers(3)))
+            if own is not None:
+                return own
         style = plain[0] if self.plain else random_style(self.grow.rng, len(self.grow.frames))
         return self.grow.neuron(x, style, *plain, name=name)
 

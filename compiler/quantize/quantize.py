@@ -27,6 +27,7 @@ from spikeloom.compiler.graph.ops.concat import Concat
 from spikeloom.compiler.graph.ops.delay import Delay
 from spikeloom.compiler.graph.ops.divide import Divide
 from spikeloom.compiler.graph.ops.elementwise import Elementwise
+from spikeloom.compiler.graph.ops.equation_neuron import EquationNeuron
 from spikeloom.compiler.graph.ops.integer_neuron import DECAY_ONE
 from spikeloom.compiler.graph.ops.layer_norm import LayerNorm
 from spikeloom.compiler.graph.ops.leaky_sum import LeakySum
@@ -52,6 +53,7 @@ from spikeloom.compiler.graph.ops.upsample2d import Upsample2d
 from spikeloom.compiler.graph.profile import NumericProfile
 from spikeloom.compiler.graph.verify import verify
 from spikeloom.compiler.quantize.activity import Activity
+from spikeloom.compiler.quantize.equations import quantize_equations
 from spikeloom.compiler.quantize.host import HOST_RULES
 from spikeloom.compiler.quantize.streams import HEADROOM, STREAM_BITS, compact, rescaling, stream_units
 from spikeloom.compiler.quantize.thresholds import RoundingBound, quantize_neuron
@@ -300,7 +302,8 @@ class _Walk:
     @_quantize.register
     def _neuron(self, op: Neuron, node: Node) -> None:
         name, unit = self.names[node.inputs[0]], self._unit(node.inputs[0])
-        if (unit.scale <= 0).any():
+        decays_with_the_current = op.current_decay is not None and np.any(unit.offset != 0)
+        if (unit.scale <= 0).any() or decays_with_the_current:
             name, unit = self._streamed(node, node.inputs[0])
         integer, bound = quantize_neuron(node.name, op, unit, self.profile, self.horizon)
         fault = self._overflows(integer, name)
@@ -315,6 +318,22 @@ class _Walk:
             return
         self.bounds[node.name] = bound
         self.append(node, integer, [name], Unit(np.array(1 / op.divisor), np.zeros(())))
+
+    @_quantize.register
+    def _equations(self, op: EquationNeuron, node: Node) -> None:
+        if not self.profile.rescales:
+            raise _NoIntegerFormError(
+                "SL0501",
+                f"is a neuron with declared equations ({'; '.join(op.update)}), which the target has not",
+                "compile for the target onnx",
+            )
+        name, unit = self.names[node.inputs[0]], self._unit(node.inputs[0])
+        peak = self.activity.peaks[node.inputs[0]] or 1.0
+        try:
+            integer = quantize_equations(op, unit, self.builder.types[name], peak)
+        except RuleBrokenError as error:
+            raise _NoIntegerFormError("SL0503", str(error)) from error
+        self.append(node, integer, [name], PLAIN)
 
     @_quantize.register
     def _affine(self, op: Affine, node: Node) -> None:

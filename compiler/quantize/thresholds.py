@@ -53,7 +53,7 @@ def quantize_neuron(
     Args:
         name: for messages.
         neuron: with a resting potential of zero.
-        x: what the integers of the input mean.
+        x: what the integers of the input mean; without an offset if the neuron has a synaptic current.
         profile: the grid.
         horizon: steps between resets; 0 if never reset.
 
@@ -77,17 +77,21 @@ def quantize_neuron(
     _check_threshold(name, theta, profile)
     decay_step = DECAY_ONE >> profile.decay_bits
     decay = round((1 - neuron.decay) * DECAY_ONE / decay_step) * decay_step
-    level = np.asarray(neuron.threshold / unit)
+    current_decay = None
+    if neuron.current_decay is not None:
+        current_decay = round((1 - neuron.current_decay) * DECAY_ONE / decay_step) * decay_step
+    level = np.asarray((neuron.threshold if neuron.reset_by is None else neuron.reset_by) / unit)
     soft = np.asarray(np.rint(level).astype(np.int64)) if neuron.reset == "soft" else None
     op = IntegerNeuron(
         theta=theta,
         bias=bias,
         decay=decay,
         fraction_bits=profile.fraction_bits,
+        current_decay=current_decay,
         reset=neuron.reset,
         reset_by=soft,
         state_bits=profile.state_bits,
-        horizon=horizon if decay == 0 else 0,
+        horizon=horizon if 0 in (decay, current_decay) else 0,
     )
     truncation = 0.0 if decay in (0, DECAY_ONE) else 1.0
     bias_error = bias - drive
@@ -103,8 +107,10 @@ def quantize_neuron(
 
 
 def _is_strict(neuron: Neuron, level: int) -> bool:
-    """Whether a potential of exactly level - 1/2 stays below: halves that go to the even neighbour."""
-    return neuron.levels > 1 and neuron.rounding == "half_even" and level % 2 == 1
+    """Whether a potential of exactly the threshold stays below, as a half that goes to the even neighbour."""
+    if neuron.levels == 1:
+        return neuron.strict
+    return neuron.rounding == "half_even" and level % 2 == 1
 
 
 def _on_threshold_grid(threshold: Array, profile: NumericProfile, strict: bool) -> Array:

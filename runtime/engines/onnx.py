@@ -71,7 +71,9 @@ class OnnxEngine:
         axes: dict[str, list[int]] = json.loads(metadata.get("spikeloom.state_axes", "{}"))
         self._axes = {name: (0, *(1 + axis for axis in order)) for name, order in axes.items()}
         self._results: dict[str, type] = dict.fromkeys(graph.outputs, np.int64)
-        self._results |= dict.fromkeys((node.output for node in graph.neurons()), np.uint8)
+        for node in graph.neurons():
+            signed = graph.types[node.output].kind.bounds[0] < 0
+            self._results[node.output] = np.int8 if signed else np.uint8
         self._states: list[dict[str, OrtValue]] = []
         self._batch = 0
 

@@ -45,6 +45,7 @@ CODES: dict[str, str] = {
     "SL0305": "a spiking neuron disagrees with its equation",
     "SL0306": "the captured graph disagrees with eager PyTorch",
     "SL0307": "the input shape of the model is not declared",
+    "SL0308": "the equations of a declared neuron cannot be read",
     # graph
     "SL0401": "a graph breaks a rule of its operations",
     "SL0402": "a pass was run on a graph that does not meet its precondition",

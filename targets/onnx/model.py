@@ -44,7 +44,7 @@ def build_model(graph: Graph, writer_class: type[Writer]) -> onnx.ModelProto:
         if name not in layers:
             writer.close(name, tensors[name], "int32")
     for name in layers:
-        writer.close(name, tensors[name], "uint8")
+        writer.close(name, tensors[name], "uint8" if graph.types[name].kind.bounds[0] >= 0 else "int8")
     return _model(graph, writer)
 
 

@@ -41,8 +41,9 @@ class _Along(nn.Module):
         torch.manual_seed(4)
         self.first = nn.Conv1d(6, 8, 3, padding=1, bias=False)
         self.second = nn.Conv1d(8, 8, 3, padding=2, dilation=2, groups=4)
-        self.norms = nn.ModuleList([nn.BatchNorm1d(8), nn.BatchNorm1d(8)])
-        for norm in self.norms:
+        norms = [nn.BatchNorm1d(8), nn.BatchNorm1d(8)]
+        self.norms = nn.ModuleList(norms)
+        for norm in norms:
             nn.init.uniform_(norm.weight, 1, 2)
             nn.init.uniform_(norm.bias, 0.2, 0.9)
         self.lifs = nn.ModuleList([_lif(), _lif()])
@@ -89,6 +90,8 @@ class _Delays(nn.Module):
 
 class _Memory(nn.Module):
     """A linear memory m <- A m + B u, computed over all steps by Fourier transforms."""
+
+    frequencies: Tensor
 
     def __init__(self, stored: bool = True) -> None:
         super().__init__()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,6 +29,7 @@ from spikeloom.compiler.graph.ops.conv2d import Conv2d
 from spikeloom.compiler.graph.ops.delay import Delay
 from spikeloom.compiler.graph.ops.divide import Divide
 from spikeloom.compiler.graph.ops.elementwise import Elementwise
+from spikeloom.compiler.graph.ops.equation_neuron import EquationNeuron
 from spikeloom.compiler.graph.ops.integer_neuron import IntegerNeuron
 from spikeloom.compiler.graph.ops.integer_norm import IntegerNorm
 from spikeloom.compiler.graph.ops.layer_norm import LayerNorm
@@ -319,6 +321,7 @@ SQUARE = np.ones((2, 3, 3, 3), np.int8)
 ONES = np.ones(2)
 LIF = IntegerNeuron(np.array([[5], [9]]).reshape(2, 1), np.array([0]), 2048, 0)
 
+FIXED: dict[str, Any] = {"gain": np.array(1), "bias": np.array(0)}
 WRONG: list[tuple[Op, tuple[Type, ...]]] = [
     (Add(), (Type((2,), SPIKES), Type((3,), SPIKES))),
     (Add(), (Type((2,), SPIKES), Type((2, 1), SPIKES))),
@@ -396,6 +399,12 @@ WRONG: list[tuple[Op, tuple[Type, ...]]] = [
     (Mul(), (Type((2,), SPIKES), Type((2, 1), SPIKES))),
     (Mul(), (Type((1,), sums(0, 2**16)), Type((1,), sums(0, 2**16)))),
     (Neuron(0.5, 0.5, threshold=0.0), (Type((2,), REAL),)),
+    (EquationNeuron(("v = 0",), ("v = v ** 2",), "v >= 1"), (Type((2,), REAL),)),
+    (EquationNeuron(("v = 0",), ("v = v + x",), "v"), (Type((2,), REAL),)),
+    (EquationNeuron((), ("v = x * b",), "v >= 1", (), ("b",), np.ones((1, 3))), (Type((2,), REAL),)),
+    (EquationNeuron(("v = 9",), ("v = x",), "v >= 1", limit=8, **FIXED), (Type((2,), SPIKES),)),
+    (EquationNeuron(("v = 0",), ("v = v * v",), "v >= 1", limit=2**30, **FIXED), (Type((2,), SPIKES),)),
+    (EquationNeuron(("v = 0",), ("v = x",), "v >= 1", limit=8), (Type((2,), SPIKES),)),
     (Pad((1,), (1,), 0.5), (Type((2,), SPIKES),)),
     (Pad((1,), (1,)), (Type((2, 2), SPIKES),)),
     (Pad((-1,), (1,)), (Type((2,), SPIKES),)),

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from spikeloom.compiler.graph.equations.program import read_program
 from spikeloom.compiler.graph.kinds import REAL, Type, levels
 from spikeloom.compiler.graph.op import Array, RuleBrokenError, StatefulOp, Work, register
+from spikeloom.compiler.graph.ops.equation_neuron import EquationNeuron
+from spikeloom.errors import InputError
 
 Reset = Literal["hard", "soft"]
 Rounding = Literal["half_up", "half_even"]
@@ -20,9 +24,10 @@ Rounding = Literal["half_up", "half_even"]
 class Neuron(StatefulOp):
     """The membrane equation that covers IF, LIF (both input conventions), PLIF, I-LIF and MultiSpike.
 
-    h = decay * v + gain * x + drift ;  s = 1 if h >= threshold else 0
+    h = decay * v + gain * x + drift ;  s = 1 if h >= threshold else 0 (h > threshold where strict)
+    with a synaptic current (CUBA): u' = current_decay * u + gain * x ;  h = decay * v + u' + drift
     graded: s = round(clip(h / threshold, 0, levels)) ;  the value that goes on is s / divisor
-    v' = v_reset where s, else h (hard) ;  v' = h - s * threshold (soft)
+    v' = v_reset where s, else h (hard) ;  v' = h - s * reset_by (soft; the threshold if it is not given)
 
     A LIF of time constant tau that divides its input by tau has decay = 1 - 1/tau, gain = 1/tau
     and drift = v_reset/tau. State v starts at v_reset (hard) or 0 (soft). MultiSpike of Spike-driven
@@ -34,6 +39,10 @@ class Neuron(StatefulOp):
         levels: the largest spike; 1 for plain spikes.
         rounding: of graded spikes: where half a level goes, up or to the even neighbour.
         divisor: what graded spikes are divided by.
+        strict: whether a potential of exactly the threshold stays silent (one level).
+        current_decay: what is left of the synaptic current after a step; None if there is none.
+        reset_by: what a soft reset subtracts. A reset that comes one step late, after the leak (snnTorch),
+            subtracts threshold / decay.
     """
 
     name: ClassVar[str] = "neuron"
@@ -48,6 +57,55 @@ class Neuron(StatefulOp):
     levels: int = 1
     rounding: Rounding = "half_up"
     divisor: float = 1.0
+    strict: bool = False
+    current_decay: float | None = None
+    reset_by: float | None = None
+
+    @staticmethod
+    def from_equations(
+        states: Sequence[str],
+        update: Sequence[str],
+        fire: str,
+        reset: Sequence[str] = (),
+        parameters: Mapping[str, Array] | None = None,
+    ) -> EquationNeuron:
+        """Declare a neuron by its equations, in the language of :mod:`~spikeloom.compiler.graph.equations`.
+
+        Args:
+            states: ``"v = 0"`` for each state: its name and where it starts.
+            update: assignments in order, to states or to names that last for the step; ``x`` is the input.
+            fire: what is sent: comparisons (1 or 0), sums and differences of them, or a rounding.
+            reset: assignments to states, in order; ``s`` is what was sent.
+            parameters: arrays that differ from channel to channel, by the name they have in the equations;
+                they broadcast against a sample.
+
+        Raises:
+            InputError: SL0308, an equation cannot be read.
+
+        >>> adaptive = Neuron.from_equations(
+        ...     states=["v = 0", "a = 0"],
+        ...     update=["v = 0.75 * v + x"],
+        ...     fire="v >= 1 + 0.5 * a",
+        ...     reset=["v = v - s", "a = 0.9 * a + s"],
+        ... )
+        >>> adaptive.fire
+        'v >= 1 + 0.5 * a'
+        """
+        named = {name: np.asarray(value, np.float64) for name, value in (parameters or {}).items()}
+        values = np.stack(np.broadcast_arrays(*named.values())) if named else None
+        texts = (tuple(states), tuple(update), fire, tuple(reset), tuple(named))
+        neuron = EquationNeuron(*texts, values)
+        try:
+            read_program(*texts)
+            neuron.infer(Type(() if values is None else values.shape[1:], REAL))
+        except ValueError as error:
+            raise InputError.of(
+                "SL0308",
+                "Neuron.from_equations",
+                str(error),
+                remedy="see docs/neurons.md for what an equation may hold",
+            ) from error
+        return neuron
 
     def infer(self, *inputs: Type) -> tuple[Type, ...]:
         """Any current to spikes of its shape; divided ones are real."""
@@ -55,11 +113,16 @@ class Neuron(StatefulOp):
             raise RuleBrokenError(f"{self.levels} levels, divided by {self.divisor}")
         if self.threshold <= self.v_reset:
             raise RuleBrokenError(f"threshold {self.threshold} is not above v_reset {self.v_reset}")
+        if self.strict and self.levels > 1:
+            raise RuleBrokenError("levels round; they are not strict")
+        if self.reset_by is not None and (self.reset != "soft" or self.reset_by <= 0):
+            raise RuleBrokenError(f"a {self.reset} reset subtracts {self.reset_by}")
         return (Type(inputs[0].shape, levels(self.levels) if self.divisor == 1 else REAL),)
 
     def states(self, *inputs: Type) -> dict[str, Type]:
-        """The membrane potential v."""
-        return {"v": Type(inputs[0].shape, REAL)}
+        """The membrane potential v, and the synaptic current u if it decays."""
+        names = ("v",) if self.current_decay is None else ("u", "v")
+        return {name: Type(inputs[0].shape, REAL) for name in names}
 
     @property
     def initial_potential(self) -> float:
@@ -67,26 +130,31 @@ class Neuron(StatefulOp):
         return self.v_reset if self.reset == "hard" else 0.0
 
     def initial(self, *inputs: Type) -> dict[str, Array]:
-        """The resting potential."""
-        return {"v": np.full(inputs[0].shape, self.initial_potential)}
+        """The resting potential, and no current."""
+        current = {} if self.current_decay is None else {"u": np.zeros(inputs[0].shape)}
+        return {**current, "v": np.full(inputs[0].shape, self.initial_potential)}
 
     def step(
         self, inputs: tuple[Array, ...], state: dict[str, Array]
     ) -> tuple[tuple[Array, ...], dict[str, Array]]:
         """Integrate, fire, reset."""
-        h = self.decay * state["v"] + self.gain * inputs[0] + self.drift
+        u, after = self.gain * inputs[0], {}
+        if self.current_decay is not None:
+            after["u"] = u = self.current_decay * state["u"] + u
+        h = self.decay * state["v"] + u + self.drift
         s = self._fired(h)
-        v = np.where(s > 0, self.v_reset, h) if self.reset == "hard" else h - s * self.threshold
-        return (s / self.divisor if self.divisor != 1 else s,), {"v": v}
+        lost = self.threshold if self.reset_by is None else self.reset_by
+        after["v"] = np.where(s > 0, self.v_reset, h) if self.reset == "hard" else h - s * lost
+        return (s / self.divisor if self.divisor != 1 else s,), after
 
     @property
     def memoryless(self) -> bool:
         """Whether nothing is carried from step to step."""
-        return self.decay == 0
+        return self.decay == 0 and self.current_decay is None
 
     def _fired(self, h: Array) -> Array:
         if self.levels == 1:
-            return (h >= self.threshold).astype(h.dtype)
+            return (h > self.threshold if self.strict else h >= self.threshold).astype(h.dtype)
         graded = np.clip(h / self.threshold, 0, self.levels)
         rounded: Array = np.rint(graded) if self.rounding == "half_even" else np.floor(graded + 0.5)
         return rounded
