@@ -138,9 +138,15 @@ class Inputs:
 
 @dataclass
 class Compilation:
-    """A model on its way to a bundle: the result of each stage that has run."""
+    """A network on its way to a bundle: the result of each stage that has run.
+
+    Attributes:
+        capture: of a PyTorch model; None for a network that came as a graph.
+        captured: the graph of one time step, as trained.
+    """
 
     capture: Capture | None = None
+    captured: Graph | None = None
     canonical: Graph | None = None
     activity: Activity | None = None
     quantized: Quantized | None = None
@@ -184,16 +190,69 @@ def compile_model(
         InputError: the inputs of the compilation are bad.
         InternalError: two stages that must agree do not.
     """
-    target = find_target(options.target)
-    profile = target.profile(options.bits)
+    find_target(options.target).profile(options.bits)
     steps = _check_calibration(calibration, shape, recipe, options)
     run = Compilation()
+
+    def captured() -> Graph:
+        return _capture(run, model, shape, recipe, name, calibration, steps, options)
+
+    return _compile(run, captured, options, output, provenance or {}, progress, after_stage)
+
+
+def compile_graph(
+    graph: Graph,
+    recipe: FrameRecipe | None,
+    calibration: NDArray[Any],
+    options: Options,
+    output: Path | None,
+    provenance: Mapping[str, Any] | None = None,
+    progress: Progress = _quiet,
+    after_stage: Observer = _quiet,
+) -> Compilation:
+    """Compile a network that came as a graph, as from NIR, to a bundle; PyTorch is not needed.
+
+    Args:
+        graph: at stage CAPTURED, with one input; its float64 execution is what the integers are compared
+            with.
+        recipe: how events become its frames; None if it takes arrays.
+        calibration: frames [steps, samples, ...], as for :func:`compile_model`.
+        options: target and settings.
+        output: path of the bundle; may be None if an earlier stage is the last.
+        provenance: what the manifest should say of where the network came from.
+        progress: called with a line at the start of each stage.
+        after_stage: called with the name and the result of each stage.
+
+    Raises:
+        UnsupportedError: something in the network cannot be compiled for the target.
+        InputError: the inputs of the compilation are bad.
+    """
+    run = Compilation()
+
+    def captured() -> Graph:
+        return _take(run, graph, recipe, calibration, options)
+
+    return _compile(run, captured, options, output, provenance or {}, progress, after_stage)
+
+
+def _compile(
+    run: Compilation,
+    captured: Callable[[], Graph],
+    options: Options,
+    output: Path | None,
+    provenance: Mapping[str, Any],
+    progress: Progress,
+    after_stage: Observer,
+) -> Compilation:
+    """The stages in order, the first of which differs with what came in."""
+    target = find_target(options.target)
+    profile = target.profile(options.bits)
     for stage, work in (
-        ("capture", lambda: _capture(run, model, shape, recipe, name, calibration, steps, options)),
+        ("capture", captured),
         ("canonical", lambda: _canonicalise(run, options)),
         ("integer", lambda: _quantize(run, profile, target)),
         ("mapped", lambda: _map(run, target, options)),
-        ("bundle", lambda: _bundle(run, target, options, output, provenance or {})),
+        ("bundle", lambda: _bundle(run, target, options, output, provenance)),
     ):
         progress(stage)
         after_stage(stage, work())
@@ -206,17 +265,22 @@ def _check_calibration(
     frames: NDArray[Any], shape: InputShape, recipe: FrameRecipe | None, options: Options
 ) -> int:
     """The number of time steps; 0 if the model says it."""
-    axes = shape.lead.axes
+    return _check_frames(frames, shape.sample, shape.lead.has_time, recipe, options)
+
+
+def _check_frames(
+    frames: NDArray[Any], sample: tuple[int, ...], timed: bool, recipe: FrameRecipe | None, options: Options
+) -> int:
     steps = recipe.steps if recipe is not None else options.steps
-    if shape.lead.has_time and not steps:
+    if timed and not steps:
         steps = frames.shape[0]
-    wanted = (steps, "N") if shape.lead.has_time else ("N",)
-    if frames.shape[axes:] != shape.sample or (shape.lead.has_time and frames.shape[0] != steps):
+    wanted = (steps, "N") if timed else ("N",)
+    if frames.shape[len(wanted) :] != sample or (timed and frames.shape[0] != steps):
         raise InputError.of(
             "SL0111",
             "--calibrate",
             "frames do not fit the model's input",
-            wanted=str([*wanted, *shape.sample]).replace("'", ""),
+            wanted=str([*wanted, *sample]).replace("'", ""),
             got=list(frames.shape),
         )
     if recipe is not None and int(frames.max(initial=0)) > recipe.max_value:
@@ -282,7 +346,30 @@ def _capture(
             "zero",
         )
     )
-    return run.capture.graph
+    run.captured = run.capture.graph
+    return run.captured
+
+
+def _take(
+    run: Compilation,
+    graph: Graph,
+    recipe: FrameRecipe | None,
+    calibration: NDArray[Any],
+    options: Options,
+) -> Graph:
+    """A graph as it came, and the frames that it is calibrated on."""
+    (name,) = graph.inputs
+    sample = graph.types[name].shape
+    steps = _check_frames(calibration, sample, True, recipe, options)
+    given: Recipe = recipe or ArrayRecipe.spanning(calibration.reshape(-1, *sample), steps)
+    if isinstance(given, ArrayRecipe):
+        calibration = given.encode(calibration)
+    given = replace(given, flush=graph.flush)
+    empty = np.full((given.flush, *calibration.shape[1:]), given.empty_byte, np.uint8)
+    trial = min(options.ledger, calibration.shape[1])
+    run.inputs = Inputs(given, np.concatenate([calibration, empty]), trial)
+    run.captured = graph
+    return graph
 
 
 def _is_whole(recipe: Recipe) -> bool:
@@ -290,13 +377,13 @@ def _is_whole(recipe: Recipe) -> bool:
 
 
 def _canonicalise(run: Compilation, options: Options) -> Graph:
-    assert run.capture is not None
+    assert run.captured is not None
     assert run.inputs is not None
-    graph = run_passes(run.capture.graph, CANONICALISE)
+    graph = run_passes(run.captured, CANONICALISE)
     run.canonical = graph
     run.activity = measure_activity(graph, run.inputs.real, options.silence)
     trial = run.inputs.trial_real
-    flips, cells = _spikes_apart(run.capture.graph, graph, trial)
+    flips, cells = _spikes_apart(run.captured, graph, trial)
     run.ledger.add(
         Comparison(
             "canonical graph",
@@ -341,12 +428,11 @@ def _quantize(run: Compilation, profile: NumericProfile, target: Target) -> Grap
 
 def _compare_decisions(run: Compilation) -> None:
     """Every decision from the same membranes: against the user's module where its weights can be replaced."""
-    assert run.capture is not None
     assert run.canonical is not None
     assert run.quantized is not None
     assert run.inputs is not None
     trial = run.inputs.trial_frames
-    if can_ask_oracle(run.capture, run.quantized):
+    if run.capture is not None and can_ask_oracle(run.capture, run.quantized):
         other, tolerance = "PyTorch in float64 with the rounded weights, decision by decision", "bounded"
         verdict = ask_oracle(run.capture, run.quantized, trial)
     else:
@@ -369,14 +455,16 @@ def _compare_free_running(run: Compilation) -> None:
     assert run.quantized is not None
     assert run.inputs is not None
     graph = run.quantized.graph
-    output, spikes = _run_eager(run)
+    output, spikes = _run_trained(run)
     arrays = {name: s for name, s in spikes.items() if name in graph.producers}
     run.agreement = compare_free_running(output, arrays, graph, run.inputs.trial_frames)
     layers = run.agreement.layers
     run.ledger.add(
         Comparison(
             "integer graph",
-            "trained PyTorch, free running",
+            "the graph as it came, in float64, free running"
+            if run.capture is None
+            else "trained PyTorch, free running",
             run.agreement.samples,
             run.agreement.steps,
             sum(layer.cells for layer in layers),
@@ -385,6 +473,26 @@ def _compare_free_running(run: Compilation) -> None:
             run.agreement.to_json(),
         )
     )
+
+
+def _run_trained(run: Compilation) -> tuple[Array, dict[str, Array]]:
+    """Output and spikes of the trained network on the trial samples: PyTorch's, or those of its graph."""
+    return _run_graph(run) if run.capture is None else _run_eager(run)
+
+
+def _run_graph(run: Compilation) -> tuple[Array, dict[str, Array]]:
+    assert run.captured is not None
+    assert run.inputs is not None
+    graph, frames = run.captured, run.inputs.trial_real
+    interpreter = Interpreter(graph)
+    interpreter.reset(frames.shape[1])
+    steps = [interpreter.step(frame) for frame in frames]
+    output = np.stack([values[graph.outputs[0]] for values in steps])
+    spikes = {
+        node.name: np.stack([values[node.name] for values in steps[graph.lateness[node.name] :]])
+        for node in graph.neurons()
+    }
+    return output[-1:] if graph.answers_at_the_end else output, spikes
 
 
 def _run_eager(run: Compilation) -> tuple[Array, dict[str, Array]]:
@@ -491,10 +599,10 @@ def _activity_json(run: Compilation) -> dict[str, Any]:
 
 
 def _traces(run: Compilation) -> dict[str, Array]:
-    """What eager PyTorch did on the trial frames: kept so that a bundle can be checked without it."""
+    """What the trained network did on the trial frames: kept so that a bundle can be checked without it."""
     assert run.inputs is not None
     assert run.quantized is not None
-    output, spikes = _run_eager(run)
+    output, spikes = _run_trained(run)
     units = run.quantized.graph.units
     traces = {
         f"spikes/{name}": np.rint(s / units[name].scale).astype(np.uint8)

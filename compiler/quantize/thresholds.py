@@ -72,7 +72,11 @@ def quantize_neuron(
     )
     threshold_error = theta[0] + 1 - threshold
     drive = (neuron.gain * x.offset + neuron.drift) / unit
-    tie = profile.threshold_step > 1 and bool((np.abs(threshold_error - 1) < ALIGNED).all())
+    tie = (
+        profile.threshold_step > 1
+        and not neuron.strict
+        and bool((np.abs(threshold_error - 1) < ALIGNED).all())
+    )
     bias = _on_bias_grid(name, drive + (1 if tie else 0), profile)
     _check_threshold(name, theta, profile)
     decay_step = DECAY_ONE >> profile.decay_bits
@@ -80,7 +84,7 @@ def quantize_neuron(
     current_decay = None
     if neuron.current_decay is not None:
         current_decay = round((1 - neuron.current_decay) * DECAY_ONE / decay_step) * decay_step
-    level = np.asarray((neuron.threshold if neuron.reset_by is None else neuron.reset_by) / unit)
+    level = np.asarray(neuron.subtracted / unit)
     soft = np.asarray(np.rint(level).astype(np.int64)) if neuron.reset == "soft" else None
     op = IntegerNeuron(
         theta=theta,

@@ -125,6 +125,11 @@ class Neuron(StatefulOp):
         return {name: Type(inputs[0].shape, REAL) for name in names}
 
     @property
+    def subtracted(self) -> float:
+        """What a soft reset subtracts for a spike."""
+        return self.threshold if self.reset_by is None else self.reset_by
+
+    @property
     def initial_potential(self) -> float:
         """The potential before the first step."""
         return self.v_reset if self.reset == "hard" else 0.0
@@ -143,8 +148,7 @@ class Neuron(StatefulOp):
             after["u"] = u = self.current_decay * state["u"] + u
         h = self.decay * state["v"] + u + self.drift
         s = self._fired(h)
-        lost = self.threshold if self.reset_by is None else self.reset_by
-        after["v"] = np.where(s > 0, self.v_reset, h) if self.reset == "hard" else h - s * lost
+        after["v"] = np.where(s > 0, self.v_reset, h) if self.reset == "hard" else h - s * self.subtracted
         return (s / self.divisor if self.divisor != 1 else s,), after
 
     @property

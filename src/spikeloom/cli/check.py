@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -22,10 +23,19 @@ from spikeloom.cli.model import (
     arguments_of,
     load_model,
 )
+from spikeloom.cli.network import (
+    Preset,
+    TimeStep,
+    check_options,
+    is_network,
+    load_network,
+    network_calibration,
+    parameters,
+)
 from spikeloom.cli.sources import Json
 from spikeloom.compiler.graph.graph import Graph
 from spikeloom.compiler.graph.target import find_target
-from spikeloom.compiler.pipeline import Options, compile_model
+from spikeloom.compiler.pipeline import Options, compile_graph, compile_model
 from spikeloom.errors import InputError, InternalError, Problem, SpikeloomError, UnsupportedError
 from spikeloom.runtime.events.recipe import FrameRecipe
 
@@ -49,7 +59,11 @@ class Findings:
 
 def check(
     model: Annotated[
-        str, typer.Argument(help="A function that builds the model.", metavar="FILE.py:factory")
+        str,
+        typer.Argument(
+            help="A function that builds the model, or a file of its nodes.",
+            metavar="FILE.py:factory|FILE.nir",
+        ),
     ],
     target: Annotated[str, typer.Option(help="What to compile for; see `spikeloom targets`.")] = "loihi2",
     calibrate: Calibrate = DEFAULT_CALIBRATION,
@@ -61,25 +75,45 @@ def check(
     bits: Annotated[int, typer.Option(min=2, max=8, help="Width of a weight.")] = 8,
     input_shape: Axes = None,
     steps: Steps = 0,
+    execution: Preset = None,
+    dt: TimeStep = None,
     samples: Annotated[int, typer.Option(min=1, help="Calibrate on at most so many samples.")] = 8,
     json: Json = False,
 ) -> int:
     """List everything that stands between a model and a target; nothing is written."""
     find_target(target).profile(bits)
     frame_recipe = None if recipe is None else FrameRecipe.from_toml(recipe)
-    source = ModelSource(model, weights, arguments_of(arg, model_config), repo)
+    of_models: dict[str, object] = {
+        "--weights": weights,
+        "--arg": arg,
+        "--model-config": model_config,
+        "--repo": repo,
+        "--input-shape": input_shape,
+    }
+    check_options(model, of_models, {"--preset": execution, "--dt": dt})
+    silence = calibrate.startswith(RANDOM)
+    options = Options(target, bits, stop_after="integer", steps=steps, silence=silence)
     findings = Findings()
-    _load(findings, source, input_shape, frame_recipe)
-    if findings.loaded is not None:
-        silence = calibrate.startswith(RANDOM)
-        options = Options(target, bits, stop_after="integer", steps=steps, silence=silence)
-        _compile(findings, findings.loaded, calibrate, frame_recipe, samples, options)
+    if is_network(model):
+        _read(findings, Path(model), execution, dt, steps if frame_recipe is None else frame_recipe.steps)
+    else:
+        source = ModelSource(model, weights, arguments_of(arg, model_config), repo)
+        _load(findings, source, input_shape, frame_recipe)
+    _compile(findings, calibrate, frame_recipe, samples, options)
     document = _document(findings)
     if json:
         print_json(document)
     else:
         _print(document, model, target)
     return UnsupportedError.exit_status if findings.obstacles else 0
+
+
+def _read(findings: Findings, path: Path, execution: str | None, dt: float | None, steps: int) -> None:
+    """Read a file of nodes, and list those without a counterpart."""
+    try:
+        findings.graph = load_network(path, execution, dt, steps)
+    except UnsupportedError as error:
+        findings.obstacles += error.problems
 
 
 def _load(findings: Findings, source: ModelSource, shape: str | None, recipe: FrameRecipe | None) -> None:
@@ -95,24 +129,28 @@ def _load(findings: Findings, source: ModelSource, shape: str | None, recipe: Fr
 
 def _compile(
     findings: Findings,
-    loaded: Loaded,
     source: str,
     recipe: FrameRecipe | None,
     samples: int,
     options: Options,
 ) -> None:
-    """Compile as far as the integer graph."""
+    """Compile as far as the integer graph what could be loaded."""
+    loaded, graph = findings.loaded, findings.graph
     try:
-        frames, _ = calibration(source, recipe, loaded.shape, options.steps, samples, strict=True)
-        compile_model(
-            loaded.model,
-            loaded.shape,
-            recipe,
-            frames,
-            options,
-            None,
-            after_stage=lambda stage, result: _keep(findings, stage, result),
-        )
+        if loaded is not None:
+            frames, _ = calibration(source, recipe, loaded.shape, options.steps, samples, strict=True)
+            compile_model(
+                loaded.model,
+                loaded.shape,
+                recipe,
+                frames,
+                options,
+                None,
+                after_stage=lambda stage, result: _keep(findings, stage, result),
+            )
+        elif graph is not None:
+            frames, _ = network_calibration(source, recipe, graph, options.steps, samples, strict=True)
+            compile_graph(graph, recipe, frames, options, None)
     except InternalError:
         raise
     except SpikeloomError as error:
@@ -125,7 +163,7 @@ def _keep(findings: Findings, stage: str, result: Any) -> None:
 
 
 def _document(findings: Findings) -> dict[str, Any]:
-    graph, loaded = findings.graph, findings.loaded
+    graph = findings.graph
     return {
         "obstacles": [
             {
@@ -136,13 +174,19 @@ def _document(findings: Findings) -> dict[str, Any]:
             }
             for problem in findings.obstacles
         ],
-        "parameters": None if loaded is None else sum(p.numel() for p in loaded.model.parameters()),
+        "parameters": _parameters(findings),
         "neurons": None if graph is None else sum(graph.types[node.name].size for node in graph.neurons()),
         "layers": None if graph is None else sum(1 for _ in graph.neurons()),
         "nodes": None if graph is None else len(graph.nodes),
         "latency": None if graph is None else graph.latency,
         "flush": None if graph is None else graph.flush,
     }
+
+
+def _parameters(findings: Findings) -> int | None:
+    if findings.loaded is not None:
+        return sum(p.numel() for p in findings.loaded.model.parameters())
+    return None if findings.graph is None else parameters(findings.graph)
 
 
 def _what(problem: Problem) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypedDict
 
 import typer
 
@@ -33,20 +34,33 @@ from spikeloom.cli.model import (
     arguments_of,
     load_model,
 )
+from spikeloom.cli.network import (
+    Preset,
+    TimeStep,
+    check_options,
+    is_network,
+    load_network,
+    network_calibration,
+)
 from spikeloom.cli.sources import Json, Strict
 from spikeloom.compiler.bundle import Bundle, require_free
 from spikeloom.compiler.graph.graph import Graph
 from spikeloom.compiler.graph.printer import to_text
 from spikeloom.compiler.graph.target import find_target
 from spikeloom.compiler.mapping.placement import Mapping as ChipMapping
-from spikeloom.compiler.pipeline import STAGES, Compilation, Options, compile_model
+from spikeloom.compiler.pipeline import STAGES, Compilation, Options, compile_graph, compile_model
 from spikeloom.errors import InputError
 from spikeloom.runtime.events.recipe import FrameRecipe
+from spikeloom.runtime.events.stream import DropReport
 
 
 def compile_(
     model: Annotated[
-        str, typer.Argument(help="A function that builds the model.", metavar="FILE.py:factory")
+        str,
+        typer.Argument(
+            help="A function that builds the model, or a file of its nodes.",
+            metavar="FILE.py:factory|FILE.nir",
+        ),
     ],
     calibrate: Calibrate,
     recipe: RecipeFile = None,
@@ -59,6 +73,8 @@ def compile_(
     bits: Annotated[int, typer.Option(min=2, max=8, help="Width of a weight.")] = 8,
     input_shape: Axes = None,
     steps: Steps = 0,
+    execution: Preset = None,
+    dt: TimeStep = None,
     samples: Annotated[int, typer.Option(min=1, help="Calibrate on at most so many recordings.")] = 64,
     ledger: Annotated[int, typer.Option(min=1, help="Compare the stages on so many recordings.")] = 1,
     chips: Annotated[int, typer.Option(min=1, help="Chips that may be used.")] = 1,
@@ -70,17 +86,23 @@ def compile_(
     strict: Strict = True,
     json: Json = False,
 ) -> None:
-    """Compile a trained PyTorch model to a bundle for a chip or a simulator."""
+    """Compile a trained PyTorch model, or a NIR file, to a bundle for a chip or a simulator."""
     _check_stages("--stop-after", [stop_after])
     _check_stages("--dump-after", dump_after or [])
     find_target(target).profile(bits)
     _check_output(output, stop_after)
     frame_recipe = None if recipe is None else FrameRecipe.from_toml(recipe)
-    source = ModelSource(model, weights, arguments_of(arg, model_config), repo)
-    loaded = load_model(source, input_shape, frame_recipe)
-    frames, dropped = calibration(calibrate, frame_recipe, loaded.shape, steps, samples, strict)
     silence = calibrate.startswith(RANDOM)
     options = Options(target, bits, chips, seed, ledger, stop_after, steps, silence)
+    of_models: dict[str, object] = {
+        "--weights": weights,
+        "--arg": arg,
+        "--model-config": model_config,
+        "--repo": repo,
+        "--input-shape": input_shape,
+    }
+    check_options(model, of_models, {"--preset": execution, "--dt": dt})
+    data = _Calibration(calibrate, frame_recipe, samples, strict)
 
     def show(stage: str, result: Any) -> None:
         if stage in (dump_after or []):
@@ -88,18 +110,83 @@ def compile_(
 
     with progress(len(STAGES), "compiling") as bar:
         task = bar.task_ids[0]
-        run = compile_model(
-            loaded.model, loaded.shape, frame_recipe, frames, options, output,
-            name=type(loaded.model).__name__ if loaded.config else Path(model.rpartition(":")[0]).stem,
-            provenance={"model": type(loaded.model).__name__, "checkpoint": weights.name if weights else ""},
-            progress=lambda stage: bar.update(task, description=stage, advance=1),
-            after_stage=show,
-        )  # fmt: skip
-    document = _summary(run) | {"dead_keys": [*loaded.dead_keys], "dropped_events": dropped.to_json()}
+        watching: _Watching = {
+            "progress": lambda stage: bar.update(task, description=stage, advance=1),
+            "after_stage": show,
+        }
+        if is_network(model):
+            found = _compile_network(Path(model), execution, dt, data, options, output, watching)
+        else:
+            source = ModelSource(model, weights, arguments_of(arg, model_config), repo)
+            found = _compile_model(source, input_shape, data, options, output, watching)
+    run, dropped, dead_keys = found
+    document = _summary(run) | {"dead_keys": [*dead_keys], "dropped_events": dropped.to_json()}
     if json:
         print_json(document)
     else:
         _print(run, document)
+
+
+class _Watching(TypedDict):
+    """Who is told of the stages."""
+
+    progress: Callable[[str], None]
+    after_stage: Callable[[str, Any], None]
+
+
+@dataclass(frozen=True)
+class _Calibration:
+    """What a network is calibrated on: a source, how events become frames, and how many samples."""
+
+    source: str
+    recipe: FrameRecipe | None
+    samples: int
+    strict: bool
+
+
+_Compiled = tuple[Compilation, DropReport, Sequence[str]]
+"""A compilation, the events that were dropped, and the tensors that have no place."""
+
+
+def _compile_network(
+    path: Path,
+    execution: str | None,
+    dt: float | None,
+    data: _Calibration,
+    options: Options,
+    output: Path | None,
+    watching: _Watching,
+) -> _Compiled:
+    steps = options.steps if data.recipe is None else data.recipe.steps
+    graph = load_network(path, execution, dt, steps)
+    frames, dropped = network_calibration(
+        data.source, data.recipe, graph, options.steps, data.samples, data.strict
+    )
+    about = {"model": path.name, "preset": execution}
+    run = compile_graph(graph, data.recipe, frames, options, output, about, **watching)
+    return run, dropped, ()
+
+
+def _compile_model(
+    source: ModelSource,
+    shape: str | None,
+    data: _Calibration,
+    options: Options,
+    output: Path | None,
+    watching: _Watching,
+) -> _Compiled:
+    loaded = load_model(source, shape, data.recipe)
+    frames, dropped = calibration(
+        data.source, data.recipe, loaded.shape, options.steps, data.samples, data.strict
+    )
+    kind = type(loaded.model).__name__
+    run = compile_model(
+        loaded.model, loaded.shape, data.recipe, frames, options, output,
+        name=kind if loaded.config else Path(source.spec.rpartition(":")[0]).stem,
+        provenance={"model": kind, "checkpoint": source.weights.name if source.weights else ""},
+        **watching,
+    )  # fmt: skip
+    return run, dropped, loaded.dead_keys
 
 
 def _check_output(output: Path | None, stop_after: str) -> None:
@@ -121,8 +208,9 @@ def _summary(run: Compilation) -> dict[str, Any]:
     if run.capture is not None:
         document["dead_layers"] = [*run.capture.dead]
         document["over_samples"] = [*run.capture.over_samples]
-        document["latency"] = run.capture.graph.latency
-        document["flush"] = run.capture.graph.flush
+    if run.captured is not None:
+        document["latency"] = run.captured.latency
+        document["flush"] = run.captured.flush
     if run.bundle is not None:
         path, members = run.bundle.path, sorted(run.bundle.members)
         document |= {"bundle": str(path), "bytes": _size(path), "members": members}
@@ -153,13 +241,13 @@ def _print(run: Compilation, document: dict[str, Any]) -> None:
         console.print(layers)
     console.print()
     _print_left_over("tensors of the checkpoint have no place in the model", document["dead_keys"])
-    _print_left_over("neuron layers reach no output", document["dead_layers"])
+    _print_left_over("neuron layers reach no output", document.get("dead_layers", []))
     _print_left_over(
         "the model lets neuron layers run on from one sample of a batch to the next; compiled as for "
         "single samples",
-        document["over_samples"],
+        document.get("over_samples", []),
     )
-    if document["flush"]:
+    if document.get("flush"):
         console.print(running_on(document["latency"], document["flush"]), markup=False)
     _print_left_over(
         "neuron layers never fire on these inputs, and nothing was learned of them",

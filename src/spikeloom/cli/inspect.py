@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 
 from spikeloom.cli.console import comparisons, counted, print_json, printable, table
@@ -12,6 +13,8 @@ from spikeloom.cli.console import output as console
 from spikeloom.cli.model import require_torch
 from spikeloom.cli.sources import Json
 from spikeloom.compiler.bundle import Bundle, read_bundle
+from spikeloom.compiler.frontends.nir.file import NirNode, read_nir
+from spikeloom.compiler.frontends.nir.flatten import flatten
 from spikeloom.compiler.graph.printer import to_text
 
 CHECKPOINTS = (".pt", ".pth", ".tar", ".ckpt", ".bin", ".safetensors")
@@ -19,14 +22,18 @@ CHECKPOINTS = (".pt", ".pth", ".tar", ".ckpt", ".bin", ".safetensors")
 
 def inspect(
     file: Annotated[
-        Path, typer.Argument(help="A compiled network, or a checkpoint (.pt, .pth, .tar, .safetensors).")
+        Path,
+        typer.Argument(help="A compiled network, a checkpoint (.pt, .pth, .tar, .safetensors), or NIR."),
     ],
     graph: Annotated[bool, typer.Option("--graph", help="Print the integer graph, node by node.")] = False,
     json: Json = False,
 ) -> None:
-    """Show what a file holds: a bundle, checked member by member, or a checkpoint, without running code."""
+    """Show what a file holds: a bundle, checked member by member, a checkpoint, or NIR; no code is run."""
     if file.suffix in CHECKPOINTS:
         _inspect_checkpoint(file, json)
+        return
+    if file.suffix == ".nir":
+        _inspect_nir(file, json)
         return
     compiled = read_bundle(file)
     if json:
@@ -56,6 +63,36 @@ def _inspect_checkpoint(path: Path, json: bool) -> None:
     console.print(
         f"looks like a {family}" if family else "of no family of models that is known", markup=False
     )
+
+
+def _inspect_nir(path: Path, json: bool) -> None:
+    graph = flatten(read_nir(path))
+    nodes = {name: node for name, node in graph.nodes.items() if isinstance(node, NirNode)}
+    shown = {name: {key: _shown(x) for key, x in node.parameters.items()} for name, node in nodes.items()}
+    if json:
+        listing = [
+            {"name": name, "type": node.type, "parameters": shown[name]} for name, node in nodes.items()
+        ]
+        edges = [list(edge) for edge in graph.edges]
+        print_json({"version": graph.version, "nodes": listing, "edges": edges})
+        return
+    title = f"NIR {graph.version}: {counted(len(nodes), 'node')}, {counted(len(graph.edges), 'edge')}"
+    listed = table(printable(title), "name", "type", "goes to", "parameters")
+    for name, node in nodes.items():
+        targets = ", ".join(target for source, target in graph.edges if source == name)
+        told = ", ".join(f"{key} {text}" for key, text in shown[name].items())
+        listed.add_row(*map(printable, (name, node.type, targets, told)))
+    console.print(listed)
+
+
+def _shown(value: Any) -> str:
+    """A parameter: text and numbers as they are, an array by its type and shape."""
+    array = np.asarray(value)
+    if array.ndim == 0:
+        return str(value)
+    if array.size <= 3 and array.dtype.kind in "biu":
+        return str(array.tolist())
+    return f"{array.dtype}{list(array.shape)}"
 
 
 def _document(bundle: Bundle) -> dict[str, Any]:

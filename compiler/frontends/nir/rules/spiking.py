@@ -1,0 +1,96 @@
+"""CubaLIF, IF, LIF and Threshold: what fires."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from spikeloom.compiler.frontends.nir.file import NirNode
+from spikeloom.compiler.frontends.nir.rules.delay import later
+from spikeloom.compiler.frontends.nir.walk import NotExpressibleError, Walk, numbers, time_constant
+from spikeloom.compiler.graph.op import Array
+from spikeloom.compiler.graph.ops.leaky_sum import LeakySum
+from spikeloom.compiler.graph.ops.neuron import Neuron
+
+NOTHING = np.zeros(())
+
+
+def integrate_and_fire(walk: Walk, name: str, node: NirNode, x: str) -> str:
+    """V' = r x, and a spike above the threshold."""
+    rule = walk.semantics
+    gain = numbers(node, "r") * (1.0 if rule.pulses else rule.dt)
+    threshold = _threshold(node)
+    x = later(walk, f"{name}.delay", x, np.asarray(rule.delay))
+    drive = walk.scaled(f"{name}.drive", x, gain / threshold, NOTHING)
+    return _fire(walk, name, 1.0, drive)
+
+
+def leaky_integrate_and_fire(walk: Walk, name: str, node: NirNode, x: str) -> str:
+    """Tau v' = (v_leak - v) + r x, and a spike above the threshold."""
+    rule, tau = walk.semantics, time_constant(node, "tau")
+    gain, threshold = rule.gain(tau), _threshold(node)
+    x = later(walk, f"{name}.delay", x, np.asarray(rule.delay))
+    left = rule.left(tau)
+    scale, rest = gain * numbers(node, "r") / threshold, (1.0 - left) * numbers(node, "v_leak") / threshold
+    return _fire(walk, name, left, walk.scaled(f"{name}.drive", x, scale, rest))
+
+
+def current_based(walk: Walk, name: str, node: NirNode, x: str) -> str:
+    """tau_syn I' = -I + w_in x ;  tau_mem v' = (v_leak - v) + r I, and a spike above the threshold.
+
+    The gains stand before the current, which is linear, so that they vanish into the weights before.
+    """
+    rule, tau = walk.semantics, time_constant(node, "tau_mem")
+    gain, threshold = rule.gain(tau), _threshold(node)
+    x = later(walk, f"{name}.delay", x, np.asarray(rule.delay))
+    current = synaptic_current(walk, name, node, x, gain * numbers(node, "r") / threshold)
+    left = rule.left(tau)
+    rest = (1.0 - left) * numbers(node, "v_leak") / threshold
+    return _fire(walk, name, left, walk.scaled(f"{name}.rest", current, np.ones(()), rest))
+
+
+def synaptic_current(walk: Walk, name: str, node: NirNode, x: str, gain: Array) -> str:
+    """The synaptic current times a gain, as the potential of this step takes it."""
+    rule, tau = walk.semantics, time_constant(node, "tau_syn")
+    weighted = np.asarray(rule.gain(tau) * numbers(node, "w_in") * gain)
+    drive = walk.scaled(f"{name}.weighted", x, weighted, NOTHING)
+    current = walk.add(f"{name}.current", LeakySum(_leaky(rule.left(tau), "tau_syn")), drive)
+    return later(walk, f"{name}.before", current, np.asarray(0 if rule.fresh else 1))
+
+
+def threshold(walk: Walk, name: str, node: NirNode, x: str) -> str:
+    """S = x > threshold, without a memory."""
+    level = numbers(node, "threshold")
+    if (level == level.flat[0]).all() and level.flat[0] > 0:
+        return walk.add(name, Neuron(0.0, 1.0, float(level.flat[0]), strict=walk.semantics.strict), x)
+    raised = walk.scaled(f"{name}.raised", x, np.ones(()), 1.0 - level)
+    return walk.add(name, Neuron(0.0, 1.0, 1.0, strict=walk.semantics.strict), raised)
+
+
+def _threshold(node: NirNode) -> Array:
+    level = numbers(node, "v_threshold")
+    if (level <= 0).any():
+        raise NotExpressibleError("a threshold of zero or below has no counterpart")
+    if np.any(np.asarray(node.parameters.get("v_reset", 0)) != 0):
+        raise NotExpressibleError("a reset to another potential than zero has no counterpart")
+    return level
+
+
+def _leaky(left: float, name: str) -> float:
+    if not 0 <= left < 1:
+        raise NotExpressibleError(f"{name} is shorter than a time step: explicit Euler is not stable")
+    return left
+
+
+def _fire(walk: Walk, name: str, left: float, drive: str) -> str:
+    """Potentials are counted in thresholds, which may differ from neuron to neuron."""
+    rule = walk.semantics
+    if not 0 <= left <= 1:
+        raise NotExpressibleError(
+            "its time constant is shorter than a time step: explicit Euler is not stable"
+        )
+    if rule.late and left == 0:
+        raise NotExpressibleError("a memory of one step cannot be reset one step later")
+    subtracted = 1.0 / left if rule.late else None
+    neuron = Neuron(left, 1.0, 1.0, reset=rule.reset, strict=rule.strict, reset_by=subtracted)
+    fired = walk.add(f"{name}.fired" if rule.late else name, neuron, drive)
+    return later(walk, name, fired, np.asarray(1 if rule.late else 0))
