@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
     from spikeloom.compiler.frontends.torch.axes import InputShape
     from spikeloom.compiler.frontends.torch.capture import Capture
+    from spikeloom.compiler.training.network import PreparedNetwork
 
 MAPPED_ON = 8
 """Calibration recordings whose activity the placement is made for."""
@@ -85,6 +86,10 @@ class Options:
     stop_after: str = "bundle"
     steps: int = 0
     silence: bool = False
+
+    def until(self, stage: str) -> Options:
+        """The same, with another last stage."""
+        return replace(self, stop_after=stage)
 
 
 @dataclass(frozen=True)
@@ -145,6 +150,7 @@ class Compilation:
         captured: the graph of one time step, as trained.
     """
 
+    prepared: PreparedNetwork | None = None
     capture: Capture | None = None
     captured: Graph | None = None
     canonical: Graph | None = None
@@ -172,7 +178,8 @@ def compile_model(
     """Compile a trained PyTorch model to a bundle.
 
     Args:
-        model: with its trained weights.
+        model: with its trained weights; or what :func:`spikeloom.prepare` made of one, fine-tuned: then its
+            own integer graph is compiled, for the target and the bits that it was prepared for.
         shape: of its input.
         recipe: how events become its frames; None if it takes arrays.
         calibration: what the network will be used on: frames [steps, samples, ...], or [samples, ...]
@@ -309,11 +316,16 @@ def _capture(
 
     from spikeloom.compiler.frontends.torch.capture import capture
     from spikeloom.compiler.frontends.torch.eager import prove_capture
+    from spikeloom.compiler.training.network import PreparedNetwork
 
     samples = calibration.reshape(-1, *shape.sample)
     given: Recipe = recipe or ArrayRecipe.spanning(samples, max(steps, 1))
     kind = levels(given.max_value) if _is_whole(given) else REAL
-    run.capture = capture(model, shape, kind, name, steps)
+    if isinstance(model, PreparedNetwork):
+        _check_prepared(model, options)
+        run.prepared, run.capture, given = model, model.captured, model.recipe
+    else:
+        run.capture = capture(model, shape, kind, name, steps)
     steps = steps or run.capture.steps
     if isinstance(given, ArrayRecipe):
         given = replace(given, steps=steps)
@@ -372,6 +384,19 @@ def _take(
     return graph
 
 
+def _check_prepared(model: PreparedNetwork, options: Options) -> None:
+    """Refuse to compile for another target than the network was prepared for."""
+    if model.target != options.target:
+        raise InputError.of(
+            "SL0901",
+            "--target",
+            "the network was prepared and trained for another target",
+            wanted=model.target,
+            got=options.target,
+            remedy="prepare it for this one",
+        )
+
+
 def _is_whole(recipe: Recipe) -> bool:
     return isinstance(recipe, FrameRecipe) or (recipe.scale, recipe.zero) == (1.0, 0)
 
@@ -416,12 +441,18 @@ def _quantize(run: Compilation, profile: NumericProfile, target: Target) -> Grap
     assert run.activity is not None
     assert run.inputs is not None
     (name,) = run.canonical.inputs
-    given = {name: (levels(run.inputs.recipe.max_value), run.inputs.unit)}
-    run.quantized = quantize(run.canonical, profile, run.activity, run.inputs.horizon, given)
+    if run.prepared is not None:
+        run.quantized = run.prepared.quantized()
+    else:
+        given = {name: (levels(run.inputs.recipe.max_value), run.inputs.unit)}
+        run.quantized = quantize(run.canonical, profile, run.activity, run.inputs.horizon, given)
     graph = run.quantized.graph
     if obstacles := target.obstacles(graph):
         raise UnsupportedError(obstacles)
-    _compare_decisions(run)
+    if run.prepared is None:
+        _compare_decisions(run)
+    else:
+        _compare_with_prepared(run, run.prepared)
     _compare_free_running(run)
     return graph
 
@@ -449,6 +480,25 @@ def _compare_decisions(run: Compilation) -> None:
             tolerance,
         )
     )
+
+
+def _compare_with_prepared(run: Compilation, prepared: PreparedNetwork) -> None:
+    """The spikes of a fine-tuned network in PyTorch against those of its integer graph: all are equal."""
+    assert run.quantized is not None
+    assert run.inputs is not None
+    graph, frames = run.quantized.graph, run.inputs.trial_frames
+    trained = prepared.spikes_of(frames)
+    interpreter = Interpreter(graph)
+    interpreter.reset(frames.shape[1])
+    cells = 0
+    for step, frame in enumerate(frames):
+        values = interpreter.step(frame)
+        for name, spikes in trained.items():
+            cells += spikes[step].size
+            if (spikes[step] != values[name]).any():
+                raise InternalError.of("SL0802", name, f"differs from the prepared network at step {step}")
+    what = "fine-tuned network in PyTorch"
+    run.ledger.add(Comparison("integer graph", what, frames.shape[1], len(frames), cells, 0, "zero"))
 
 
 def _compare_free_running(run: Compilation) -> None:

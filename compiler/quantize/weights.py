@@ -119,9 +119,14 @@ def _step_of(magnitudes: Array, bits: int) -> float:
 def round_weights(weight: Array, steps: Array, moment: Array, profile: NumericProfile) -> GridWeights:
     """Round to the nearest integer, clipped to the profile's range."""
     integers = _rounded(weight, steps, profile)
-    error = _errors(weight, steps, moment, profile).sum()
-    power = (np.square(weight) * _spread(moment, weight)).sum()
-    return GridWeights(integers.astype(np.int8), steps, float(np.sqrt(error / max(power, 1e-300))))
+    return GridWeights(integers.astype(np.int8), steps, relative_error(weight, integers, steps, moment))
+
+
+def relative_error(weight: Array, integers: Array, steps: Array, moment: Array) -> float:
+    """Root mean square error of the sums of rounded weights, relative to the sums themselves."""
+    spread = _spread(moment, weight)
+    error = (np.square(weight - integers * _per_output(steps, weight)) * spread).sum()
+    return float(np.sqrt(error / max((np.square(weight) * spread).sum(), 1e-300)))
 
 
 def _best_powers(weight: Array, moment: Array, top: float, profile: NumericProfile) -> Array:

@@ -7,8 +7,9 @@
     for step in session.stream(chunks_of_events):   # as a camera delivers them
         print(step.step, step.prediction, step.spikes)
 
-Compiling is ``spikeloom compile`` on the command line, or :func:`compile_model`. Everything that
-goes wrong on purpose is a :class:`SpikeloomError`. Names are imported when they are first used.
+Compiling is ``spikeloom compile`` on the command line, or :func:`compile_model`; :func:`prepare` makes a
+trained network ready for fine-tuning on a target's integers. Everything that goes wrong on purpose is a
+:class:`SpikeloomError`. Names are imported when they are first used.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from spikeloom.compiler.bundle import read_bundle as load
     from spikeloom.compiler.pipeline import Options as Options
     from spikeloom.compiler.pipeline import compile_model as compile_model
+    from spikeloom.compiler.prepare import prepare as prepare
     from spikeloom.errors import InputError as InputError
     from spikeloom.errors import InternalError as InternalError
     from spikeloom.errors import MismatchError as MismatchError
@@ -45,6 +47,7 @@ _HOMES = {
     "UnsupportedError": ("spikeloom.errors", "UnsupportedError"),
     "compile_model": ("spikeloom.compiler.pipeline", "compile_model"),
     "load": ("spikeloom.compiler.bundle", "read_bundle"),
+    "prepare": ("spikeloom.compiler.prepare", "prepare"),
 }
 
 __all__ = [
@@ -61,6 +64,7 @@ __all__ = [
     "__version__",
     "compile_model",
     "load",
+    "prepare",
 ]
 
 

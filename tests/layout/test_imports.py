@@ -34,7 +34,9 @@ LAYERS = {
     "spikeloom.compiler.models": "leaf",
     "spikeloom.compiler.passes": "passes",
     "spikeloom.compiler.pipeline": "pipeline",
+    "spikeloom.compiler.prepare": "pipeline",
     "spikeloom.compiler.quantize": "quantize",
+    "spikeloom.compiler.training": "training",
     "spikeloom.errors": "leaf",
     "spikeloom.factories": "leaf",
     "spikeloom.runtime": "runtime",
@@ -54,6 +56,7 @@ ALLOWED: dict[str, set[str]] = {
     "bundle": {"graph", "mapping data"},
     "targets": {"graph", "passes", "mapping data"},
     "runtime": {"graph", "bundle", "mapping data"},
+    "training": {"graph", "passes", "frontends", "quantize", "runtime"},
 }
 ALLOWED["pipeline"] = set(ALLOWED) - {"empty"}
 ALLOWED["facade"] = set(ALLOWED) - {"empty"}
@@ -69,7 +72,7 @@ AT_IMPORT_TIME = {
     "onnxruntime": (),
     "pyarrow": (),
     "spikingjelly": (),
-    "torch": ("spikeloom.compiler.frontends.torch",),
+    "torch": ("spikeloom.compiler.frontends.torch", "spikeloom.compiler.training"),
 }
 
 # Where a package may be imported at all. A bundle runs without what it was compiled with.
@@ -81,6 +84,8 @@ ANYWHERE = {
         "spikeloom.compiler.agreement",
         "spikeloom.compiler.frontends.torch",
         "spikeloom.compiler.pipeline",
+        "spikeloom.compiler.prepare",
+        "spikeloom.compiler.training",
     ),
 }
 

@@ -1,0 +1,1 @@
+"""Fine-tuning on the integers: the integer graph in PyTorch, with gradients."""

@@ -1,0 +1,202 @@
+"""What the operations of an integer graph without parameters compute, in PyTorch, over all time steps."""
+
+from __future__ import annotations
+
+from functools import singledispatch
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from spikeloom.compiler.graph.op import Array, Op
+from spikeloom.compiler.graph.ops.accumulate import Accumulate
+from spikeloom.compiler.graph.ops.add import Add
+from spikeloom.compiler.graph.ops.broadcast import Broadcast
+from spikeloom.compiler.graph.ops.concat import Concat
+from spikeloom.compiler.graph.ops.delay import Delay
+from spikeloom.compiler.graph.ops.leaky_sum import KEEP_ONE, LeakySum
+from spikeloom.compiler.graph.ops.linear_state import LinearState
+from spikeloom.compiler.graph.ops.matmul import MatMul
+from spikeloom.compiler.graph.ops.max_pool2d import MaxPool2d
+from spikeloom.compiler.graph.ops.mul import Mul
+from spikeloom.compiler.graph.ops.pad import Pad
+from spikeloom.compiler.graph.ops.reduce_sum import ReduceSum
+from spikeloom.compiler.graph.ops.reshape import Reshape
+from spikeloom.compiler.graph.ops.slice import Slice
+from spikeloom.compiler.graph.ops.split import Split
+from spikeloom.compiler.graph.ops.step_rescale import StepRescale
+from spikeloom.compiler.graph.ops.time_gate import TimeGate
+from spikeloom.compiler.graph.ops.time_window import TimeWindow
+from spikeloom.compiler.graph.ops.transpose import Transpose
+from spikeloom.compiler.graph.ops.upsample2d import Upsample2d
+from spikeloom.compiler.training.products import multiply
+from spikeloom.compiler.training.rounding import straight_through
+from spikeloom.errors import UnsupportedError
+
+
+@singledispatch
+def execute(op: Op, *inputs: Tensor) -> tuple[Tensor, ...]:
+    """Execute an operation on values [T, B, ...] of all time steps, from a fresh state.
+
+    Integers stand in float32 or float64, each exactly; gradients pass through every rounding.
+
+    Raises:
+        UnsupportedError: SL0501, the operation has no form that passes gradients.
+    """
+    raise UnsupportedError.of("SL0501", op.name, "has no form that passes gradients")
+
+
+def executable() -> frozenset[str]:
+    """Names of the operations that :func:`execute` knows."""
+    return frozenset(
+        name for kind in execute.registry if (name := getattr(kind, "name", "")) and kind is not Op
+    )
+
+
+def _constant(array: Array, like: Tensor) -> Tensor:
+    return torch.from_numpy(np.array(array, np.float64)).to(like.device)
+
+
+@execute.register
+def _(op: Add, a: Tensor, b: Tensor) -> tuple[Tensor, ...]:
+    return (a.double() + b.double(),)
+
+
+@execute.register
+def _(op: Mul, a: Tensor, b: Tensor) -> tuple[Tensor, ...]:
+    return (a.double() * b.double(),)
+
+
+@execute.register
+def _(op: MatMul, a: Tensor, b: Tensor) -> tuple[Tensor, ...]:
+    return (multiply(a, b),)
+
+
+@execute.register
+def _(op: ReduceSum, x: Tensor) -> tuple[Tensor, ...]:
+    return (x.double().sum([axis + 2 for axis in op.axes]),)
+
+
+@execute.register
+def _(op: MaxPool2d, x: Tensor) -> tuple[Tensor, ...]:
+    pooled = functional.max_pool2d(x.flatten(0, 1), op.kernel, op.stride, op.padding)
+    return (pooled.reshape(*x.shape[:2], *pooled.shape[1:]),)
+
+
+@execute.register
+def _(op: Upsample2d, x: Tensor) -> tuple[Tensor, ...]:
+    return (x.repeat_interleave(op.scale[0], 3).repeat_interleave(op.scale[1], 4),)
+
+
+@execute.register
+def _(op: Reshape, x: Tensor) -> tuple[Tensor, ...]:
+    return (x.reshape(*x.shape[:2], *op.shape),)
+
+
+@execute.register
+def _(op: Transpose, x: Tensor) -> tuple[Tensor, ...]:
+    return (x.permute(0, 1, *(axis + 2 for axis in op.order)),)
+
+
+@execute.register
+def _(op: Split, x: Tensor) -> tuple[Tensor, ...]:
+    return tuple(torch.split(x, list(op.sizes), op.axis + 2))
+
+
+@execute.register
+def _(op: Concat, *inputs: Tensor) -> tuple[Tensor, ...]:
+    return (torch.cat([x.double() for x in inputs], op.axis + 2),)
+
+
+@execute.register
+def _(op: Broadcast, x: Tensor) -> tuple[Tensor, ...]:
+    return (x.expand(*x.shape[:2], *op.shape),)
+
+
+@execute.register
+def _(op: Slice, x: Tensor) -> tuple[Tensor, ...]:
+    return (x[(*(slice(None),) * (op.axis + 2), slice(op.start, op.stop, op.step))],)
+
+
+@execute.register
+def _(op: Pad, x: Tensor) -> tuple[Tensor, ...]:
+    pairs = list(zip(op.before, op.after, strict=True))
+    return (functional.pad(x, [width for pair in reversed(pairs) for width in pair], value=op.value),)
+
+
+@execute.register
+def _(op: Accumulate, x: Tensor) -> tuple[Tensor, ...]:
+    return (x.double().cumsum(0),)
+
+
+@execute.register
+def _(op: LeakySum, x: Tensor) -> tuple[Tensor, ...]:
+    bias = torch.zeros((), dtype=torch.float64) if op.bias is None else _constant(op.bias, x)
+    total = torch.zeros_like(x[0], dtype=torch.float64)
+    totals = []
+    for now in x.double() * 2**op.fraction_bits:
+        left = total * (op.keep / KEEP_ONE)
+        total = straight_through(left, left.detach().trunc()) + now + bias
+        totals.append(total)
+    return (torch.stack(totals),)
+
+
+@execute.register
+def _(op: LinearState, x: Tensor) -> tuple[Tensor, ...]:
+    matrix, gain = _constant(op.matrix, x), _constant(op.gain, x)
+    bias = torch.zeros((), dtype=torch.float64) if op.bias is None else _constant(op.bias, x)
+    m = torch.zeros_like(x[0], dtype=torch.float64)
+    states = []
+    for now in x.double() * gain + bias:
+        moved = m @ matrix.T + now
+        whole = ((moved.detach() + op.half) / 2**op.shift).floor()
+        m = straight_through(moved / 2**op.shift, whole).clamp(-op.limit, op.limit)
+        states.append(m)
+    return (torch.stack(states),)
+
+
+@execute.register
+def _(op: StepRescale, x: Tensor) -> tuple[Tensor, ...]:
+    of_step = np.minimum(np.arange(len(x)), len(op.factor) - 1)
+    factor, offset = (_shaped(_constant(constant[of_step], x), x.ndim) for constant in (op.factor, op.offset))
+    smooth = x.double() * factor
+    moved = straight_through(smooth / 2**op.shift, ((smooth.detach() + op.half) / 2**op.shift).floor())
+    return ((moved + offset).clamp(op.lo, op.hi),)
+
+
+def _shaped(constants: Tensor, rank: int) -> Tensor:
+    """Constants [T, ...] against values [T, B, ...] of so many axes."""
+    own = constants.shape[1:]
+    return constants.reshape(len(constants), *(1,) * (rank - 1 - len(own)), *own)
+
+
+@execute.register
+def _(op: Delay, x: Tensor) -> tuple[Tensor, ...]:
+    steps = np.broadcast_to(op.steps, tuple(x.shape[2:]))
+    late = torch.zeros_like(x)
+    for steps_late in np.unique(steps):
+        chosen = torch.from_numpy(steps == steps_late).to(x.device)
+        late = torch.where(chosen, _later(x, int(steps_late)), late)
+    return (late,)
+
+
+@execute.register
+def _(op: TimeWindow, x: Tensor) -> tuple[Tensor, ...]:
+    taps = [_later(x, tap * op.dilation) for tap in reversed(range(op.size))]
+    return (torch.cat(taps, op.axis + 2),)
+
+
+@execute.register
+def _(op: TimeGate, x: Tensor) -> tuple[Tensor, ...]:
+    now = torch.arange(len(x), device=x.device)
+    is_open = (now >= op.start) & (now < op.start + op.steps)
+    return (x * is_open.reshape(-1, *(1,) * (x.ndim - 1)),)
+
+
+def _later(x: Tensor, steps: int) -> Tensor:
+    """Values [T, ...] so many steps later; 0 before anything has arrived."""
+    if steps == 0:
+        return x
+    kept = x[: max(0, len(x) - steps)]
+    return torch.cat([torch.zeros_like(x[: len(x) - len(kept)]), kept])
