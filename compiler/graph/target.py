@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from typing import Protocol, runtime_checkable
 
+from spikeloom.compiler.graph.engine import Engine
 from spikeloom.compiler.graph.figure import Figure
 from spikeloom.compiler.graph.graph import Graph
 from spikeloom.compiler.graph.profile import NumericProfile
 from spikeloom.errors import InputError, Problem
 
 GROUP = "spikeloom.targets"
+
+Opener = Callable[[Graph, Mapping[str, bytes]], Engine]
+"""Opens an engine on an integer graph; the second argument holds a bundle's files by name."""
 
 
 @runtime_checkable
@@ -51,6 +55,15 @@ class Target(Protocol):
 
     def costs(self) -> Mapping[str, Figure]:
         """Constants for the latency and energy estimate, by name; empty if there is no model."""
+        ...
+
+
+@runtime_checkable
+class RunnableTarget(Target, Protocol):
+    """A target whose chip steps can be executed here."""
+
+    def engines(self) -> Mapping[str, Opener]:
+        """How to open each engine of the target, by the engine's name."""
         ...
 
 

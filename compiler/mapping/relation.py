@@ -99,6 +99,8 @@ class Relation:
         axes: list[tuple[Digit, ...]] = []
         for size in shape:
             taken: list[Digit] = []
+            if size == 1 and rest and rest[0].size == 1:
+                taken.append(rest.pop(0))
             while size > 1:
                 digit = rest.pop(0)
                 if digit.size > size:
@@ -141,6 +143,18 @@ class Relation:
         """A new axis in front of ``axis`` along which the value repeats."""
         digit = Digit(self._fresh(), size)
         return replace(self, axes=(*self.axes[:axis], (digit,), *self.axes[axis:]))
+
+    def spread(self, shape: Sequence[int]) -> Relation:
+        """Axes of one element repeated.
+
+        Raises:
+            NotExpressibleError: such an axis does not follow axes of the population.
+        """
+        relation = self
+        for axis, (have, want) in enumerate(zip(self.shape, shape, strict=True)):
+            if have != want:
+                relation = relation.reduce(axis).broadcast(axis, want)
+        return relation
 
     def reduce(self, axis: int) -> Relation:
         """The sum over an axis.

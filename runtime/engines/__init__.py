@@ -1,17 +1,18 @@
 """Engines execute a compiled network; each is imported when it is opened.
 
-``reference`` is the definition in NumPy, ``onnx`` runs on ONNX Runtime.
+``reference`` is the definition in NumPy, ``onnx`` runs on ONNX Runtime. Targets add their own:
+``loihi`` executes the steps of the chip.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from spikeloom.compiler.graph.engine import Engine
 from spikeloom.compiler.graph.graph import Graph
+from spikeloom.compiler.graph.target import Opener, RunnableTarget, find_target, target_names
 from spikeloom.errors import InputError
-
-Opener = Callable[[Graph, Mapping[str, bytes]], Engine]
+from spikeloom.runtime.engines.checked import CheckedEngine
 
 
 def _reference(graph: Graph, artifacts: Mapping[str, bytes]) -> Engine:
@@ -35,10 +36,21 @@ _OPENERS: dict[str, Opener] = {"onnx": _onnx, "reference": _reference}
 def engine_names() -> list[str]:
     """Names of the engines, sorted.
 
-    >>> engine_names()
-    ['onnx', 'reference']
+    >>> {"onnx", "reference"} <= set(engine_names())
+    True
     """
-    return sorted(_OPENERS)
+    return sorted({*_OPENERS, *_of_targets()})
+
+
+def _of_targets() -> dict[str, Opener]:
+    """Engines that installed targets offer."""
+    targets = [find_target(name) for name in target_names()]
+    return {
+        name: opener
+        for target in targets
+        if isinstance(target, RunnableTarget)
+        for name, opener in target.engines().items()
+    }
 
 
 def open_engine(name: str, graph: Graph, artifacts: Mapping[str, bytes]) -> Engine:
@@ -50,6 +62,9 @@ def open_engine(name: str, graph: Graph, artifacts: Mapping[str, bytes]) -> Engi
     Raises:
         InputError: SL0801, there is no such engine, or it lacks a file.
     """
-    if name not in _OPENERS:
+    if name in _OPENERS:
+        return _OPENERS[name](graph, artifacts)
+    others = _of_targets()
+    if name not in others:
         raise InputError.of("SL0801", name, "no such engine", wanted=" or ".join(engine_names()))
-    return _OPENERS[name](graph, artifacts)
+    return CheckedEngine(others[name](graph, artifacts), graph)

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from spikeloom.compiler.graph.graph import Graph
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from spikeloom.compiler.graph.graph import Graph, Node
+from spikeloom.compiler.graph.op import Array
+from spikeloom.compiler.graph.ops.accumulate import Accumulate
 from spikeloom.compiler.mapping.network import Network
+from spikeloom.compiler.mapping.relation import Relation
 from spikeloom.errors import Problem, UnsupportedError
 from spikeloom.targets.loihi.lowering.rule import EXISTING, Lowering, StateSizes, rules
 
@@ -12,24 +18,46 @@ def missing_rules(graph: Graph) -> list[Problem]:
     """A problem for every node whose operation has no rule."""
     known = rules()
     names = ", ".join(sorted(op.name for op in known))
-    return [
-        Problem(
-            "SL0602",
-            f"{node.name} at {node.source}",
-            f"{node.op.name} cannot be lowered to loihi2",
-            wanted=names,
-            remedy="change the model, or compile it for onnx",
-        )
-        for node in graph.nodes
-        if type(node.op) not in known
-    ]
+    remedy = "change the model, or compile it for onnx"
+    problems = []
+    for node in graph.nodes:
+        where = f"{node.name} at {node.source}"
+        if type(node.op) not in known:
+            what = f"{node.op.name} cannot be lowered to loihi2"
+            problems.append(Problem("SL0602", where, what, wanted=names, remedy=remedy))
+        elif isinstance(node.op, Accumulate) and node.output not in graph.outputs:
+            what = "a sum over time is the host's, and something is computed from it"
+            problems.append(Problem("SL0602", where, what, wanted="the network's output", remedy=remedy))
+    return problems
 
 
-def lower(graph: Graph, sizes: StateSizes) -> Network:
+@dataclass(frozen=True)
+class Lowered:
+    """What a graph becomes.
+
+    Attributes:
+        graph: the integer graph.
+        network: populations and projections.
+        biases: of a population, [1, ...], constants of what it receives, in units of the sum.
+        origins: the node of the graph that a population executes, where it executes one.
+        output_bias: what the output holds beside what its population gives.
+        sums_over_time: whether the host adds up what the output population gives.
+    """
+
+    graph: Graph
+    network: Network
+    biases: Mapping[str, Array]
+    origins: Mapping[str, Node]
+    output_bias: Array
+    sums_over_time: bool
+
+
+def lower(graph: Graph, sizes: StateSizes) -> Lowered:
     """Apply the rule of every node in order.
 
     A value that the graph gives out and no population sends becomes a readout population: neurons
-    that never fire and whose current is read by the chip's processors in every step.
+    that never fire and whose current is read by the chip's processors in every step. A sum over
+    time at the very end is the host's.
 
     Raises:
         UnsupportedError: SL0602, for every operation that has no rule.
@@ -41,13 +69,30 @@ def lower(graph: Graph, sizes: StateSizes) -> Network:
     table = rules()
     for node in graph.nodes:
         table[type(node.op)](state, node)
-    return state.network(tuple(_output(state, value) for value in graph.outputs))
+        state.carry_constants(node)
+    (value,) = graph.outputs
+    output = _output(state, value)
+    return Lowered(
+        graph,
+        state.network((output,)),
+        state.biases,
+        state.origins,
+        state.constants[value][0],
+        isinstance(graph.producers[value].op, Accumulate),
+    )
 
 
 def _output(state: Lowering, value: str) -> str:
     terms = state.terms[value]
-    if len(terms) == 1 and terms[0].relation.is_plain:
+    if len(terms) == 1 and terms[0].combine == "sum" and _in_order(terms[0].relation):
         return terms[0].relation.population
     population = state.add_population(value, value, "readout", EXISTING, variables=1)
     state.connect(state.sum_terms(value), population)
     return population.name
+
+
+def _in_order(relation: Relation) -> bool:
+    """Whether a value is all of a population, neuron by neuron."""
+    digits = [(digit.key, digit.size) for axis in relation.axes for digit in axis if digit.size > 1]
+    links = [link.axis for group in relation.links for link in group if link.axis.size > 1]
+    return relation.is_plain and digits == [(axis.target, axis.size) for axis in links]

@@ -6,15 +6,19 @@ from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 
+from spikeloom.compiler.graph.engine import Engine
 from spikeloom.compiler.graph.figure import Figure
 from spikeloom.compiler.graph.graph import Graph
 from spikeloom.compiler.graph.profile import NumericProfile
+from spikeloom.compiler.graph.target import Opener
 from spikeloom.compiler.mapping.chip import Chip, Description, read_description
 from spikeloom.compiler.mapping.network import Network
 from spikeloom.errors import Problem, UnsupportedError
+from spikeloom.targets.loihi.assemble import assemble
 from spikeloom.targets.loihi.grid import off_grid
-from spikeloom.targets.loihi.lower import lower, missing_rules
+from spikeloom.targets.loihi.lower import Lowered, lower, missing_rules
 from spikeloom.targets.loihi.lowering.rule import StateSizes, rules
+from spikeloom.targets.loihi.program import Program
 
 DESCRIPTION = Path(__file__).with_name("loihi2.toml")
 SMALLEST_WEIGHT_BITS = 2
@@ -82,6 +86,27 @@ class Loihi2:
         Raises:
             UnsupportedError: SL0602, an operation has no rule; all are listed.
         """
+        return self._lowered(graph).network
+
+    def program(self, graph: Graph) -> Program:
+        """What the chip executes: processes, synapses, delays, reset steps.
+
+        Raises:
+            UnsupportedError: SL0602, an operation has no rule; SL0503 and SL0504, a number that the
+                chip cannot hold; all are listed.
+        """
+        return assemble(self._lowered(graph))
+
+    def engines(self) -> Mapping[str, Opener]:
+        """``loihi``: the chip's steps, in NumPy."""
+        return {"loihi": self._open_loihi}
+
+    def _open_loihi(self, graph: Graph, artifacts: Mapping[str, bytes]) -> Engine:
+        from spikeloom.targets.loihi.engine import LoihiEngine
+
+        return LoihiEngine(self.program(graph), graph)
+
+    def _lowered(self, graph: Graph) -> Lowered:
         neuron = self.description.neuron
         sizes = StateSizes(int(neuron["variable_bytes"].nominal), int(neuron["parameter_bytes"].nominal))
         return lower(graph, sizes)

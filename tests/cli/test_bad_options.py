@@ -78,7 +78,8 @@ def test_engines_of_verify(engines: str, code: str, bundle: Path, tmp_path: Path
 def test_an_engine_that_is_not_known(workshop: Workshop, bundle: Path, tmp_path: Path) -> None:
     args = ("run", bundle, "--events", workshop.test, "--engine", "abacus")
     [problem] = refused(*args, within=tmp_path)
-    assert (problem.code, problem.where, problem.wanted) == ("SL0801", "abacus", "onnx or reference")
+    assert (problem.code, problem.where) == ("SL0801", "abacus")
+    assert "onnx or reference" in problem.wanted
 
 
 @pytest.mark.parametrize("arguments", [["lunch"], ["run"], ["compile"], ["--lunch"], ["run", "a", "b"]])

@@ -52,7 +52,10 @@ def same(first: Trace, second: Trace) -> bool:
     )
 
 
-@pytest.mark.parametrize("name", engine_names())
+OF_CHIPS = {"loihi", "lava"}  # engines that execute what their chip can
+
+
+@pytest.mark.parametrize("name", sorted({*engine_names()} - OF_CHIPS))
 def test_every_engine_opens_by_name_and_runs(
     name: str, network: RandomNetwork, files: Mapping[str, bytes], trace: Trace
 ) -> None:
@@ -66,7 +69,7 @@ def test_every_engine_opens_by_name_and_runs(
 
 
 def test_an_unknown_engine_is_refused_with_the_known_names(network: RandomNetwork) -> None:
-    with pytest.raises(InputError, match=r"SL0801 magic: no such engine \(wanted onnx or reference\)"):
+    with pytest.raises(InputError, match=r"SL0801 magic: no such engine \(wanted .*onnx or reference\)"):
         open_engine("magic", network.graph, {})
 
 

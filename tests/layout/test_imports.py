@@ -30,6 +30,7 @@ LAYERS = {
     "spikeloom.compiler.mapping.network": "mapping data",
     "spikeloom.compiler.mapping.placement": "mapping data",
     "spikeloom.compiler.mapping.relation": "mapping data",
+    "spikeloom.compiler.mapping.synapses": "mapping data",
     "spikeloom.compiler.mapping.target": "mapping data",
     "spikeloom.compiler.models": "leaf",
     "spikeloom.compiler.passes": "passes",

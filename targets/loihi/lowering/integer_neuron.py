@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from spikeloom.compiler.graph.graph import Node
-from spikeloom.compiler.graph.ops.integer_neuron import IntegerNeuron
+from spikeloom.compiler.graph.ops.integer_neuron import DECAY_ONE, IntegerNeuron
 from spikeloom.compiler.mapping.network import Combine
 from spikeloom.targets.loihi.lowering.rule import EXISTING, PROGRAM, Lowering, register
 
@@ -15,7 +15,8 @@ def lower(state: Lowering, node: Node) -> None:
     """One population, and a projection to it from each population that its input is made of.
 
     A LIF with one level and hard reset that adds up its inputs is the chip's own. Graded spikes,
-    a soft reset and the largest of the inputs need a neuron program.
+    a soft reset, the largest of the inputs and a membrane that forgets at once (the register holds
+    4095 of 4096 at most) need a neuron program.
     """
     op = node.op
     assert isinstance(op, IntegerNeuron)
@@ -23,7 +24,7 @@ def lower(state: Lowering, node: Node) -> None:
     if len(state.terms[x]) > 1:
         state.sum_terms(x)
     combine: Combine = "max" if any(term.combine == "max" for term in state.terms[x]) else "sum"
-    plain = op.levels == 1 and op.reset == "hard" and combine == "sum"
+    plain = op.levels == 1 and op.reset == "hard" and combine == "sum" and op.decay < DECAY_ONE
     group_shape = op.theta.shape[1:]
     _, groups = np.unique(op.theta.reshape(op.levels, -1), axis=1, return_inverse=True)
     variables = 1 + len(op.states(*state.graph.input_types(node)))
@@ -38,4 +39,6 @@ def lower(state: Lowering, node: Node) -> None:
         groups=tuple(int(group) for group in groups.ravel()),
     )
     state.connect(state.terms[x], population)
+    state.biases[population.name] = state.constants[x]
+    state.origins[population.name] = node
     state.define(node.output, population)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from spikeloom.compiler.graph.graph import Node
 from spikeloom.compiler.graph.ops.matmul import MatMul
 from spikeloom.compiler.mapping.relation import Relation
-from spikeloom.targets.loihi.lowering.rule import PROGRAM, Lowering, Term, register
+from spikeloom.targets.loihi.lowering.rule import Lowering, Term, register
 
 
 @register(MatMul)
@@ -13,7 +13,8 @@ def lower(state: Lowering, node: Node) -> None:
     """[..., I, K] times [..., K, J] is I * K * J product neurons, which the next population adds up.
 
     A product neuron has two ports, one an operand, each an accumulator of its own; it multiplies
-    what they hold and sends what is not zero. Operands that are not sent by a population as they
+    what they hold and sends what is not zero. Of two spikes the product is an AND, which the chip's
+    LIF is as well. Operands that are not sent by a population as they
     are (currents, sums over an axis) get an accumulator population; a sum of spikes does not: its
     addends meet at the port. All products of a head share their operands and stay together.
 
@@ -25,20 +26,11 @@ def lower(state: Lowering, node: Node) -> None:
     a, b = state.graph.types[left], state.graph.types[right]
     *lead, rows, inner = a.shape
     columns = b.shape[-1]
-    corners = [x * y for x in a.kind.bounds for y in b.kind.bounds]
     wide = [Term(term.relation.broadcast(len(a.shape), columns)) for term in state.plain_terms(left)]
     tall = [Term(term.relation.broadcast(len(lead), rows)) for term in state.plain_terms(right)]
-    products = state.add_population(
-        f"{node.name}.products",
-        node.output,
-        "product",
-        PROGRAM,
-        variables=2,
-        combine="product",
-        shape=(*lead, rows, inner, columns),
-        bounds=(min(corners), max(corners)),
-        together=tuple(range(len(lead), len(lead) + 3)),
-    )
+    together = tuple(range(len(lead), len(lead) + 3))
+    shape = (*lead, rows, inner, columns)
+    products = state.add_product(node, f"{node.name}.products", shape, together)
     state.connect(wide, products, port=0)
     state.connect(tall, products, port=1)
     summed = Relation.identity(products).reduce(len(lead) + 1)

@@ -34,4 +34,5 @@ def lower(state: Lowering, node: Node) -> None:
     tag = EXISTING if all(state.role_of(term) != "accumulator" for term in pooled) else PROGRAM
     any_spike = state.add_population(node.output, node.output, "neuron", tag, variables=1, combine="max")
     state.connect(pooled, any_spike)
+    state.origins[any_spike.name] = node
     state.define(node.output, any_spike)

@@ -17,7 +17,8 @@ import numpy as np
 
 from spikeloom.compiler.graph.convolution import Convolution
 from spikeloom.compiler.graph.graph import Graph, Node
-from spikeloom.compiler.graph.op import Op
+from spikeloom.compiler.graph.kinds import SPIKES
+from spikeloom.compiler.graph.op import Array, Op
 from spikeloom.compiler.graph.ops.linear import Linear
 from spikeloom.compiler.mapping.network import Combine, Kernel, Network, Population, Projection, Role
 from spikeloom.compiler.mapping.relation import NotExpressibleError, Relation
@@ -57,11 +58,17 @@ class Lowering:
     Attributes:
         graph: what is lowered.
         terms: of every value seen so far.
+        constants: of every value seen so far, what it holds beside its terms: the biases on the way.
+        biases: of every population, the constants of what it receives.
+        origins: the node that a population executes, where it executes one.
     """
 
     def __init__(self, graph: Graph, sizes: StateSizes) -> None:
         self.graph = graph
         self.terms: dict[str, tuple[Term, ...]] = {}
+        self.constants: dict[str, Array] = {}
+        self.biases: dict[str, Array] = {}
+        self.origins: dict[str, Node] = {}
         self._sizes = sizes
         self._populations: dict[str, Population] = {}
         self._projections: list[Projection] = []
@@ -116,9 +123,38 @@ class Lowering:
         self._populations[name] = population
         return population
 
+    def add_product(
+        self, node: Node, name: str, shape: tuple[int, ...], together: tuple[int, ...] = ()
+    ) -> Population:
+        """Add a population that multiplies its two ports: an AND where both operands are spikes."""
+        a, b = self.graph.input_types(node)
+        corners = [x * y for x in a.kind.bounds for y in b.kind.bounds]
+        both = a.kind == b.kind == SPIKES
+        population = self.add_population(
+            name,
+            node.output,
+            "product",
+            EXISTING if both else PROGRAM,
+            variables=1 if both else 2,
+            combine="product",
+            shape=shape,
+            bounds=(min(corners), max(corners)),
+            together=together,
+        )
+        self.origins[name] = node
+        return population
+
     def define(self, value: str, population: Population) -> None:
         """A value is what a population sends."""
         self.terms[value] = (Term(Relation.identity(population)),)
+        self.constants[value] = np.zeros((1, *self.graph.types[value].shape), np.int64)
+
+    def carry_constants(self, node: Node) -> None:
+        """Follow the biases through an operation whose results no population sends."""
+        missing = [output for output in node.outputs if output not in self.constants]
+        if missing:
+            results = node.op.evaluate(*(self.constants[name] for name in node.inputs))
+            self.constants.update(zip(node.outputs, results, strict=True))
 
     def connect(self, terms: Iterable[Term], population: Population, port: int = 0) -> None:
         """Project terms of a population's shape onto it."""
@@ -151,6 +187,7 @@ class Lowering:
         combine: Combine = "max" if any(term.combine == "max" for term in terms) else "sum"
         population = self.add_population(value, value, "accumulator", PROGRAM, variables=1, combine=combine)
         self.connect(terms, population)
+        self.biases[population.name] = self.constants[value]
         self.define(value, population)
 
     def sum_terms(self, value: str) -> tuple[Term, ...]:
@@ -202,8 +239,9 @@ class Lowering:
         return tuple(Term(change(term.relation), term.combine) for term in self.terms[value])
 
     def _is_population(self, value: str) -> bool:
-        terms = self.terms[value]
-        return len(terms) == 1 and terms[0].relation.is_plain
+        (term, *others) = self.terms[value]
+        whole = Relation.identity(self._populations[term.relation.population])
+        return not others and term == Term(whole)
 
 
 Rule = Callable[[Lowering, Node], None]
@@ -237,7 +275,7 @@ def rules() -> Mapping[type[Op], Rule]:
     """The rule of every operation that has one.
 
     >>> sorted(op.name for op in rules())[:3]
-    ['add', 'conv1d', 'conv2d']
+    ['accumulate', 'add', 'broadcast']
     """
     _load_all()
     return dict(_RULES)

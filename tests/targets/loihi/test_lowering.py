@@ -134,7 +134,8 @@ def test_tags_say_what_needs_a_program(tiny_graph: Graph) -> None:
     network = loihi2().lower(tiny_graph)
     tags = {population.name: population.tag for population in network.placed}
     assert tags["block0.qkv.lif"] == tags["block0.attn"] == tags["head"] == EXISTING
-    assert tags["stage0.conv"] == tags["stage0.lif"] == tags["block0.kv.products"] == PROGRAM
+    assert tags["block0.kv.products"] == EXISTING  # of two spikes: an AND
+    assert tags["stage0.conv"] == tags["stage0.lif"] == tags["block0.qkv_product.products"] == PROGRAM
     shares = network.shares()
     assert sum(row["neurons"] for row in shares.values()) == sum(p.size for p in network.placed)
     synapses = [network.synapses(number) for number in range(len(network.projections))]

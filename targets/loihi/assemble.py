@@ -1,0 +1,232 @@
+"""From populations and projections to what the chip executes.
+
+Weights become what the chip stores, constants become biases, paths are balanced, and the proofs are
+made: no current leaves its 24 bits, no weight and no bias its register. What cannot be represented is
+refused; nothing is rounded here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import prod
+
+import numpy as np
+
+from spikeloom.compiler.graph.graph import Graph
+from spikeloom.compiler.graph.kinds import SPIKES
+from spikeloom.compiler.graph.op import Array
+from spikeloom.compiler.graph.ops.integer_neuron import DECAY_ONE, IntegerNeuron
+from spikeloom.compiler.mapping.box import Box
+from spikeloom.compiler.mapping.network import Network, Population, Projection
+from spikeloom.compiler.mapping.synapses import expand
+from spikeloom.errors import Problem, UnsupportedError
+from spikeloom.targets.loihi.lower import Lowered
+from spikeloom.targets.loihi.program import (
+    LONGEST_DELAY,
+    SHIFT,
+    STATE_LIMIT,
+    Ints,
+    Model,
+    Process,
+    Program,
+    Synapses,
+)
+from spikeloom.targets.loihi.registers import bias_registers, weight_fault
+from spikeloom.targets.loihi.retime import Timing, retime
+
+THRESHOLD_STEP = 64
+AND_THRESHOLD = 2 * THRESHOLD_STEP
+"""One spike of weight 2 lifts v to 128, which does not exceed it; two do."""
+
+
+def assemble(lowered: Lowered) -> Program:
+    """The program of a lowered network.
+
+    Raises:
+        UnsupportedError: SL0503, a current could leave 24 bits; SL0504, a number has no register;
+            SL0603, a path is longer than synapses can wait.
+    """
+    network, timing = lowered.network, retime(lowered.network)
+    program = Program(
+        network.name,
+        tuple(_process(lowered, one, timing.depth[one.name]) for one in network.populations),
+        tuple(_synapses(lowered, projection, timing) for projection in network.projections),
+        network.outputs[0],
+        lowered.output_bias.astype(np.int64),
+        lowered.sums_over_time,
+    )
+    if problems := list(_problems(program)):
+        raise UnsupportedError(problems)
+    return program
+
+
+def _process(lowered: Lowered, one: Population, depth: int) -> Process:
+    if one.role == "neuron":
+        return _neuron(lowered, one, depth)
+    bias = _flat(lowered.biases[one.name], one.shape) if one.name in lowered.biases else _zeros(one)
+    if one.role == "input":
+        return Process(one.name, one.shape, "input", depth=depth, tag=one.tag, bias=_zeros(one))
+    if one.role == "product":
+        return _product(lowered, one, depth)
+    model: Model = "readout" if one.role == "readout" else ("largest" if one.combine == "max" else "sum")
+    return Process(one.name, one.shape, model, depth=depth, tag=one.tag, bias=bias)
+
+
+def _product(lowered: Lowered, one: Population, depth: int) -> Process:
+    """A product neuron; of two spikes a LIF that two spikes lift over its threshold and one does not.
+
+    What one spike leaves in it is less than a 4096th of 64 state units in the next step: nothing.
+    """
+    if not _is_and(lowered, one.name):
+        return Process(one.name, one.shape, "product", depth=depth, tag=one.tag, bias=_zeros(one))
+    threshold = np.full((1, one.size), AND_THRESHOLD, np.int64)
+    return Process(
+        one.name,
+        one.shape,
+        "lif",
+        depth=depth,
+        tag=one.tag,
+        bias=_zeros(one),
+        threshold=threshold,
+        decay=DECAY_ONE - 1,
+    )
+
+
+def _is_and(lowered: Lowered, name: str) -> bool:
+    origin = lowered.origins.get(name)
+    if origin is None or lowered.network.population(name).role != "product":
+        return False
+    return all(kind.kind == SPIKES for kind in lowered.graph.input_types(origin))
+
+
+def _neuron(lowered: Lowered, one: Population, depth: int) -> Process:
+    op = lowered.origins[one.name].op
+    if not isinstance(op, IntegerNeuron):  # an OR of spikes: whatever arrives lifts v from 0 over 64 units
+        threshold = np.full((1, one.size), THRESHOLD_STEP, np.int64)
+        return Process(
+            one.name,
+            one.shape,
+            "lif",
+            depth=depth,
+            tag=one.tag,
+            bias=_zeros(one),
+            threshold=threshold,
+            decay=0,
+        )
+    received = lowered.biases[one.name].astype(np.int64) << op.fraction_bits
+    if op.current_decay is not None and received.any():
+        raise UnsupportedError.of(
+            "SL0504",
+            one.name,
+            "a constant reaches a current that decays, and the chip adds its bias behind that",
+            remedy="put the bias of the layer before into the neuron, or remove it",
+        )
+    plain = op.levels == 1 and op.reset == "hard" and one.combine == "sum"
+    return Process(
+        one.name,
+        one.shape,
+        "lif" if plain else "counter",
+        layer=one.name,
+        depth=depth,
+        tag=one.tag,
+        bias=_flat(received + op.bias, one.shape),
+        threshold=np.stack([_flat(theta, one.shape) for theta in op.theta]),
+        decay=op.decay,
+        current_decay=DECAY_ONE if op.current_decay is None else op.current_decay,
+        reset_by=None if op.reset_by is None else _flat(op.reset_by, one.shape),
+        takes_largest=one.combine == "max",
+        keeps_current=op.current_decay is not None,
+    )
+
+
+def _synapses(lowered: Lowered, projection: Projection, timing: Timing) -> Synapses:
+    """Every synapse with a weight, by target."""
+    found = expand(projection, Box(tuple((0, size) for size in projection.target_sizes)))
+    digits, exponent = _scale(lowered, projection)
+    weights = _weights(lowered.graph, lowered.network, projection)[found.weight] << digits
+    kept = np.flatnonzero(weights)
+    order = kept[np.argsort(found.target[kept], kind="stable")]
+    count = prod(projection.target_sizes)
+    return Synapses(
+        projection.source,
+        projection.target,
+        0 if _is_and(lowered, projection.target) else projection.port,
+        timing.delays[(projection.source, projection.target)],
+        np.concatenate([[0], np.bincount(found.target[order], minlength=count).cumsum()]).astype(np.int64),
+        found.source[order],
+        weights[order],
+        max(abs(bound) for bound in lowered.network.population(projection.source).bounds),
+        exponent,
+    )
+
+
+def _scale(lowered: Lowered, projection: Projection) -> tuple[int, int]:
+    """Digits by which weights are shifted when they are stored, and by which the sum is shifted back.
+
+    A neuron with seven fraction digits takes one of them from its weights: w is stored as 2w. What
+    is not a neuron gets 2w as well where signs are mixed, with a weight exponent of -1.
+    """
+    origin = lowered.origins.get(projection.target)
+    if _is_and(lowered, projection.target):
+        return 1, 0
+    if origin is not None and lowered.network.population(projection.target).role == "neuron":
+        return (origin.op.fraction_bits - SHIFT if isinstance(origin.op, IntegerNeuron) else 1), 0
+    weights = _weights(lowered.graph, lowered.network, projection)
+    return (1, -1) if weights.min() < 0 < weights.max() else (0, 0)
+
+
+def _weights(graph: Graph, network: Network, projection: Projection) -> Ints:
+    kernel = network.kernel(projection.kernel)
+    if not kernel.tensor:
+        return np.ones(prod(kernel.shape), np.int64)
+    node, _, field = kernel.tensor.rpartition("/")
+    weights: Ints = np.asarray(getattr(graph.node(node).op, field)).astype(np.int64).ravel()
+    return weights
+
+
+def _problems(program: Program) -> Iterator[Problem]:
+    for process in program.processes:
+        if process.model == "lif":
+            yield from _lif_problems(program, process)
+    for one in program.synapses:
+        where = f"{one.source} -> {one.target}"
+        if fault := weight_fault(one.weights):
+            yield Problem("SL0504", where, fault, remedy="quantize for loihi2")
+        if one.delay > LONGEST_DELAY:
+            remedy = "put relay neurons on the short path, or make the network shallower"
+            yield Problem(
+                "SL0603", where, "must wait too long", f"{LONGEST_DELAY} steps", str(one.delay), remedy
+            )
+
+
+def _lif_problems(program: Program, process: Process) -> Iterator[Problem]:
+    try:
+        bias_registers(process.bias)
+    except ValueError as error:
+        yield Problem("SL0504", process.name, "a bias has no mantissa of 13 bits", "", str(error))
+    low, high = _reach(program, process)
+    if process.current_decay == DECAY_ONE and max(-int(low.min()), int(high.max())) << SHIFT >= STATE_LIMIT:
+        got = f"{int(low.min()) << SHIFT}..{int(high.max()) << SHIFT}"
+        yield Problem("SL0503", process.name, "its current could leave 24 bits", "", got, "use fewer bits")
+    if (process.threshold % THRESHOLD_STEP).any() or process.threshold.max() >= THRESHOLD_STEP << 17:
+        yield Problem("SL0504", process.name, "a threshold is off the grid", "17 bits times 64")
+
+
+def _reach(program: Program, process: Process) -> tuple[Ints, Ints]:
+    """The least and the largest sum that can arrive at each neuron."""
+    low, high = (np.zeros(process.size, np.int64) for _ in range(2))
+    for one in program.into(process.name):
+        targets = np.repeat(np.arange(process.size), np.diff(one.starts))
+        for total, part in ((low, np.minimum(one.weights, 0)), (high, np.maximum(one.weights, 0))):
+            sums = np.bincount(targets, part * one.largest_message, process.size)
+            total += sums.astype(np.int64)
+    return low, high
+
+
+def _flat(array: Array, shape: tuple[int, ...]) -> Ints:
+    flat: Ints = np.broadcast_to(array, (1, *shape)).astype(np.int64).reshape(-1)
+    return flat
+
+
+def _zeros(one: Population) -> Ints:
+    return np.zeros(one.size, np.int64)

@@ -1,0 +1,257 @@
+"""The chip in NumPy: every step of every process, with the integers of Lava's fixed-point models.
+
+:class:`Chip` advances a program one chip step at a time, as silicon and Lava do. :class:`LoihiEngine`
+puts a network's time steps through it: it loads each layer's state at the layer's own step, lets the
+pipeline run out, and shifts what came back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from spikeloom.compiler.graph.arithmetic import divide_toward_zero
+from spikeloom.compiler.graph.engine import Trace
+from spikeloom.compiler.graph.graph import Graph
+from spikeloom.compiler.graph.op import Array
+from spikeloom.targets.loihi.program import DECAY_ONE, SHIFT, STATE_LIMIT, Ints, Process, Program, Synapses
+
+LEAST = -(2**40)  # below everything that can arrive
+
+
+@dataclass
+class State:
+    """u and v of one process, [neurons, batch]."""
+
+    u: Ints
+    v: Ints
+
+    def copy(self) -> State:
+        """The same numbers."""
+        return State(self.u.copy(), self.v.copy())
+
+
+class Chip:
+    """Executes a program step by step.
+
+    In a step, every process takes what arrives, changes its state and sends; what a synapse carries
+    arrives ``1 + delay`` steps after it was sent.
+
+    Attributes:
+        program: what is executed.
+        state: u and v of the processes that remember.
+    """
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.state: dict[str, State] = {}
+        self._into = {one.name: program.into(one.name) for one in program.processes}
+        self._matrices = {id(one): _matrix(program, one) for one in program.synapses}
+        self._reach = 1 + max((one.delay for one in program.synapses), default=0)
+        self._sent: dict[str, list[Ints]] = {}
+        self._batch = 0
+
+    def reset(self, batch: int) -> None:
+        """Forget all states and all that is on its way."""
+        self._batch = batch
+        self.state = {one.name: self.rest(one) for one in self.program.processes if one.has_state}
+        self._sent = {one.name: [] for one in self.program.processes}
+
+    def rest(self, process: Process) -> State:
+        """The state after a reset."""
+        zero = np.zeros((process.size, self._batch), np.int64)
+        return State(zero, zero.copy())
+
+    def step(self, injected: Mapping[str, Ints], load: Mapping[str, State] | None = None) -> dict[str, Ints]:
+        """One chip step; returns what every process sends (a readout: what it received), [neurons, batch].
+
+        Args:
+            injected: [neurons, batch] for each input process.
+            load: states that take the place of what some processes hold before they update.
+        """
+        self.state.update(load or {})
+        sent = {one.name: self._update(one, injected) for one in self.program.processes}
+        for name, messages in sent.items():
+            self._sent[name] = [messages, *self._sent[name][: self._reach - 1]]
+        return sent
+
+    def _update(self, process: Process, injected: Mapping[str, Ints]) -> Ints:
+        if process.model == "input":
+            return injected[process.name]
+        if process.model == "product":
+            return self._arrived(process, 0) * self._arrived(process, 1)
+        arrived = self._arrived(process, 0)
+        bias = process.bias[:, None]
+        if process.model == "lif":
+            return _lif(process, self.state[process.name], arrived, bias)
+        if process.model == "counter":
+            return _counter(process, self.state[process.name], arrived, bias)
+        return arrived + bias
+
+    def _arrived(self, process: Process, port: int) -> Ints:
+        """What arrives at a port: the sum, or the largest."""
+        parts = [
+            (one, self._sent[one.source][one.delay] if len(self._sent[one.source]) > one.delay else None)
+            for one in self._into[process.name]
+            if one.port == port
+        ]
+        empty = np.zeros((process.size, self._batch), np.int64)
+        if process.takes_largest or process.model == "largest":
+            largest: Ints = np.maximum.reduce([_largest(one, sent, empty) for one, sent in parts])
+            return largest
+        for one, sent in parts:
+            if sent is not None:
+                total = self._matrices[id(one)] @ sent
+                empty += total << one.exponent if one.exponent >= 0 else total >> -one.exponent
+        return empty
+
+
+def _matrix(program: Program, one: Synapses) -> csr_array:
+    shape = (program.process(one.target).size, program.process(one.source).size)
+    return csr_array((one.weights, one.sources, one.starts), shape)
+
+
+def _largest(one: Synapses, sent: Ints | None, empty: Ints) -> Ints:
+    """The largest message at each target; each has a synapse."""
+    if sent is None:
+        return empty
+    messages = sent[one.sources] * one.weights[:, None]
+    largest = np.full_like(empty, LEAST)
+    connected = np.flatnonzero(np.diff(one.starts))
+    largest[connected] = np.maximum.reduceat(messages, one.starts[connected], axis=0)
+    return largest
+
+
+def _lif(process: Process, state: State, arrived: Ints, bias: Ints) -> Ints:
+    """Lava 0.10.0, ``PyLifModelBitAcc``: u wraps once, v saturates, a spike where v > vth << 6."""
+    u = _leak(state.u, process.current_decay) + (arrived << SHIFT)
+    u = np.where(u > STATE_LIMIT, u - 2 * STATE_LIMIT, np.where(u <= -STATE_LIMIT, u + 2 * STATE_LIMIT, u))
+    v = np.clip(_leak(state.v, process.decay) + u + bias, 1 - STATE_LIMIT, STATE_LIMIT - 1)
+    spikes: NDArray[np.bool_] = v > process.threshold[0][:, None]
+    state.u, state.v = u, np.where(spikes, 0, v)
+    return np.asarray(spikes, np.int64)
+
+
+def _counter(process: Process, state: State, arrived: Ints, bias: Ints) -> Ints:
+    """A neuron program: as many spikes as thresholds are exceeded, and a reset to 0 or by a step each."""
+    u = _leak(state.u, process.current_decay) + (arrived << SHIFT)
+    v = _leak(state.v, process.decay) + u + bias
+    spikes: Ints = np.asarray(sum((v > theta[:, None]).astype(np.int64) for theta in process.threshold))
+    state.u = u
+    if process.reset_by is None:
+        state.v = np.where(spikes > 0, 0, v)
+    else:
+        state.v = v - spikes * process.reset_by[:, None]
+    return spikes
+
+
+def _leak(state: Ints, decay: int) -> Ints:
+    left: Ints = divide_toward_zero(state * (DECAY_ONE - decay), DECAY_ONE)
+    return left
+
+
+class LoihiEngine:
+    """Runs a network on the chip's steps; what it returns is shifted by the pipeline's depth.
+
+    A layer d synapses behind the input takes a network's time step d chip steps later. A call loads
+    each layer's state at the layer's own step (after :meth:`reset`: zeros, which is the chip's reset
+    of that layer), goes on for as many steps as the pipeline is deep, on empty frames, and keeps
+    each layer's state of its own last step.
+
+    Attributes:
+        chip: what executes.
+    """
+
+    name = "loihi"
+
+    def __init__(self, program: Program, graph: Graph) -> None:
+        self.chip = Chip(program)
+        self._program = program
+        self._graph = graph
+        self._held: dict[str, State] = {}
+        self._stateful = [one for one in program.processes if one.has_state]
+        self._total: Ints = np.zeros(0, np.int64)
+        self._batch = 0
+
+    def reset(self, batch: int) -> None:
+        """Forget everything and expect ``batch`` samples side by side."""
+        self._batch = batch
+        self.chip.reset(batch)
+        self._held = dict(self.chip.state)
+        self._total = np.zeros((batch, *self._graph.types[self._graph.outputs[0]].shape), np.int64)
+
+    def run(self, frames: NDArray[np.uint8]) -> Trace:
+        """Advance by frames [steps, batch, ...]."""
+        program, steps = self._program, len(frames)
+        watched = {one.name: one.depth for one in (*program.layers.values(), program.process(program.output))}
+        found: dict[str, list[Ints]] = {name: [] for name in watched}
+        self.chip.reset(self._batch)
+        for step in range(steps + max(one.depth for one in program.processes)):
+            frame = frames[step] if step < steps else np.zeros_like(frames[0])
+            sent = self.chip.step(self._injected(frame), self._at(step))
+            for name, depth in watched.items():
+                if depth <= step < depth + steps:
+                    found[name].append(sent[name])
+            self._held.update(self._after(step - steps + 1))
+        return self._trace(found)
+
+    def state(self) -> dict[str, Array]:
+        """A copy of the state, ``"node/state"`` to int64 [batch, ...]."""
+        states = {}
+        for layer, process in self._program.layers.items():
+            held = self._held[process.name]
+            states[f"{layer}/v"] = self._batch_first(held.v, process)
+            if process.keeps_current:
+                states[f"{layer}/u"] = self._batch_first(held.u, process)
+        if self._program.sums_over_time:
+            states[f"{self._summing}/total"] = self._total.copy()
+        return states
+
+    def restore(self, state: Mapping[str, Array]) -> None:
+        """Put a state back that :meth:`state` gave, here or in another engine."""
+        self.reset(max((len(array) for array in state.values()), default=self._batch))
+        for layer, process in self._program.layers.items():
+            v = _neurons_first(state[f"{layer}/v"])
+            u = _neurons_first(state[f"{layer}/u"]) if process.keeps_current else np.zeros_like(v)
+            self._held[process.name] = State(u, v)
+        if self._program.sums_over_time:
+            self._total = state[f"{self._summing}/total"].astype(np.int64)
+
+    @property
+    def _summing(self) -> str:
+        return self._graph.producers[self._graph.outputs[0]].name
+
+    def _injected(self, frame: NDArray[np.uint8]) -> dict[str, Ints]:
+        return {name: _neurons_first(frame) for name in self._graph.inputs}
+
+    def _at(self, step: int) -> dict[str, State]:
+        """The states of the layers whose first step of this call it is."""
+        return {one.name: self._held[one.name].copy() for one in self._stateful if one.depth == step}
+
+    def _after(self, step: int) -> dict[str, State]:
+        """The states of the layers whose last step of this call it was, by the depth of that step."""
+        return {one.name: self.chip.state[one.name].copy() for one in self._stateful if one.depth == step}
+
+    def _trace(self, found: Mapping[str, Sequence[Ints]]) -> Trace:
+        program = self._program
+        traces = {
+            name: np.stack([self._batch_first(sent, program.process(name)) for sent in steps])
+            for name, steps in found.items()
+        }
+        output = traces[program.output].reshape(-1, *self._total.shape) + program.output_bias
+        if program.sums_over_time:
+            output = self._total + output.cumsum(0)
+            self._total = output[-1]
+        spikes = {layer: traces[one.name].astype(np.uint8) for layer, one in program.layers.items()}
+        return Trace(output, spikes)
+
+    def _batch_first(self, array: Ints, process: Process) -> Ints:
+        return np.ascontiguousarray(array.T).reshape(-1, *process.shape)
+
+
+def _neurons_first(array: Array) -> Ints:
+    return np.ascontiguousarray(array.reshape(len(array), -1).T.astype(np.int64))

@@ -1,0 +1,244 @@
+"""What the chip executes: processes with their parameters, synapses with their delays, reset steps.
+
+A :class:`Program` says in numbers what a network of populations says in closed form. It is what the
+engine executes, what the Lava worker rebuilds, and what a bundle keeps in ``lava/``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeloom.errors import InputError
+
+VERSION = 1
+SHIFT = 6
+"""A synaptic sum is shifted left by so many digits before it reaches the current u."""
+STATE_LIMIT = 2**23
+"""u and v have 24 bits with sign."""
+DECAY_ONE = 4096
+LONGEST_DELAY = 62
+"""Steps by which a synapse can be late, beyond the one that each costs."""
+
+Model = Literal["input", "lif", "counter", "sum", "largest", "product", "readout"]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Process:
+    """One population on the chip.
+
+    ========= ==========================================================================
+    input     sends what the host injects
+    lif       the chip's LIF: one threshold exceeded, then 0
+    counter   a neuron program: several thresholds, or a reset that subtracts
+    sum       sends the sum of what arrives, as one graded spike
+    largest   sends the largest of what arrives
+    product   sends the product of what arrives at its two ports
+    readout   never sends; the host reads its sum
+    ========= ==========================================================================
+
+    Attributes:
+        name, shape: of the population.
+        model: of the table above.
+        layer: the neuron layer of the graph whose spikes it sends; empty for the others.
+        depth: chip steps after the input at which it takes the same time step of the network; it is
+            reset at this step, counted from a sample's first.
+        tag: what it takes to run it on silicon.
+        bias: [neurons] added in each step, in state units for neurons, else in units of the sum.
+        threshold: [levels, neurons] in state units; a LIF's register holds a 64th of it.
+        decay: of v, 12 bits; the register dv.
+        current_decay: of u; the register du holds one less. 4096 where u has no memory.
+        reset_by: [neurons] state units that each spike takes from v; None sets v to 0.
+        takes_largest: whether a neuron takes the largest of what arrives instead of the sum.
+        keeps_current: whether u is part of the state.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    model: Model
+    layer: str = ""
+    depth: int = 0
+    tag: str = ""
+    bias: Ints = field(default_factory=lambda: np.zeros(1, np.int64))
+    threshold: Ints = field(default_factory=lambda: np.zeros((1, 1), np.int64))
+    decay: int = DECAY_ONE
+    current_decay: int = DECAY_ONE
+    reset_by: Ints | None = None
+    takes_largest: bool = False
+    keeps_current: bool = False
+
+    @property
+    def size(self) -> int:
+        """Number of neurons."""
+        return prod(self.shape)
+
+    @property
+    def has_state(self) -> bool:
+        """Whether it remembers anything from step to step."""
+        return self.model in ("lif", "counter")
+
+
+@dataclass(frozen=True)
+class Synapses:
+    """Synapses between two processes, ordered by target.
+
+    Attributes:
+        source, target: names of processes.
+        port: of the target.
+        delay: steps beyond the one that every synapse takes.
+        starts: [targets + 1], where the synapses of each target begin.
+        sources: flat index of the source neuron of each synapse.
+        weights: as stored on the chip: even where signs are mixed.
+        largest_message: of the source; 1 if it sends spikes.
+        exponent: the sum of what arrives is shifted left by so much (right if negative).
+    """
+
+    source: str
+    target: str
+    port: int
+    delay: int
+    starts: Ints
+    sources: Ints
+    weights: Ints
+    largest_message: int = 1
+    exponent: int = 0
+
+    @property
+    def graded(self) -> bool:
+        """Whether messages carry numbers."""
+        return self.largest_message > 1
+
+
+@dataclass(frozen=True)
+class Program:
+    """Processes in the order of the data flow, and the synapses between them.
+
+    Attributes:
+        name: of the network.
+        output: name of the process that gives the network's output.
+        output_bias: [...] added to what the output process gives.
+        sums_over_time: whether the host adds up the outputs of a sample.
+    """
+
+    name: str
+    processes: tuple[Process, ...]
+    synapses: tuple[Synapses, ...]
+    output: str
+    output_bias: Ints
+    sums_over_time: bool = False
+
+    def process(self, name: str) -> Process:
+        """The process of that name."""
+        return next(one for one in self.processes if one.name == name)
+
+    def into(self, name: str) -> tuple[Synapses, ...]:
+        """Synapses that end in a process."""
+        return tuple(one for one in self.synapses if one.target == name)
+
+    @property
+    def latency(self) -> int:
+        """Chip steps from an input to the output that stands for the same time step."""
+        return self.process(self.output).depth
+
+    @property
+    def layers(self) -> Mapping[str, Process]:
+        """The process of every neuron layer of the graph."""
+        return {one.layer: one for one in self.processes if one.layer}
+
+    def to_parts(self) -> tuple[dict[str, Any], dict[str, Ints]]:
+        """The program as a JSON object and tensors, which :meth:`from_parts` puts together again."""
+        tensors: dict[str, Ints] = {"output/bias": self.output_bias}
+        processes, synapses = [], []
+        for process in self.processes:
+            entry = {key: getattr(process, key) for key in _PROCESS_SCALARS} | {"shape": [*process.shape]}
+            processes.append(entry)
+            tensors[f"process/{process.name}/bias"] = process.bias
+            tensors[f"process/{process.name}/threshold"] = process.threshold
+            if process.reset_by is not None:
+                tensors[f"process/{process.name}/reset_by"] = process.reset_by
+        for number, one in enumerate(self.synapses):
+            synapses.append({key: getattr(one, key) for key in _SYNAPSE_SCALARS})
+            for key in _SYNAPSE_ARRAYS:
+                tensors[f"synapses/{number}/{key}"] = _narrow(getattr(one, key))
+        document = {
+            "version": VERSION,
+            "name": self.name,
+            "output": self.output,
+            "sums_over_time": self.sums_over_time,
+            "processes": processes,
+            "synapses": synapses,
+        }
+        return document, tensors
+
+    @staticmethod
+    def from_parts(document: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> Program:
+        """The program again.
+
+        Raises:
+            InputError: SL0703, the parts are not a program of this version.
+        """
+        wide = {name: array.astype(np.int64) for name, array in tensors.items()}
+        try:
+            if document["version"] != VERSION:
+                raise ValueError(f"version {document['version']}, not {VERSION}")
+            return Program(
+                document["name"],
+                tuple(_process(entry, wide) for entry in document["processes"]),
+                tuple(_synapses(number, entry, wide) for number, entry in enumerate(document["synapses"])),
+                document["output"],
+                wide["output/bias"],
+                document["sums_over_time"],
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError.of(
+                "SL0703", "lava/program.json", f"does not describe a program: {error}"
+            ) from error
+
+
+_PROCESS_SCALARS = (
+    "name",
+    "model",
+    "layer",
+    "depth",
+    "tag",
+    "decay",
+    "current_decay",
+    "takes_largest",
+    "keeps_current",
+)
+_SYNAPSE_SCALARS = ("source", "target", "port", "delay", "largest_message", "exponent")
+_SYNAPSE_ARRAYS = ("starts", "sources", "weights")
+
+
+def _process(entry: Mapping[str, Any], tensors: Mapping[str, Ints]) -> Process:
+    if entry["model"] not in get_args(Model):
+        raise ValueError(f"there is no model {entry['model']}")
+    name = f"process/{entry['name']}"
+    scalars = {key: entry[key] for key in _PROCESS_SCALARS}
+    return Process(
+        shape=tuple(entry["shape"]),
+        bias=tensors[f"{name}/bias"],
+        threshold=tensors[f"{name}/threshold"],
+        reset_by=tensors.get(f"{name}/reset_by"),
+        **scalars,
+    )
+
+
+def _synapses(number: int, entry: Mapping[str, Any], tensors: Mapping[str, Ints]) -> Synapses:
+    arrays: dict[str, Any] = {key: tensors[f"synapses/{number}/{key}"] for key in _SYNAPSE_ARRAYS}
+    return Synapses(**{key: entry[key] for key in _SYNAPSE_SCALARS}, **arrays)
+
+
+def _narrow(array: Ints) -> NDArray[Any]:
+    """The array in the narrowest of three widths that holds it."""
+    for dtype in (np.int8, np.int16, np.int32):
+        limits = np.iinfo(dtype)
+        if array.size == 0 or (array.min() >= limits.min and array.max() <= limits.max):
+            return array.astype(dtype)
+    return array

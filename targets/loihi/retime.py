@@ -1,0 +1,121 @@
+"""Retiming: when each population takes which time step, and which synapses wait.
+
+Every synapse takes one chip step, so a population d synapses behind the input takes time step t of the
+network at chip step t + d. Where paths of different lengths meet, the shorter ones must wait: in
+synapses that are delayed, which costs a slot of the dendritic accumulator for each neuron and step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from spikeloom.compiler.mapping.network import Network
+
+Edge = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """When populations work.
+
+    Attributes:
+        depth: chip steps of each population behind the input.
+        delays: of each edge, the steps it waits beyond its own one.
+        cost: slots of dendritic accumulators for delays: over all populations, neurons times the
+            longest delay that ends in them.
+    """
+
+    depth: Mapping[str, int]
+    delays: Mapping[Edge, int]
+    cost: int
+
+    @property
+    def latency(self) -> int:
+        """The depth of the deepest population."""
+        return max(self.depth.values())
+
+
+def retime(network: Network) -> Timing:
+    """Balance all paths of a network at the least cost in delays, and at the least latency.
+
+    See :func:`balance`.
+    """
+    sizes = {one.name: one.size for one in network.populations}
+    inputs = [one.name for one in network.populations if one.role == "input"]
+    return balance(sizes, [(one.source, one.target) for one in network.projections], inputs, network.outputs)
+
+
+def balance(
+    sizes: Mapping[str, int], edges: Sequence[Edge], inputs: Sequence[str], outputs: Sequence[str]
+) -> Timing:
+    """Depths that minimise the slots for delays, with every output as early as its longest path allows.
+
+    With the depth d and the longest delay m >= 0 of each population::
+
+        minimise  sum over p of size[p] * m[p]
+        with      d[p] - d[s] >= 1  and  m[p] >= d[p] - d[s] - 1    for every edge s -> p
+                  d = 0 at the inputs,  d = length of the longest path at the outputs
+
+    Replacing m[p] by d[p] - e[p] makes every constraint a bound on a difference of two variables, so
+    that the matrix is totally unimodular (the dual of a network flow) and the optimum is an integer
+    one (Leiserson and Saxe, Algorithmica 6, 1991).
+
+    >>> short = balance({"x": 4, "a": 2, "b": 8, "y": 1}, [("x", "a"), ("a", "b"), ("b", "y"), ("x", "y")],
+    ...                 ["x"], ["y"])
+    >>> short.depth["y"], short.delays[("x", "y")], short.cost
+    (3, 2, 2)
+    """
+    longest = _longest_paths(sizes, edges)
+    kept = sorted(set(edges))
+    if all(longest[target] - longest[source] == 1 for source, target in kept):
+        return Timing(longest, dict.fromkeys(kept, 0), 0)
+    depth = _solve(sizes, kept, {**dict.fromkeys(inputs, 0), **{name: longest[name] for name in outputs}})
+    delays = {(source, target): depth[target] - depth[source] - 1 for source, target in kept}
+    waits = {name: max((delays[e] for e in kept if e[1] == name), default=0) for name in sizes}
+    return Timing(depth, delays, sum(sizes[name] * wait for name, wait in waits.items()))
+
+
+def _longest_paths(names: Mapping[str, int], edges: Sequence[Edge]) -> dict[str, int]:
+    """Synapses on the longest path to each population; populations come in the order of the data flow."""
+    depth = dict.fromkeys(names, 0)
+    into: dict[str, list[str]] = {}
+    for source, target in edges:
+        into.setdefault(target, []).append(source)
+    for name in names:
+        depth[name] = max((depth[source] + 1 for source in into.get(name, ())), default=0)
+    return depth
+
+
+def _solve(sizes: Mapping[str, int], edges: Sequence[Edge], fixed: Mapping[str, int]) -> dict[str, int]:
+    from scipy.optimize import linprog
+    from scipy.sparse import coo_array
+
+    names = list(sizes)
+    place = {name: number for number, name in enumerate(names)}
+    count = len(names)
+    rows: list[int] = []
+    columns: list[int] = []
+    values: list[int] = []
+    limits: list[int] = []
+
+    def constrain(limit: int, *terms: tuple[int, int]) -> None:
+        for column, value in terms:
+            rows.append(len(limits))
+            columns.append(column)
+            values.append(value)
+        limits.append(limit)
+
+    for source, target in edges:
+        s, t = place[source], place[target]
+        constrain(-1, (s, 1), (t, -1))
+        constrain(1, (t, 1), (s, -1), (count + t, -1))
+    cost = [0.0] * count + [float(size) for size in sizes.values()]
+    bounds = [(fixed.get(name, 0), fixed.get(name)) for name in names] + [(0, None)] * count
+    matrix = coo_array((values, (rows, columns)), (len(limits), 2 * count)).tocsr()
+    found = linprog(cost, matrix, limits, bounds=bounds, method="highs-ds")
+    if not found.success:
+        raise ValueError(f"no retiming: {found.message}")
+    return {name: int(depth) for name, depth in zip(names, np.rint(found.x[:count]), strict=True)}
