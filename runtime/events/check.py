@@ -11,13 +11,19 @@ from spikeloom.errors import InputError, Problem
 from spikeloom.runtime.events.stream import Chunk, DropReport, Events, Geometry
 
 _BEFORE_ALL = np.iinfo(np.int64).min
+_TIME_LIMIT = 2**62  # the difference of two times still fits 64 bits
+
+MAX_GAP_US = 60_000_000
+"""The longest silence that is believed. Sensors see noise all the time; a minute without it is damage, or
+two recordings in a file."""
 
 
 class Check:
-    """Keeps events that lie on the sensor and do not run backwards in time; counts and locates the others.
+    """Keeps events on the sensor whose times neither fall nor jump; counts and locates the others.
 
-    An event runs backwards when it is earlier than an event kept before it. Events outside the sensor
-    take no part in that comparison. Memory does not grow with the stream.
+    An event runs backwards when it is earlier than an event kept before it, and jumps when it is more than
+    :data:`MAX_GAP_US` later. Events outside the sensor take no part in that comparison. Memory does not grow
+    with the stream.
 
     Attributes:
         report: the counts so far.
@@ -27,8 +33,8 @@ class Check:
     >>> check = Check(Geometry(4, 4))
     >>> check.keep(Chunk(np.array([(5, 0, 0, 1), (6, 9, 0, 0), (2, 1, 1, 0)], EVENT)))["t"].tolist()
     [5]
-    >>> check.report
-    DropReport(outside=1, backwards=1, left_over_bytes=0, late=0, tail=0, saturated=0)
+    >>> check.report.counts()
+    {'outside': 1, 'backwards': 1}
     """
 
     def __init__(self, geometry: Geometry, record_bytes: int = 0) -> None:
@@ -38,20 +44,25 @@ class Check:
         self.seen = 0
         self._record_bytes = record_bytes
         self._latest = _BEFORE_ALL
-        self._first_outside = ""
-        self._first_backwards = ""
+        self._first: dict[str, str] = {}
 
     def keep(self, chunk: Chunk) -> Events:
         """The events of the next chunk that pass, in their order."""
-        inside = self.geometry.contains(chunk.events)
-        forwards = self._forwards(chunk.events["t"], inside)
-        passed = inside & forwards
-        self._count(chunk, ~inside, inside & ~forwards)
-        events = chunk.events if passed.all() else chunk.events[passed]
+        events = chunk.events
+        self.report += DropReport(
+            left_over_bytes=chunk.left_over_bytes, unplaced=chunk.unplaced, unknown=chunk.unknown
+        )
+        inside = self.geometry.contains(events)
+        if not (inside.all() and self._steady(events["t"])):
+            events = events[self._passing(chunk, inside)]
         if len(events):
             self._latest = int(events["t"][-1])
         self.seen += len(chunk.events)
         return events
+
+    def lost(self, lost_bytes: int) -> None:
+        """Count bytes that could not even be decompressed."""
+        self.report += DropReport(left_over_bytes=lost_bytes)
 
     def problems(self, where: object) -> list[Problem]:
         """All that is wrong with the stream so far, one problem a kind of fault; empty if nothing is."""
@@ -61,41 +72,65 @@ class Check:
             found.append(self._truncated(place))
         elif not self.seen:
             found.append(Problem("SL0102", place, "holds no events", remedy="leave it out"))
+        if report.unknown:
+            what = f"{report.unknown:,} records are of no kind that the format knows"
+            remedy = "copy the file again, or pass --no-strict to leave them out"
+            found.append(Problem("SL0108", place, what, remedy=remedy))
         if report.outside:
             what = f"{report.outside:,} of {self.seen:,} events lie outside the sensor"
             remedy = "name the right sensor in the recipe, or pass --no-strict to drop them"
-            found.append(Problem("SL0104", place, what, str(self.geometry), self._first_outside, remedy))
+            found.append(Problem("SL0104", place, what, str(self.geometry), self._first["outside"], remedy))
         if report.backwards:
             what = f"{report.backwards:,} of {self.seen:,} events run backwards in time"
             remedy = "sort the recording by time, or pass --no-strict to drop them"
-            found.append(
-                Problem("SL0105", place, what, "times that never fall", self._first_backwards, remedy)
-            )
+            wanted = "times that never fall"
+            found.append(Problem("SL0105", place, what, wanted, self._first["backwards"], remedy))
+        if report.jumps:
+            what = f"{report.jumps:,} of {self.seen:,} events come after a silence that no sensor has"
+            remedy = "cut the recording there, or pass --no-strict to drop them"
+            wanted = f"at most {MAX_GAP_US // 1_000_000} s between events"
+            found.append(Problem("SL0109", place, what, wanted, self._first["jumps"], remedy))
         return found
 
-    def _forwards(self, t: NDArray[np.int64], inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Which times are at or after each kept time before them."""
-        times = np.where(inside, t, _BEFORE_ALL)
-        latest_before = np.empty_like(times)
-        if len(times):
-            latest_before[0] = self._latest
-            np.maximum.accumulate(times[:-1], out=latest_before[1:])
-            np.maximum(latest_before, self._latest, out=latest_before)
-        return np.asarray(t >= latest_before)
+    def _steady(self, t: NDArray[np.int64]) -> bool:
+        """Whether times neither fall nor jump, from the latest kept one on."""
+        if not len(t):
+            return True
+        first, last = int(t[0]), int(t[-1])
+        if first < -_TIME_LIMIT or last > _TIME_LIMIT or self._fault(first) or (t[1:] < t[:-1]).any():
+            return False
+        return last - first <= MAX_GAP_US or bool((np.diff(t) <= MAX_GAP_US).all())
 
-    def _count(self, chunk: Chunk, outside: NDArray[np.bool_], backwards: NDArray[np.bool_]) -> None:
-        if not self._first_outside and outside.any():
-            self._first_outside = self._describe(chunk, int(outside.argmax()))
-        if not self._first_backwards and backwards.any():
-            index = int(backwards.argmax())
-            before = chunk.events["t"][:index][~outside[:index]]
-            latest = int(before[-1]) if len(before) else self._latest
-            self._first_backwards = f"{self._describe(chunk, index)} after t={latest} us"
-        self.report += DropReport(
-            outside=int(outside.sum()),
-            backwards=int(backwards.sum()),
-            left_over_bytes=chunk.left_over_bytes,
-        )
+    def _fault(self, t: int) -> str:
+        """What is wrong with a time, if anything."""
+        if abs(t) > _TIME_LIMIT:
+            return "jumps"
+        if self._latest == _BEFORE_ALL:
+            return ""
+        if t < self._latest:
+            return "backwards"
+        return "jumps" if t - self._latest > MAX_GAP_US else ""
+
+    def _passing(self, chunk: Chunk, inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Which events pass, one at a time; counts and locates the others."""
+        passing = np.zeros(len(inside), np.bool_)
+        counts = {"outside": 0, "backwards": 0, "jumps": 0}
+        for index, (t, lies_inside) in enumerate(
+            zip(chunk.events["t"].tolist(), inside.tolist(), strict=True)
+        ):
+            fault = self._fault(t) if lies_inside else "outside"
+            if not fault:
+                passing[index] = True
+                self._latest = t
+                continue
+            counts[fault] += 1
+            if fault not in self._first:
+                after = (
+                    "" if fault == "outside" or self._latest == _BEFORE_ALL else f" after t={self._latest} us"
+                )
+                self._first[fault] = self._describe(chunk, index) + after
+        self.report += DropReport(**counts)
+        return passing
 
     def _describe(self, chunk: Chunk, index: int) -> str:
         t, x, y, p = chunk.events[index].tolist()
@@ -109,7 +144,7 @@ class Check:
 
     def _truncated(self, place: str) -> Problem:
         rest = self.report.left_over_bytes
-        left = "1 byte is left over" if rest == 1 else f"{rest} bytes are left over"
+        left = "1 byte is left over" if rest == 1 else f"{rest:,} bytes are left over"
         what = f"is truncated: {left} after {self.seen:,} events"
         wanted = f"records of {self._record_bytes} bytes" if self._record_bytes else "whole records"
         remedy = "copy the file again, or pass --no-strict to use what is whole"
@@ -122,11 +157,11 @@ def strictly(chunks: Iterable[Chunk], check: Check, where: object) -> Iterator[E
     From the first fault on nothing more is given out, and the rest is only read to name all faults.
 
     Raises:
-        InputError: SL0102 to SL0105, all faults of the stream at once.
+        InputError: SL0102 to SL0105, SL0108, SL0109, all faults of the stream at once.
     """
     for chunk in chunks:
         events = check.keep(chunk)
-        if not check.report and len(events):
+        if not check.report.damaged and len(events):
             yield events
     if problems := check.problems(where):
         raise InputError(problems)

@@ -98,9 +98,15 @@ class Framer:
 
 
 def frames_of(
-    path: Path | str, recipe: FrameRecipe, strict: bool = True, chunk_events: int = CHUNK_EVENTS
+    path: Path | str,
+    recipe: FrameRecipe,
+    strict: bool = True,
+    chunk_events: int = CHUNK_EVENTS,
+    item: int | None = None,
 ) -> tuple[NDArray[np.uint8], DropReport]:
     """The frames of a recording, uint8 [T, 2, H, W], and what was dropped on the way.
+
+    ``item`` says which of the recordings in a file that holds several.
 
     Raises:
         InputError: as :func:`~spikeloom.runtime.events.formats.open_events`.
@@ -113,7 +119,7 @@ def frames_of(
     >>> frames.shape, int(frames.sum()), bool(report)
     ((5, 2, 34, 34), 1, False)
     """
-    recording = open_events(path, recipe.geometry, strict, chunk_events)
+    recording = open_events(path, recipe.geometry, strict, chunk_events, item)
     framer = Framer(recipe)
     frames = [frame for events in recording for frame in framer.push(events)]
     frames += framer.finish()

@@ -11,20 +11,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
 from spikeloom.atomic import write_bytes
 from spikeloom.errors import InputError, Problem
-from spikeloom.runtime.events.stream import EVENT, Chunk, Events, Format
+from spikeloom.runtime.events.stream import EVENT, Chunk, Events, Format, Source
 
 RECORD_BYTES = 5
 MAX_COORDINATE = 255
 MAX_TIME_US = 2**23 - 1
 
 
-def decode(file: BinaryIO, chunk_events: int) -> Iterator[Chunk]:
+def decode(file: Source, chunk_events: int) -> Iterator[Chunk]:
     """The chunks of an N-MNIST stream, each of at most ``chunk_events`` events.
 
     >>> import io

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from glob import glob, has_magic
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,13 +18,15 @@ from spikeloom.errors import InputError, Problem
 from spikeloom.factories import load_factory
 from spikeloom.runtime.events.check import Check, leniently, strictly
 from spikeloom.runtime.events.convert import Encoder, to_events, to_frames, to_labels
-from spikeloom.runtime.events.formats import format_of, suffixes
+from spikeloom.runtime.events.formats import items_of, recording_suffix, require_known, suffixes
 from spikeloom.runtime.events.framer import Framer, frames_of
 from spikeloom.runtime.events.labels import labels_of
 from spikeloom.runtime.events.recipe import FrameRecipe
 from spikeloom.runtime.events.stream import Chunk, DropReport, Events
 
 _BAD_SAMPLES = 20
+_NOT_FROM_FOLDERS = (".csv",)
+_SETS = (".h5", ".hdf5")
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,9 +112,12 @@ def recordings(
 ) -> Samples:
     """Event recordings as samples, uint8 [T, 2, H, W] by the recipe.
 
+    An HDF5 file that holds several recordings (SHD, SSC, N-TIDIGITS) stands for them all, in its order and
+    with its labels.
+
     Args:
         path: a file, a folder (all recordings in it and below, in natural order: 2.bs2 before 10.bs2;
-            other files are passed over) or a glob pattern.
+            other files, and those in .csv, are passed over) or a glob pattern.
         recipe: how events become frames.
         labels: a table as :func:`~spikeloom.runtime.events.labels.read_labels` reads it.
         strict: refuse damaged recordings rather than drop what is bad.
@@ -130,7 +135,8 @@ def recordings(
         raise InputError(problems)
     folder = root if Path(path).is_dir() else None
     known = labels_of(files, labels, folder) if labels is not None else [None] * len(files)
-    return _Recordings(root, files, recipe, known, strict)
+    sources = [source for file, label in zip(files, known, strict=True) for source in _sources(file, label)]
+    return _Recordings(root, sources, recipe, strict)
 
 
 def arrays(path: Path | str, shape: Sequence[int], encode: Encoder = to_frames) -> Samples:
@@ -215,24 +221,41 @@ class _Followed(Samples):
         return replace(sample, frames=np.concatenate([sample.frames, empty]))
 
 
+class _Source(NamedTuple):
+    """A recording: its file, which of several in it, its name there, and its class."""
+
+    file: Path
+    item: int | None
+    name: str
+    label: int | None
+
+
+def _sources(file: Path, label: int | None) -> list[_Source]:
+    """The recordings of a file.
+
+    Raises:
+        InputError: SL0120, a table labels a file of several recordings; SL0101, SL0108 it cannot be read.
+    """
+    found = items_of(file) if recording_suffix(file) in _SETS else []
+    if not found:
+        return [_Source(file, None, "", label)]
+    if label is not None:
+        what = f"has one label for {len(found):,} recordings"
+        raise InputError.of("SL0120", file, what, remedy="such files bring their own labels")
+    return [_Source(file, index, f"[{item.name}]", item.label) for index, item in enumerate(found)]
+
+
 class _Recordings(Samples):
-    def __init__(
-        self,
-        root: Path,
-        files: Sequence[Path],
-        recipe: FrameRecipe,
-        labels: Sequence[int | None],
-        strict: bool,
-    ) -> None:
-        self.names = [_readable(file.relative_to(root)) for file in files]
-        self._files = files
+    def __init__(self, root: Path, sources: Sequence[_Source], recipe: FrameRecipe, strict: bool) -> None:
+        self.names = [_readable(source.file.relative_to(root)) + source.name for source in sources]
+        self._sources = sources
         self._recipe = recipe
-        self._labels = labels
         self._strict = strict
 
     def _sample(self, index: int) -> Sample:
-        frames, report = frames_of(self._files[index], self._recipe, self._strict)
-        return Sample(self.names[index], frames, self._labels[index], report)
+        source = self._sources[index]
+        frames, report = frames_of(source.file, self._recipe, self._strict, item=source.item)
+        return Sample(self.names[index], frames, source.label, report)
 
 
 class _Arrays(Samples):
@@ -333,12 +356,12 @@ def _matching(pattern: str) -> list[Path]:
 
 def _below(folder: Path) -> list[Path]:
     """The event files in a folder and its sub-folders, hidden files left out."""
-    known = suffixes()
+    known = set(suffixes()) - set(_NOT_FROM_FOLDERS)
     return [
         Path(parent, name)
         for parent, _, names in os.walk(folder)
         for name in names
-        if not name.startswith(".") and name.lower().endswith(known)
+        if not name.startswith(".") and recording_suffix(name) in known
     ]
 
 
@@ -350,7 +373,7 @@ def _natural(name: str) -> tuple[list[str | int], str]:
 
 def _unknown_format(file: Path) -> Sequence[Problem]:
     try:
-        format_of(file)
+        require_known(file)
     except InputError as error:
         return error.problems
     return ()

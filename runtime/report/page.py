@@ -35,7 +35,10 @@ MOST_MISTAKES = 10
 DROPPED = {
     "outside": "outside the sensor",
     "backwards": "running backwards in time",
-    "left_over_bytes": "bytes at the end of a file that are no event",
+    "jumps": "after a silence that no sensor has",
+    "unknown": "records of no kind that the format knows",
+    "left_over_bytes": "bytes of a file that are no event",
+    "unplaced": "without a time or row",
     "late": "after their frame was finished",
     "tail": "after the last frame",
     "saturated": "beyond what a pixel counts",

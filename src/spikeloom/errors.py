@@ -26,6 +26,8 @@ CODES: dict[str, str] = {
     "SL0105": "event times run backwards",
     "SL0106": "the format of an event file is not known",
     "SL0107": "events do not fit the format of the file to be written",
+    "SL0108": "the header or the structure of an event file is malformed",
+    "SL0109": "event times jump",
     "SL0110": "a frame recipe is malformed",
     "SL0111": "frames and network disagree on the geometry",
     "SL0120": "a labels file is malformed, or names recordings that are not there",

@@ -10,7 +10,7 @@ import pytest
 
 from spikeloom.errors import InputError
 from spikeloom.runtime.events import formats
-from spikeloom.runtime.events.formats import format_of, open_events, suffixes
+from spikeloom.runtime.events.formats import open_events
 from spikeloom.runtime.events.nmnist import write_nmnist
 from spikeloom.runtime.events.stream import EVENT, DropReport, Geometry
 
@@ -22,20 +22,17 @@ def codes(error: InputError) -> list[str]:
 
 
 def test_the_registry_agrees_with_the_readers() -> None:
-    for suffix, module in formats._READERS.items():
-        assert suffix in import_module(f"spikeloom.runtime.events.{module}").FORMAT.suffixes
-    claimed = [s for name in set(formats._READERS.values()) for s in format_of(f"a{_first(name)}").suffixes]
-    assert sorted(claimed) == sorted(suffixes())
-
-
-def _first(module: str) -> str:
-    return next(suffix for suffix, name in formats._READERS.items() if name == module)
+    claimed: dict[str, list[str]] = {}
+    for module in sorted({name for names in formats._READERS.values() for name in names}):
+        for suffix in import_module(f"spikeloom.runtime.events.{module}").FORMAT.suffixes:
+            claimed.setdefault(suffix, []).append(module)
+    assert claimed == {suffix: list(names) for suffix, names in formats._READERS.items()}
 
 
 @pytest.mark.parametrize(("name", "got"), [("a.txt", "got .txt"), ("a", "got no suffix")])
 def test_an_unknown_format_is_named(tmp_path: Path, name: str, got: str) -> None:
     (tmp_path / name).write_bytes(b"12345")
-    with pytest.raises(InputError, match=rf"SL0106 .*\.bin, \.bs2, {got}"):
+    with pytest.raises(InputError, match=rf"SL0106 .*\.bin, \.bs2, .*{got}"):
         open_events(tmp_path / name, SENSOR)
 
 

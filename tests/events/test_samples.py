@@ -57,7 +57,7 @@ def test_a_file_whose_name_looks_like_a_pattern(tmp_path: Path) -> None:
 def test_nothing_to_read(tmp_path: Path, path: str) -> None:
     (tmp_path / "sub").mkdir()
     with pytest.raises(
-        InputError, match=r"SL0101 .*no recordings here \(wanted files ending in \.bin, \.bs2"
+        InputError, match=r"SL0101 .*no recordings here \(wanted files ending in .*\.bin, \.bs2"
     ):
         recordings(tmp_path / path, RECIPE)
 

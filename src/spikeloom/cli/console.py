@@ -60,7 +60,10 @@ class _Table(Table):
 _DROPPED = {
     "outside": ("event", "outside the sensor"),
     "backwards": ("event", "backwards in time"),
-    "left_over_bytes": ("byte", "left over at the end"),
+    "jumps": ("event", "after a silence that no sensor has"),
+    "unknown": ("record", "of no kind that the format knows"),
+    "left_over_bytes": ("byte", "of no whole event"),
+    "unplaced": ("event", "without a time or row"),
     "late": ("event", "after their frame was finished"),
     "tail": ("event", "after the last frame"),
     "saturated": ("event", "at saturated pixels"),
