@@ -87,7 +87,8 @@ def format_of(path: Path | str) -> Format:
     """The format of a file: by its suffix, and by its first bytes where several formats share that.
 
     Raises:
-        InputError: SL0106, no format claims it; SL0101, it must be opened and cannot.
+        InputError: SL0106, no format claims its suffix; SL0101, SL0108, its first bytes are needed and
+            cannot be read, or are of no such format.
 
     >>> format_of("recordings/7.BS2").name
     'nmnist'
@@ -99,13 +100,11 @@ def format_of(path: Path | str) -> Format:
         return candidates[0]
     with _opened(path) as stream:
         head = stream.peek(_HEAD)
-    for candidate in candidates:
-        if candidate.matches(head):
-            return candidate
-    titles = " or ".join(candidate.title for candidate in candidates)
-    raise InputError.of(
-        "SL0106", path, "does not begin as any format of this suffix does", wanted=titles, got=repr(head[:24])
-    )
+        for candidate in candidates:
+            if candidate.matches(head):
+                return candidate
+        titles = " or ".join(candidate.title for candidate in candidates)
+        raise Malformed("does not begin as any format of this suffix does", titles, repr(head[:24]))
 
 
 class EventFile:
@@ -249,12 +248,20 @@ def _opened(path: Path, reader: Format | None = None) -> Iterator[ByteStream]:
         raise InputError.of("SL0106", path, what, remedy=f"decompress it ({compression}) first")
     try:
         with path.open("rb") as file:
-            yield ByteStream(decompressed(file, compression))
+            content = decompressed(file, compression)
+            try:
+                yield ByteStream(content)
+            except Malformed as error:
+                raise InputError(_problem(path, error, lost_bytes(content))) from error
     except OSError as error:
         raise _unreadable(path, error.strerror or str(error)) from error
-    except Malformed as error:
-        problem = Problem("SL0108", str(path), error.what, error.wanted, error.got, error.remedy)
-        raise InputError(problem) from error
+
+
+def _problem(path: Path, error: Malformed, lost: int) -> Problem:
+    if lost:
+        what = f"is damaged: {lost:,} bytes cannot be decompressed"
+        return Problem("SL0103", str(path), what, remedy="copy the file again")
+    return Problem("SL0108", str(path), error.what, error.wanted, error.got, error.remedy)
 
 
 def _format(name: str) -> Format:

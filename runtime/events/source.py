@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 COMPRESSIONS = (".gz", ".zst")
 _BLOCK = 1 << 16
+_LITTLE = 1 << 10
 
 
 class ByteStream:
@@ -75,10 +76,10 @@ class Decompressed(io.RawIOBase):
         lost_bytes: bytes of the compressed file that could not be decompressed, at least 1 if any.
     """
 
-    def __init__(self, file: BinaryIO, inflate: Callable[[BinaryIO], BinaryIO]) -> None:
+    def __init__(self, file: BinaryIO, inflate: Callable[[BinaryIO], Callable[[int], bytes]]) -> None:
         self.lost_bytes = 0
         self._file = file
-        self._content = inflate(file)
+        self._next = inflate(file)
 
     def readable(self) -> bool:
         """True."""
@@ -90,7 +91,7 @@ class Decompressed(io.RawIOBase):
         if self.lost_bytes:
             return 0
         try:
-            data = self._content.read(len(view))
+            data = self._next(len(view))
         except (OSError, EOFError, ValueError, zlib.error):  # what gzip and pyarrow raise on damage
             self.lost_bytes = max(1, self._unread())
             return 0
@@ -103,15 +104,16 @@ class Decompressed(io.RawIOBase):
         return end - here
 
 
-def _gzip(file: BinaryIO) -> BinaryIO:
-    return gzip.GzipFile(fileobj=file)  # type: ignore[return-value]  # has the method read
+def _gzip(file: BinaryIO) -> Callable[[int], bytes]:
+    return gzip.GzipFile(fileobj=file).read1
 
 
-def _zstd(file: BinaryIO) -> BinaryIO:
+def _zstd(file: BinaryIO) -> Callable[[int], bytes]:
     import pyarrow
 
-    content: BinaryIO = pyarrow.CompressedInputStream(pyarrow.PythonFile(file, "r"), "zstd")
-    return content
+    content = pyarrow.CompressedInputStream(pyarrow.PythonFile(file, "r"), "zstd")
+    # pyarrow gives nothing of a read that meets damage, so it is asked for little at a time
+    return lambda size: bytes(content.read(min(size, _LITTLE)))
 
 
 def compression_of(path: Path) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
@@ -15,6 +14,8 @@ from spikeloom.runtime.events.framer import frames_of
 from spikeloom.runtime.events.nmnist import write_nmnist
 from spikeloom.runtime.events.recipe import FrameRecipe
 from spikeloom.runtime.events.stream import EVENT, DropReport
+from tests.event_files import FILES, MUTATIONS
+from tests.events.fuzz import GROWTH_KIB, fuzz, growth_kib
 
 MUTANTS = 1000
 RECIPE = FrameRecipe(width=34, height=34, steps=5, duration_us=60_000, value="count")
@@ -30,46 +31,6 @@ def recording(rng: Random, count: int) -> bytearray:
     return content
 
 
-def flip_bits(rng: Random, content: bytearray) -> None:
-    for _ in range(rng.randint(1, 20)):
-        content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
-
-
-def truncate(rng: Random, content: bytearray) -> None:
-    del content[rng.randrange(len(content)) :]
-
-
-def delete(rng: Random, content: bytearray) -> None:
-    start = rng.randrange(len(content))
-    del content[start : start + rng.randint(1, 12)]
-
-
-def insert(rng: Random, content: bytearray) -> None:
-    start = rng.randrange(len(content))
-    content[start:start] = rng.randbytes(rng.randint(1, 12))
-
-
-def shuffle_blocks(rng: Random, content: bytearray) -> None:
-    a, b = rng.randrange(len(content)), rng.randrange(len(content))
-    content[:] = content[a:] + content[:b]
-
-
-def overwrite(rng: Random, content: bytearray) -> None:
-    start = rng.randrange(len(content))
-    length = min(rng.randint(1, 100), len(content) - start)
-    content[start : start + length] = rng.choice([bytes(length), b"\xff" * length, rng.randbytes(length)])
-
-
-MUTATIONS: list[Callable[[Random, bytearray], None]] = [
-    flip_bits,
-    truncate,
-    delete,
-    insert,
-    shuffle_blocks,
-    overwrite,
-]
-
-
 def mutant(number: int) -> bytes:
     rng = Random(number)
     content = recording(rng, rng.randint(1, 150))
@@ -77,6 +38,16 @@ def mutant(number: int) -> bytes:
         if content:
             rng.choice(MUTATIONS)(rng, content)
     return bytes(content)
+
+
+@pytest.mark.parametrize("name", sorted(FILES))
+def test_mutants_of_every_format(tmp_path: Path, name: str) -> None:
+    fuzz(name, 50, tmp_path)  # what compiles and is imported is in memory then
+    before = growth_kib()
+    outcomes = fuzz(name, MUTANTS, tmp_path)
+    assert outcomes.total() == MUTANTS
+    assert outcomes["refused"] + outcomes["repaired"] > MUTANTS // 2
+    assert growth_kib() - before < GROWTH_KIB
 
 
 def test_mutated_recordings(tmp_path: Path) -> None:
