@@ -38,6 +38,7 @@ CODES: dict[str, str] = {
     "SL0203": "a checkpoint does not belong to the model",
     "SL0204": "a checkpoint holds values that are not finite",
     "SL0205": "a model needs a package that is not installed",
+    "SL0206": "a description of a model's inputs is malformed",
     "SL0211": "a NIR file is missing, damaged, or leads outside of itself",
     # capture
     "SL0301": "the model cannot be exported",

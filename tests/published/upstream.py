@@ -31,7 +31,7 @@ def build(model: KnownModel, reduced: bool) -> tuple[nn.Module, InputShape]:
     shape = (model.reduced_shape if reduced else "") or model.input_shape
     arguments = dict(model.reduced if reduced else model.arguments)
     spec = str(WRAPPERS / model.wrapper) if model.wrapper else f"{folder / model.file}:{factory}"
-    source = ModelSource(spec, None, arguments, folder)
+    source = ModelSource(spec, None, arguments, (folder / model.file).parent if model.wrapper else folder)
     torch.manual_seed(0)
     loaded = load_model(source, shape, None)
     return loaded.model, loaded.shape

@@ -211,6 +211,8 @@ class OneStepAtATime(TorchFunctionMode):
         """Where time stands in a tensor."""
         if self._steps == 1 or not isinstance(x, Tensor) or x.ndim < 2:
             return None
+        if name == "conv3d":
+            return x.ndim - 1 if self.is_batch(x.shape[0]) and self.lasts(x.shape[-1]) else None
         if self._count(x):
             return 0
         if not self._timed or not self.is_batch(x.shape[0]):
@@ -332,6 +334,8 @@ def prove_capture(capture: Capture, frames: Tensor) -> CaptureProof:
     """
     if capture.over_samples and frames.shape[1] != 1:
         raise ValueError(f"{', '.join(capture.over_samples)} have a meaning for single samples only")
+    if capture.batch:  # as many samples as its constants were computed with
+        frames = frames[:, torch.arange(capture.batch) % frames.shape[1]]
     proof = _Proof(capture, frames.shape[1])
     reset_states(capture.model)
     if capture.steppable:

@@ -63,6 +63,7 @@ class TorchInterpreter:
         self._divisors = capture.divisors
         self._joint = capture.joint
         self._readouts = capture.readouts
+        self._volumes = capture.volumes
         self._model = copy.deepcopy(capture.model)
         self._neurons: dict[str, Any] = dict(find_neurons(self._model))
         self._past: dict[str, list[Tensor]] = {}
@@ -106,6 +107,8 @@ class TorchInterpreter:
                 return (torch.zeros_like(arguments[0]),)
             axis = 1 if self._leads[node.name] is Lead.BATCH_TIME else 0
             return (self._over_time(node, node.name, (axis,)),)
+        if node.name in self._volumes and isinstance(node.op, Conv2d):
+            return (_volume(node.op, arguments[0]),)
         if node.name in self._readouts:
             return (self._read_out(node, arguments[0]),)
         if isinstance(node.op, StatefulOp):
@@ -166,6 +169,13 @@ def _(op: Conv2d, lead: int, x: Tensor) -> tuple[Tensor, ...]:
             x, _tensor(op.weight), _tensor(op.bias), op.stride, op.padding, op.dilation, op.groups
         ),
     )
+
+
+def _volume(op: Conv2d, x: Tensor) -> Tensor:
+    """A convolution over [B, channels, height, width] as PyTorch computes it with a last axis of one step."""
+    weight = _tensor(op.weight).unsqueeze(-1)
+    settings = ((*op.stride, 1), (*op.padding, 0), (*op.dilation, 1), op.groups)
+    return functional.conv3d(x.unsqueeze(-1), weight, _tensor(op.bias), *settings).squeeze(-1)
 
 
 @call.register

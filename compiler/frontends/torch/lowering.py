@@ -41,6 +41,9 @@ from spikeloom.errors import InternalError, Problem
 NEVER_REACHED = 1e6
 """A threshold above this is that of a readout: no potential comes near it."""
 
+ROUNDED_BY_ROWS = frozenset({"linear", "matmul", "mm", "bmm", "addmm", "conv1d", "conv2d", "layer_norm"})
+"""Operations whose float results may depend on how many rows are computed together."""
+
 _FRAME = re.compile(r'File "([^"]+)", line (\d+)')
 
 
@@ -233,6 +236,8 @@ class Lowering:
             one, and the axes of [T, B, ...].
         parameters: paths in the model by the names of the captured program.
         single_step: paths of the neuron layers that take their whole input for one time step.
+        batch: with how many samples constants were computed that PyTorch rounds by their number; 0 if none.
+        volumes: nodes of convolutions over two axes that PyTorch computes over three, time the last.
         readouts: for each node that gives the potentials of a neuron layer, the node before it and the
             path of the layer.
         layouts: for each neuron layer whose samples do not stand behind time, what its axes are.
@@ -255,6 +260,8 @@ class Lowering:
     parameters: Mapping[str, str] = field(default_factory=dict)
     single_step: set[str] = field(default_factory=set)
     over_samples: list[str] = field(default_factory=list)
+    volumes: set[str] = field(default_factory=set)
+    batch: int = 0
     readouts: dict[str, tuple[str, str]] = field(default_factory=dict)
     layouts: dict[str, tuple[str, ...]] = field(default_factory=dict)
     memories: list[Memory] = field(default_factory=list)
@@ -319,6 +326,8 @@ class Lowering:
         where = _source(node)
         if not self._depends_on_input(node):
             self._fold(node, where)
+            if _name(node) in ROUNDED_BY_ROWS and _first_shape(node) != _first_shape(twin):
+                self.batch = self.sizes[0].batch
             return
         self._find_steps(node, twin)
         operands = self._values(node)
@@ -480,13 +489,34 @@ def constant_of(operand: object, x: Value) -> Array:
         raise NoCounterpartError("one operand is neither a value nor a constant")
     array: Array = operand.detach().cpu().numpy()
     padded = array.reshape((1,) * (len(x.tags) - array.ndim) + array.shape)
-    lead = tuple(place for place, tag in enumerate(x.tags) if tag != OWN)
+    return _single(padded, [place for place, tag in enumerate(x.tags) if tag != OWN])
+
+
+def constants_of_steps(operand: object, x: Value) -> Array | None:
+    """A tensor that differs from step to step as an array [steps, ...]; None if it is no such tensor."""
+    if not isinstance(operand, Tensor) or "T" not in x.tags:
+        return None
+    array: Array = operand.detach().cpu().numpy()
+    if array.ndim > len(x.tags):
+        return None
+    padded = array.reshape((1,) * (len(x.tags) - array.ndim) + array.shape)
+    time = x.tags.index("T")
+    if padded.shape[time] == 1 or bool((padded == padded.take([0], time)).all()):
+        return None
+    others = [place for place, tag in enumerate(x.tags) if tag not in (OWN, "T")]
+    kept = x.tags[:time].count(OWN)
+    own = _single(padded, others)
+    return np.moveaxis(own, kept, 0)
+
+
+def _single(constant: Array, places: list[int]) -> Array:
+    """A constant without these axes, along which it must not differ."""
     first: Array = np.asarray(
-        padded[tuple(slice(0, 1) if place in lead else slice(None) for place in range(padded.ndim))]
+        constant[tuple(slice(0, 1) if place in places else slice(None) for place in range(constant.ndim))]
     )
-    if not bool((padded == first).all()):
+    if not bool((constant == first).all()):
         raise NoCounterpartError("its constant differs over time or batch")
-    own: Array = first.squeeze(lead)
+    own: Array = first.squeeze(tuple(places))
     return own
 
 

@@ -14,6 +14,7 @@ from spikeloom.cli.console import output as console
 from spikeloom.cli.model import (
     Arguments,
     Axes,
+    InputsFile,
     Loaded,
     ModelConfig,
     ModelSource,
@@ -72,6 +73,7 @@ def check(
     arg: Arguments = None,
     model_config: ModelConfig = None,
     repo: Repository = None,
+    model_inputs: InputsFile = None,
     bits: Annotated[int, typer.Option(min=2, max=8, help="Width of a weight.")] = 8,
     input_shape: Axes = None,
     steps: Steps = 0,
@@ -88,6 +90,7 @@ def check(
         "--arg": arg,
         "--model-config": model_config,
         "--repo": repo,
+        "--model-inputs": model_inputs,
         "--input-shape": input_shape,
     }
     check_options(model, of_models, {"--preset": execution, "--dt": dt})
@@ -97,7 +100,7 @@ def check(
     if is_network(model):
         _read(findings, Path(model), execution, dt, steps if frame_recipe is None else frame_recipe.steps)
     else:
-        source = ModelSource(model, weights, arguments_of(arg, model_config), repo)
+        source = ModelSource(model, weights, arguments_of(arg, model_config), repo, model_inputs)
         _load(findings, source, input_shape, frame_recipe)
     _compile(findings, calibrate, frame_recipe, samples, options)
     document = _document(findings)

@@ -26,6 +26,7 @@ from spikeloom.cli.console import output as console
 from spikeloom.cli.model import (
     Arguments,
     Axes,
+    InputsFile,
     ModelConfig,
     ModelSource,
     Repository,
@@ -69,6 +70,7 @@ def compile_(
     arg: Arguments = None,
     model_config: ModelConfig = None,
     repo: Repository = None,
+    model_inputs: InputsFile = None,
     target: Annotated[str, typer.Option(help="What to compile for; see `spikeloom targets`.")] = "loihi2",
     bits: Annotated[int, typer.Option(min=2, max=8, help="Width of a weight.")] = 8,
     input_shape: Axes = None,
@@ -99,6 +101,7 @@ def compile_(
         "--arg": arg,
         "--model-config": model_config,
         "--repo": repo,
+        "--model-inputs": model_inputs,
         "--input-shape": input_shape,
     }
     check_options(model, of_models, {"--preset": execution, "--dt": dt})
@@ -117,7 +120,7 @@ def compile_(
         if is_network(model):
             found = _compile_network(Path(model), execution, dt, data, options, output, watching)
         else:
-            source = ModelSource(model, weights, arguments_of(arg, model_config), repo)
+            source = ModelSource(model, weights, arguments_of(arg, model_config), repo, model_inputs)
             found = _compile_model(source, input_shape, data, options, output, watching)
     run, dropped, dead_keys = found
     document = _summary(run) | {"dead_keys": [*dead_keys], "dropped_events": dropped.to_json()}

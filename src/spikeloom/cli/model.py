@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from spikeloom.compiler.frontends.torch.axes import InputShape
     from spikeloom.compiler.frontends.torch.checkpoint import Checkpoint
+    from spikeloom.compiler.frontends.torch.inputs import ModelInputs
 
 SHAPE_CONSTANT = "INPUT_SHAPE"
 
@@ -34,6 +35,13 @@ Arguments = Annotated[
 ]
 ModelConfig = Annotated[
     Path | None, typer.Option(help="Keywords of the factory in a .yaml, .toml or .json file.")
+]
+InputsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--model-inputs",
+        help="A TOML that fixes further inputs of the model; FILE.toml beside FILE.py is found.",
+    ),
 ]
 Repository = Annotated[Path | None, typer.Option(help="A folder that the model's file imports from.")]
 Axes = Annotated[
@@ -54,12 +62,15 @@ class ModelSource:
         weights: a checkpoint.
         arguments: keywords of the factory.
         repo: a folder that the file imports from.
+        inputs: a TOML file that describes the model's inputs, if it takes several; a file beside the
+            factory with its name and the suffix .toml is found without being named.
     """
 
     spec: str
     weights: Path | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict)
     repo: Path | None = None
+    inputs: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -154,6 +165,7 @@ def load_model(source: ModelSource, shape: str | None, recipe: FrameRecipe | Non
 
     from spikeloom.compiler.frontends.torch.axes import InputShape
     from spikeloom.compiler.frontends.torch.checkpoint import read_checkpoint
+    from spikeloom.compiler.frontends.torch.inputs import WithFixedInputs
     from spikeloom.compiler.frontends.torch.legacy import legacy_imports
 
     spec = source.spec
@@ -169,10 +181,24 @@ def load_model(source: ModelSource, shape: str | None, recipe: FrameRecipe | Non
         )
     dead = () if checkpoint is None else _load(model, checkpoint, source, factory)
     frames = ("T", "B", *recipe.shape) if recipe is not None else ()
+    inputs = _described(source)
     declared: Sequence[str | int] = getattr(module, SHAPE_CONSTANT, frames)
-    if not shape and not declared:
+    axes = shape or (inputs.shape if inputs else "") or ",".join(map(str, declared))
+    if not axes:
         raise InputError.of("SL0307", spec, "does not say the shape of its input", wanted=SHAPE_CONSTANT)
-    return Loaded(model, InputShape.parse(shape or ",".join(map(str, declared))), config, dead)
+    parsed = InputShape.parse(axes)
+    if inputs is not None:
+        model = WithFixedInputs(model, inputs, parsed.lead.tags.index("B")).eval()
+    return Loaded(model, parsed, config, dead)
+
+
+def _described(source: ModelSource) -> ModelInputs | None:
+    """What a TOML file says of the model's inputs: the one that is named, or one beside the factory."""
+    from spikeloom.compiler.frontends.torch.inputs import read_inputs
+
+    beside = Path(source.spec.rpartition(":")[0]).with_suffix(".toml")
+    path = source.inputs or (beside if beside.is_file() else None)
+    return None if path is None else read_inputs(path)
 
 
 def _load(model: nn.Module, checkpoint: Checkpoint, source: ModelSource, factory: Any) -> Sequence[str]:

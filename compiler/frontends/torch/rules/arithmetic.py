@@ -15,9 +15,11 @@ from spikeloom.compiler.frontends.torch.lowering import (
     Spectrum,
     Value,
     constant_of,
+    constants_of_steps,
     rule,
 )
 from spikeloom.compiler.frontends.torch.rules.fourier import filtered
+from spikeloom.compiler.graph.op import Array
 from spikeloom.compiler.graph.ops.accumulate import Accumulate
 from spikeloom.compiler.graph.ops.add import Add
 from spikeloom.compiler.graph.ops.affine import Affine
@@ -27,6 +29,7 @@ from spikeloom.compiler.graph.ops.mean import Mean
 from spikeloom.compiler.graph.ops.mul import Mul
 from spikeloom.compiler.graph.ops.reduce_sum import ReduceSum
 from spikeloom.compiler.graph.ops.reshape import Reshape
+from spikeloom.compiler.graph.ops.step_affine import StepAffine
 from spikeloom.compiler.graph.ops.time_mean import TimeMean
 
 
@@ -81,12 +84,24 @@ def multiply(lower: Lowering, call: Call) -> Operand:
     if isinstance(a, Value) and isinstance(b, Value):
         return lower.emit(call, Mul(), *_aligned(lower, call, a, b))[0]
     x, other = (a, b) if isinstance(a, Value) else (b, a)
+    if not divides and (each := constants_of_steps(other, x)) is not None:
+        return _of_steps(lower, call, x, each)
     constant = constant_of(other, x)
     factor = np.asarray(1 / constant.astype(np.float64)) if divides else constant
     (y,) = lower.emit(call, Affine(factor, np.zeros((), np.float32)), x)
     if divides:
         lower.divisors[y.name] = constant
     return y
+
+
+def _of_steps(lower: Lowering, call: Call, x: Value, each: Array) -> Value:
+    """A factor of its own for each time step."""
+    if lower.steps and len(each) != lower.steps:
+        raise NoCounterpartError(f"it has constants for {len(each)} of {lower.steps} time steps")
+    rank = len(x.shape)
+    scale = each.reshape(len(each), *(1,) * (rank + 1 - each.ndim), *each.shape[1:])
+    offset = np.zeros((len(each), *(1,) * rank), np.float32)
+    return lower.emit(call, StepAffine(scale, offset), x, lead=x.lead)[0]
 
 
 @rule("matmul", "bmm")

@@ -69,6 +69,24 @@ def along_time(lower: Lowering, call: Call, x: Value, weight: Array) -> Value:
     return replace(flat, lead=x.lead, spread=x.spread, overtime=x.overtime + beyond)
 
 
+@rule("conv3d", any_layout=True)
+def volume(lower: Lowering, call: Call) -> Operand:
+    """A convolution over [B, channels, height, width, T] that does not reach along time."""
+    x, weight = call.value("input"), call.array("weight")
+    assert weight is not None
+    stride, padding, dilation = (_per_axis(call.arguments[n], 3) for n in ("stride", "padding", "dilation"))
+    flat = weight.shape[-1] == stride[-1] == 1 and padding[-1] == 0
+    if x.tags != ("B", OWN, OWN, OWN, "T") or not flat:
+        raise NoCounterpartError("it convolves three axes")
+    op = Conv2d(
+        weight[..., 0], call.array("bias"), stride[:2], padding[:2], dilation[:2], call.arguments["groups"]
+    )
+    step = replace(x, lead=Lead.BATCH, spread=())
+    (y,) = lower.emit(call, op, step, lead=Lead.BATCH)
+    lower.volumes.add(y.name)
+    return replace(y, lead=x.lead, spread=x.spread)
+
+
 @rule("linear")
 def linear(lower: Lowering, call: Call) -> Operand:
     """A linear map of the last axis."""
