@@ -16,6 +16,7 @@ from spikeloom.compiler.graph.op import Op
 from spikeloom.compiler.graph.ops.add import Add
 from spikeloom.compiler.graph.ops.divide import Divide
 from spikeloom.compiler.graph.ops.elementwise import FUNCTIONS, Elementwise
+from spikeloom.compiler.graph.ops.integer_key_value import SHARE_BITS, IntegerKeyValue
 from spikeloom.compiler.graph.ops.integer_norm import IntegerNorm
 from spikeloom.compiler.graph.ops.layer_norm import LayerNorm
 from spikeloom.compiler.graph.ops.lookup import Lookup
@@ -24,6 +25,7 @@ from spikeloom.compiler.graph.ops.reduce_sum import ReduceSum
 from spikeloom.compiler.graph.ops.rescale import Rescale
 from spikeloom.compiler.graph.ops.reshape import Reshape
 from spikeloom.compiler.graph.ops.softmax import Softmax
+from spikeloom.compiler.graph.ops.weighted_key_value import WeightedKeyValue
 from spikeloom.compiler.quantize.activity import Activity
 
 TABLE_LIMIT = 2**12 - 1
@@ -112,11 +114,27 @@ def softmax(walk: Walk, op: Softmax, node: Node) -> None:
     walk.append(node, Divide(digits, 2**digits), [powers, column], _unit(2.0**-digits))
 
 
+def weighted_key_value(walk: Walk, op: WeightedKeyValue, node: Node) -> None:
+    """A mean and the logarithm of its weight, with tables of shares and growths."""
+    key, value = node.inputs
+    unit = EXPONENT_RANGE / TABLE_LIMIT
+    k_name, k = walk.rescaled(node, key, unit, 2**18)
+    peak = HEADROOM * (walk.activity.peaks[value] or 1.0)
+    v_name, v = walk.rescaled(node, value, peak / VALUE_LIMIT, VALUE_LIMIT)
+    step = float(k.scale)
+    decay, bonus = (np.rint(array / step).astype(np.int64) for array in (op.decay, op.bonus))
+    distance = np.arange(-TABLE_LIMIT, TABLE_LIMIT + 1) * step
+    share = np.rint(2.0**SHARE_BITS / (1 + np.exp(-distance))).astype(np.int64)
+    growth = np.rint(np.log1p(np.exp(-np.arange(TABLE_LIMIT + 1) * step)) / step).astype(np.int64)
+    walk.append(node, IntegerKeyValue(decay, bonus, share, growth), [k_name, v_name], v)
+
+
 HOST_RULES: dict[type[Op], Callable[[Walk, Any, Node], None]] = {
     Divide: divide,
     Elementwise: elementwise,
     LayerNorm: layer_norm,
     Softmax: softmax,
+    WeightedKeyValue: weighted_key_value,
 }
 """How each operation is quantized."""
 

@@ -27,6 +27,7 @@ from spikeloom.compiler.graph.ops.concat import Concat
 from spikeloom.compiler.graph.ops.delay import Delay
 from spikeloom.compiler.graph.ops.divide import Divide
 from spikeloom.compiler.graph.ops.elementwise import Elementwise
+from spikeloom.compiler.graph.ops.embedding import Embedding
 from spikeloom.compiler.graph.ops.equation_neuron import EquationNeuron
 from spikeloom.compiler.graph.ops.integer_neuron import DECAY_ONE
 from spikeloom.compiler.graph.ops.layer_norm import LayerNorm
@@ -50,6 +51,7 @@ from spikeloom.compiler.graph.ops.time_mean import TimeMean
 from spikeloom.compiler.graph.ops.time_window import TimeWindow
 from spikeloom.compiler.graph.ops.transpose import Transpose
 from spikeloom.compiler.graph.ops.upsample2d import Upsample2d
+from spikeloom.compiler.graph.ops.weighted_key_value import WeightedKeyValue
 from spikeloom.compiler.graph.profile import NumericProfile
 from spikeloom.compiler.graph.verify import verify
 from spikeloom.compiler.quantize.activity import Activity
@@ -477,10 +479,22 @@ class _Walk:
             scale = compact(np.concatenate([full] * op.size, op.axis))
         self.append(node, op, [name], Unit(scale, np.zeros(())))
 
+    @_quantize.register
+    def _embedding(self, op: Embedding, node: Node) -> None:
+        """Rows of spikes are exact; others get 16 bits."""
+        name, x = self.names[node.inputs[0]], self._unit(node.inputs[0])
+        if np.any(x.scale != 1) or np.any(x.offset != 0):
+            raise _NoIntegerFormError("SL0501", "picks rows by something else than whole numbers")
+        binary = bool(np.isin(op.weight, (0, 1)).all())
+        unit = 1.0 if binary else float(np.abs(op.weight).max() or 1.0) / MAX_RANGE
+        rows = np.rint(op.weight.astype(np.float64) / unit).astype(np.int32)
+        self.append(node, Embedding(rows), [name], Unit(np.array(unit), np.zeros(())))
+
     @_quantize.register(Divide)
     @_quantize.register(Elementwise)
     @_quantize.register(LayerNorm)
     @_quantize.register(Softmax)
+    @_quantize.register(WeightedKeyValue)
     def _host(self, op: Op, node: Node) -> None:
         """What no spike drives: in fixed point where the target has a host for it."""
         if not self.profile.rescales:

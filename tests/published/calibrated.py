@@ -22,6 +22,10 @@ NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 def random_inputs(shape: InputShape, steps: int, samples: int = SAMPLES, seed: int = 1) -> Array:
     """Frames [steps, samples, ...] of spikes, or pictures [samples, ...] if the input has no time."""
     rng = np.random.default_rng(seed)
+    if not shape.sample:  # tokens
+        tokens = rng.integers(0, 64, (steps, samples))
+        tokens[0, 0] = 63
+        return tokens.astype(np.float32)
     if not shape.lead.has_time:
         return rng.random((samples, *shape.sample), np.float32)
     return (rng.random((steps, samples, *shape.sample)) < ON).astype(np.float32)

@@ -23,6 +23,12 @@ def clone_of(model: KnownModel) -> Path | None:
     return folder if os.environ.get(VARIABLE) and folder.is_dir() else None
 
 
+def _imports(folder: Path, model: KnownModel) -> Path:
+    """From where a model's file or its wrapper imports."""
+    beside = (folder / model.file).parent
+    return beside if model.wrapper and not model.file.startswith("src/") else folder
+
+
 def build(model: KnownModel, reduced: bool) -> tuple[nn.Module, InputShape]:
     """The model as its authors wrote it, with the keywords of the list."""
     folder = clone_of(model)
@@ -31,7 +37,7 @@ def build(model: KnownModel, reduced: bool) -> tuple[nn.Module, InputShape]:
     shape = (model.reduced_shape if reduced else "") or model.input_shape
     arguments = dict(model.reduced if reduced else model.arguments)
     spec = str(WRAPPERS / model.wrapper) if model.wrapper else f"{folder / model.file}:{factory}"
-    source = ModelSource(spec, None, arguments, (folder / model.file).parent if model.wrapper else folder)
+    source = ModelSource(spec, None, arguments, _imports(folder, model))
     torch.manual_seed(0)
     loaded = load_model(source, shape, None)
     return loaded.model, loaded.shape

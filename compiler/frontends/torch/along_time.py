@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from spikeloom.compiler.frontends.torch.rwkv import start_key_value, step_key_value
 from spikeloom.compiler.graph.op import Array, StatefulOp
 from spikeloom.compiler.graph.ops.delay import Delay
 from spikeloom.compiler.graph.ops.leaky_sum import LeakySum
@@ -16,19 +17,20 @@ from spikeloom.compiler.graph.ops.linear_state import LinearState
 from spikeloom.compiler.graph.ops.step_affine import StepAffine
 from spikeloom.compiler.graph.ops.time_gate import TimeGate
 from spikeloom.compiler.graph.ops.time_window import TimeWindow
+from spikeloom.compiler.graph.ops.weighted_key_value import WeightedKeyValue
 
 Past = dict[str, Any]
 
 
 @singledispatch
-def advance(op: StatefulOp, lead: int, x: Tensor, past: Past) -> Tensor:
+def advance(op: StatefulOp, lead: int, past: Past, *inputs: Tensor) -> Tensor:
     """One step of an operation.
 
     Args:
         op: which operation.
         lead: time and batch axes in front of a sample's own.
-        x: the input of this step.
         past: what the operation remembers; empty at the start, changed in place.
+        inputs: of this step.
     """
     raise TypeError(f"{op.name} does not occur in a captured graph")
 
@@ -39,7 +41,7 @@ def recur(matrix: Tensor, m: Tensor, driven: Tensor) -> Tensor:
 
 
 @advance.register
-def _(op: TimeWindow, lead: int, x: Tensor, past: Past) -> Tensor:
+def _(op: TimeWindow, lead: int, past: Past, x: Tensor) -> Tensor:
     seen = past.setdefault("seen", [torch.zeros_like(x)] * op.longest)
     seen.append(x)
     window = torch.cat(seen[:: op.dilation], lead + op.axis)
@@ -48,7 +50,7 @@ def _(op: TimeWindow, lead: int, x: Tensor, past: Past) -> Tensor:
 
 
 @advance.register
-def _(op: Delay, lead: int, x: Tensor, past: Past) -> Tensor:
+def _(op: Delay, lead: int, past: Past, x: Tensor) -> Tensor:
     seen = past.setdefault("seen", [torch.zeros_like(x)] * op.longest)
     seen.append(x)
     steps = torch.from_numpy(op.steps)
@@ -60,19 +62,19 @@ def _(op: Delay, lead: int, x: Tensor, past: Past) -> Tensor:
 
 
 @advance.register
-def _(op: TimeGate, lead: int, x: Tensor, past: Past) -> Tensor:
+def _(op: TimeGate, lead: int, past: Past, x: Tensor) -> Tensor:
     step = _count(past)
     return x if op.start <= step < op.start + op.steps else torch.zeros_like(x)
 
 
 @advance.register
-def _(op: LinearState, lead: int, x: Tensor, past: Past) -> Tensor:
+def _(op: LinearState, lead: int, past: Past, x: Tensor) -> Tensor:
     past["m"] = recur(_constant(op.matrix), past.get("m", torch.zeros_like(x)), x * _constant(op.gain))
     return past["m"]  # type: ignore[no-any-return]
 
 
 @advance.register
-def _(op: StepAffine, lead: int, x: Tensor, past: Past) -> Tensor:
+def _(op: StepAffine, lead: int, past: Past, x: Tensor) -> Tensor:
     step = min(_count(past), len(op.scale) - 1)
     scale, offset = op.scale[step], op.offset[step]
     scaled = x if (scale == 1).all() else x * _constant(scale)
@@ -80,10 +82,17 @@ def _(op: StepAffine, lead: int, x: Tensor, past: Past) -> Tensor:
 
 
 @advance.register
-def _(op: LeakySum, lead: int, x: Tensor, past: Past) -> Tensor:
+def _(op: LeakySum, lead: int, past: Past, x: Tensor) -> Tensor:
     given = x if op.bias is None else x + _constant(op.bias)
     past["total"] = op.keep * past["total"] + given if "total" in past else given
     return past["total"]  # type: ignore[no-any-return]
+
+
+@advance.register
+def _(op: WeightedKeyValue, lead: int, past: Past, k: Tensor, v: Tensor) -> Tensor:
+    state = past.get("state", start_key_value(k))
+    mean, past["state"] = step_key_value(_constant(op.decay), _constant(op.bonus), k, v, state)
+    return mean
 
 
 def _count(past: Past) -> int:

@@ -43,18 +43,21 @@ class ModelInputs:
     Attributes:
         changing: name of the argument that the network's input goes to.
         shape: its axes, such as ``B,3,32,32``; "" if they are said elsewhere.
+        dtype: what the model takes it as, such as int64 for tokens.
         fixed: the other arguments by name.
     """
 
     changing: str
     shape: str = ""
+    dtype: str = "float32"
     fixed: Mapping[str, FixedInput] = field(default_factory=dict)
 
 
 def read_inputs(path: Path) -> ModelInputs:
     r"""Read a description of a model's inputs.
 
-    It is TOML with ``input``, the name of the changing argument, perhaps ``shape``, and a table
+    It is TOML with ``input``, the name of the changing argument, perhaps its ``shape`` and ``dtype``, and a
+    table
     ``[fixed.NAME]`` with ``value`` and perhaps ``each`` and ``dtype`` for each of the others.
 
     Raises:
@@ -70,7 +73,9 @@ def read_inputs(path: Path) -> ModelInputs:
     try:
         content = tomllib.loads(path.read_text("utf-8"))
         fixed = {name: FixedInput(**table) for name, table in content.pop("fixed", {}).items()}
-        inputs = ModelInputs(content.pop("input"), content.pop("shape", ""), fixed)
+        dtype = content.pop("dtype", "float32")
+        inputs = ModelInputs(content.pop("input"), content.pop("shape", ""), dtype, fixed)
+        _ = DTYPES[dtype]
         for name, one in fixed.items():
             _ = (name, one.tensor(1))
     except OSError as error:
@@ -83,7 +88,7 @@ def read_inputs(path: Path) -> ModelInputs:
     if content:
         got = ", ".join(content)
         raise InputError.of(
-            "SL0206", path, "describes no inputs: unknown keys", wanted="input, shape, fixed", got=got
+            "SL0206", path, "describes no inputs: unknown keys", wanted="input, shape, dtype, fixed", got=got
         )
     return inputs
 
@@ -111,4 +116,4 @@ class WithFixedInputs(nn.Module):
         """Call the model."""
         batch = x.shape[self._batch_axis]
         fixed = {name: one.tensor(batch) for name, one in self._inputs.fixed.items()}
-        return self.model(**{self._inputs.changing: x}, **fixed)
+        return self.model(**{self._inputs.changing: x.to(DTYPES[self._inputs.dtype])}, **fixed)

@@ -33,6 +33,7 @@ from spikeloom.compiler.graph.ops.conv1d import Conv1d
 from spikeloom.compiler.graph.ops.conv2d import Conv2d
 from spikeloom.compiler.graph.ops.divide import Divide
 from spikeloom.compiler.graph.ops.elementwise import Elementwise
+from spikeloom.compiler.graph.ops.embedding import Embedding
 from spikeloom.compiler.graph.ops.layer_norm import LayerNorm
 from spikeloom.compiler.graph.ops.linear import Linear
 from spikeloom.compiler.graph.ops.matmul import MatMul
@@ -113,7 +114,7 @@ class TorchInterpreter:
             return (self._read_out(node, arguments[0]),)
         if isinstance(node.op, StatefulOp):
             past = self._memory.setdefault(node.name, {})
-            return (advance(node.op, self._leads[node.name].axes, arguments[0], past),)
+            return (advance(node.op, self._leads[node.name].axes, past, *arguments),)
         if node.name in self._joint and self._past[self._joint[node.name][0]]:
             return (self._over_time(node, *self._joint[node.name]),)
         if node.name in self._divisors:  # a product with the reciprocal would round differently
@@ -308,3 +309,8 @@ def _(op: LayerNorm, lead: int, x: Tensor) -> tuple[Tensor, ...]:
 @call.register
 def _(op: Softmax, lead: int, x: Tensor) -> tuple[Tensor, ...]:
     return (x.softmax(op.axis + lead),)
+
+
+@call.register
+def _(op: Embedding, lead: int, x: Tensor) -> tuple[Tensor, ...]:
+    return (functional.embedding(x.long(), _tensor(op.weight)),)

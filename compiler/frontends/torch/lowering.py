@@ -30,7 +30,7 @@ from spikeloom.compiler.frontends.torch.axes import (
     Sizes,
     classify,
 )
-from spikeloom.compiler.graph.graph import GraphBuilder
+from spikeloom.compiler.graph.graph import GraphBuilder, Node
 from spikeloom.compiler.graph.op import Array, Op
 from spikeloom.compiler.graph.ops.affine import Affine
 from spikeloom.compiler.graph.ops.leaky_sum import LeakySum
@@ -307,6 +307,17 @@ class Lowering:
             Value(output, seen, shape, spread, overtime=overtime)
             for output, shape in zip(outputs, shapes, strict=True)
         ]
+
+    def producer(self, value: Value) -> Node:
+        """The node that gives a value.
+
+        Raises:
+            NoCounterpartError: it is an input.
+        """
+        node = self.builder.build().producers.get(value.name)
+        if node is None:
+            raise NoCounterpartError("its operand is the network's input")
+        return node
 
     def walk(self, nodes: Iterator[tuple[fx.Node, fx.Node]], constants: Mapping[str, Tensor]) -> None:
         """Lower every call that an output depends on, in order; ``nodes`` pairs the two captures."""

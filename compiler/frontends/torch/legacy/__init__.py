@@ -17,6 +17,8 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
+from spikeloom.compiler.frontends.torch.rwkv import without_cuda
+
 _HERE = __name__
 
 PROVIDED: Mapping[str, str] = {
@@ -56,16 +58,19 @@ def legacy_imports() -> Iterator[None]:
     >>> MultiStepLIFNode(tau=2.0, detach_reset=True, backend="cupy").v_threshold
     1.0
     """
-    finder = _Finder()
+    finder, vendored = _Finder(), _Vendored()
     sys.meta_path.append(finder)
+    sys.meta_path.insert(0, vendored)
     changed = _lenient_activation_based()
     try:
-        yield
+        with without_cuda():
+            yield
     finally:
+        sys.meta_path.remove(vendored)
         for owner, own in changed:
             owner.__init__ = own
         sys.meta_path.remove(finder)
-        for name in finder.made:
+        for name in [*finder.made, *vendored.made]:
             sys.modules.pop(name, None)
             parent, _, child = name.rpartition(".")
             if parent in sys.modules and hasattr(sys.modules[parent], child):
@@ -96,6 +101,28 @@ class _Finder(MetaPathFinder, Loader):
         module.__dict__.update({name: value for name, value in names.items() if name[:2] != "__"})
         if "__getattr__" in names:
             module.__dict__["__getattr__"] = names["__getattr__"]
+
+
+class _Vendored(_Finder):
+    """Stands in for the neurons of old SpikingJelly that a repository carries along; asked first."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """The module, if it is ``spikingjelly.clock_driven`` inside another package."""
+        package, marker, rest = fullname.rpartition(".spikingjelly.clock_driven")
+        if not package or not marker or f"spikingjelly.clock_driven{rest}" not in PROVIDED:
+            return None
+        return ModuleSpec(fullname, self, is_package=not rest)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Fill it as the one that it is a copy of."""
+        own = module.__name__
+        self.made.append(own)
+        file = PROVIDED[own[own.index("spikingjelly.clock_driven") :]]
+        if file:
+            names = vars(importlib.import_module(f"{_HERE}.{file}"))
+            module.__dict__.update({name: value for name, value in names.items() if name[:2] != "__"})
 
 
 def _lenient_activation_based() -> list[tuple[Any, Any]]:

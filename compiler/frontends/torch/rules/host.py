@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from spikeloom.compiler.frontends.torch.axes import NoCounterpartError
+from spikeloom.compiler.frontends.torch.axes import OWN, NoCounterpartError
 from spikeloom.compiler.frontends.torch.lowering import Call, Lowering, Operand, rule
 from spikeloom.compiler.graph.ops.affine import Affine
 from spikeloom.compiler.graph.ops.divide import Divide
 from spikeloom.compiler.graph.ops.elementwise import Elementwise
 from spikeloom.compiler.graph.ops.layer_norm import LayerNorm
 from spikeloom.compiler.graph.ops.softmax import Softmax
+from spikeloom.compiler.graph.ops.weighted_key_value import WeightedKeyValue
 
 NAMES = {
     "elu": "elu",
@@ -76,3 +77,13 @@ def softmax(lower: Lowering, call: Call) -> Operand:
     """Shares along one axis."""
     x = call.value("self")
     return lower.emit(call, Softmax(call.own_axis(call.arguments["dim"], x)), x)[0]
+
+
+@rule("key_value", any_layout=True)
+def key_value(lower: Lowering, call: Call) -> Operand:
+    """The recurrence of RWKV, along the time of [B, T, n]."""
+    k, v = call.value("k"), call.value("v")
+    decay, bonus = call.array("decay"), call.array("bonus")
+    if k.tags != ("B", "T", OWN) or decay is None or bonus is None:
+        raise NoCounterpartError("its keys are not laid out as [B, T, n]")
+    return lower.emit(call, WeightedKeyValue(decay, bonus), k, v, lead=k.lead)[0]

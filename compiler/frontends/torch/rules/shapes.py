@@ -35,7 +35,8 @@ def _first_value(call: Call) -> Value:
 
 
 @rule(
-    "contiguous", "clone", "detach", "alias", "dropout", "detach_", "to.dtype", "lift_fresh_copy", "dropout_",
+    "contiguous", "clone", "detach", "alias", "dropout", "detach_", "lift_fresh_copy", "dropout_",
+    "to.dtype", "to.device", "to.other", "_to_copy", "type_as",
     any_layout=True,
 )  # fmt: skip
 def same(lower: Lowering, call: Call) -> Operand:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from spikeloom.compiler.frontends.torch.axes import OWN, Lead, NoCounterpartError
 from spikeloom.compiler.frontends.torch.lowering import (
     Call,
@@ -17,6 +19,7 @@ from spikeloom.compiler.graph.op import Array
 from spikeloom.compiler.graph.ops.batch_norm import BatchNorm
 from spikeloom.compiler.graph.ops.conv1d import Conv1d
 from spikeloom.compiler.graph.ops.conv2d import Conv2d
+from spikeloom.compiler.graph.ops.embedding import Embedding
 from spikeloom.compiler.graph.ops.linear import Linear
 from spikeloom.compiler.graph.ops.reshape import Reshape
 from spikeloom.compiler.graph.ops.time_window import TimeWindow
@@ -116,3 +119,23 @@ def batch_norm(lower: Lowering, call: Call) -> Operand:
     for one in (Reshape(held), op, Reshape(x.shape)):
         (step,) = lower.emit(call, one, step, lead=Lead.BATCH)
     return replace(step, lead=x.lead, spread=x.spread)
+
+
+@rule("embedding")
+def embedding(lower: Lowering, call: Call) -> Operand:
+    """A stored row for each token."""
+    weight = call.array("weight")
+    assert weight is not None
+    return lower.emit(call, Embedding(weight), call.value("indices"))[0]
+
+
+@rule("ge.Scalar")
+def at_least(lower: Lowering, call: Call) -> Operand:
+    """Which stored rows have reached a number: a neuron without a memory right behind them."""
+    x = call.value("self")
+    producer = lower.producer(x)
+    if not isinstance(producer.op, Embedding):
+        raise NoCounterpartError("it compares a value that is no stored row")
+    rows = (producer.op.weight >= np.float32(call.arguments["other"])).astype(np.float32)
+    (token,) = producer.inputs
+    return lower.emit(call, Embedding(rows), replace(x, name=token, shape=x.shape[:-1]), lead=x.lead)[0]
