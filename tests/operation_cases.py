@@ -27,7 +27,9 @@ from spikeloom.compiler.graph.ops.conv2d import Conv2d
 from spikeloom.compiler.graph.ops.delay import Delay
 from spikeloom.compiler.graph.ops.divide import Divide
 from spikeloom.compiler.graph.ops.elementwise import FUNCTIONS, Elementwise
+from spikeloom.compiler.graph.ops.embedding import Embedding
 from spikeloom.compiler.graph.ops.equation_neuron import EquationNeuron
+from spikeloom.compiler.graph.ops.integer_key_value import IntegerKeyValue
 from spikeloom.compiler.graph.ops.integer_neuron import IntegerNeuron
 from spikeloom.compiler.graph.ops.integer_norm import IntegerNorm
 from spikeloom.compiler.graph.ops.layer_norm import LayerNorm
@@ -55,6 +57,7 @@ from spikeloom.compiler.graph.ops.time_mean import TimeMean
 from spikeloom.compiler.graph.ops.time_window import TimeWindow
 from spikeloom.compiler.graph.ops.transpose import Transpose
 from spikeloom.compiler.graph.ops.upsample2d import Upsample2d
+from spikeloom.compiler.graph.ops.weighted_key_value import WeightedKeyValue
 
 
 @dataclass(frozen=True)
@@ -260,6 +263,29 @@ def _integer_norm(choose: Choices) -> Case:
     return Case(op, (Type(choose.shape(), choose.kind()),))
 
 
+def _embedding(choose: Choices) -> Case:
+    tokens, width = choose.number(2, 9), choose.number(1, 4)
+    kind = Type(choose.shape(0, 2), levels(tokens - 1))
+    if not choose.integer:
+        return Case(Embedding(choose.rng.normal(size=(tokens, width))), (kind,))
+    return Case(Embedding(choose.rng.integers(-(2**15), 2**15, (tokens, width))), (kind,))
+
+
+def _weighted_key_value(choose: Choices) -> Case:
+    shape = choose.shape()
+    decay, bonus = -choose.rng.uniform(0.01, 2, shape[-1:]), choose.rng.normal(size=shape[-1:])
+    return Case(WeightedKeyValue(decay, bonus), (Type(shape, REAL),) * 2)
+
+
+def _integer_key_value(choose: Choices) -> Case:
+    shape, reach = choose.shape(), choose.number(1, 300)
+    distance = np.arange(-reach, reach + 1) / 40
+    share = np.rint(2.0**14 / (1 + np.exp(-distance))).astype(np.int64)
+    growth = np.rint(40 * np.log1p(np.exp(-distance[reach:]))).astype(np.int64)
+    decay, bonus = choose.rng.integers(-90, 0, shape[-1:]), choose.rng.integers(-40, 40, shape[-1:])
+    return Case(IntegerKeyValue(decay, bonus, share, growth), (Type(shape, choose.kind()),) * 2)
+
+
 def _reduce_max(choose: Choices) -> Case:
     shape = choose.shape()
     return Case(ReduceMax(choose.number(0, len(shape) - 1)), (Type(shape, choose.kind()),))
@@ -450,6 +476,9 @@ CASES: dict[str, Callable[[Choices], Case]] = {
     "time_mean": _time_mean,
     "divide": _divide,
     "elementwise": _function,
+    "embedding": _embedding,
+    "integer_key_value": _integer_key_value,
+    "weighted_key_value": _weighted_key_value,
     "integer_norm": _integer_norm,
     "layer_norm": _layer_norm,
     "lookup": _lookup,
@@ -462,9 +491,9 @@ CASES: dict[str, Callable[[Choices], Case]] = {
 }
 FLOAT_ONLY = {
     "affine", "avg_pool2d", "batch_norm", "elementwise", "layer_norm", "mean", "neuron", "softmax",
-    "step_affine", "time_mean",
+    "step_affine", "time_mean", "weighted_key_value",
 }  # fmt: skip
-INTEGER_ONLY = {"integer_neuron", "integer_norm", "lookup", "rescale", "step_rescale"}
+INTEGER_ONLY = {"integer_key_value", "integer_neuron", "integer_norm", "lookup", "rescale", "step_rescale"}
 
 
 @st.composite

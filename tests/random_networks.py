@@ -24,7 +24,9 @@ from spikeloom.compiler.graph.ops.conv1d import Conv1d
 from spikeloom.compiler.graph.ops.conv2d import Conv2d
 from spikeloom.compiler.graph.ops.delay import Delay
 from spikeloom.compiler.graph.ops.divide import Divide
+from spikeloom.compiler.graph.ops.embedding import Embedding
 from spikeloom.compiler.graph.ops.equation_neuron import EquationNeuron
+from spikeloom.compiler.graph.ops.integer_key_value import IntegerKeyValue
 from spikeloom.compiler.graph.ops.integer_neuron import IntegerNeuron
 from spikeloom.compiler.graph.ops.integer_norm import IntegerNorm
 from spikeloom.compiler.graph.ops.leaky_sum import LeakySum
@@ -107,15 +109,15 @@ class Grower:
             self._values[output] = value.reshape(*self.frames.shape[:2], *value.shape[1:])
         return outputs
 
-    def advance(self, name: str, op: StatefulOp, x: str) -> str:
+    def advance(self, name: str, op: StatefulOp, *inputs: str) -> str:
         """Append an operation with state, and run it from its start."""
-        (output,) = self.builder.add(self.builder.unique(name), op, x)
-        initial = op.initial(self.builder.types[x])
+        (output,) = self.builder.add(self.builder.unique(name), op, *inputs)
+        initial = op.initial(*(self.builder.types[x] for x in inputs))
         batch = self.frames.shape[1]
         state = {key: np.broadcast_to(value, (batch, *value.shape)) for key, value in initial.items()}
         steps = []
-        for value in self._values[x]:
-            (y,), state = op.step((value,), state)
+        for values in zip(*(self._values[x] for x in inputs), strict=True):
+            (y,), state = op.step(values, state)
             steps.append(y)
         self._values[output] = np.stack(steps)
         return output
@@ -432,7 +434,21 @@ class _Walk:
         table = np.rint(255 / (1 + np.exp(-np.arange(-300, 301) / 100))).astype(np.int64)
         (gate,) = grow.add("gate", Lookup(-300, table), y)
         (largest,) = grow.add("largest", ReduceMax(0), gate)
-        return grow.add("share", Divide(8, 400), y, largest)[0]
+        (y,) = grow.add("share", Divide(8, 400), y, largest)
+        return self.fading(y) if self.chance(0.5) else y
+
+    def fading(self, keys: str) -> str:
+        """Rows picked by tokens, and a mean of them that fades, weighted by keys."""
+        grow = self.grow
+        (n,) = grow.shape(keys)
+        (token,) = grow.add("token", Lookup(-4, np.arange(9)), keys)
+        (rows,) = grow.add("rows", Embedding(grow.rng.integers(-200, 200, (9, 3))), token)
+        (values,) = grow.add("values", ReduceSum((1,)), rows)
+        distance = np.arange(-90, 91) / 20
+        share = np.rint(2.0**14 / (1 + np.exp(-distance))).astype(np.int64)
+        growth = np.rint(20 * np.log1p(np.exp(-distance[90:]))).astype(np.int64)
+        decay, bonus = grow.rng.integers(-30, 0, n), grow.rng.integers(-20, 20, n)
+        return grow.advance("fading", IntegerKeyValue(decay, bonus, share, growth), keys, values)
 
     def remembered(self, x: str) -> str:
         """A linear memory that turns and fades."""

@@ -29,7 +29,9 @@ from spikeloom.compiler.graph.ops.conv2d import Conv2d
 from spikeloom.compiler.graph.ops.delay import Delay
 from spikeloom.compiler.graph.ops.divide import Divide
 from spikeloom.compiler.graph.ops.elementwise import Elementwise
+from spikeloom.compiler.graph.ops.embedding import Embedding
 from spikeloom.compiler.graph.ops.equation_neuron import EquationNeuron
+from spikeloom.compiler.graph.ops.integer_key_value import IntegerKeyValue
 from spikeloom.compiler.graph.ops.integer_neuron import IntegerNeuron
 from spikeloom.compiler.graph.ops.integer_norm import IntegerNorm
 from spikeloom.compiler.graph.ops.layer_norm import LayerNorm
@@ -57,6 +59,7 @@ from spikeloom.compiler.graph.ops.time_mean import TimeMean
 from spikeloom.compiler.graph.ops.time_window import TimeWindow
 from spikeloom.compiler.graph.ops.transpose import Transpose
 from spikeloom.compiler.graph.ops.upsample2d import Upsample2d
+from spikeloom.compiler.graph.ops.weighted_key_value import WeightedKeyValue
 from tests.operation_cases import CASES, FLOAT_ONLY, INTEGER_ONLY, Case, cases, random_values
 
 STATELESS = sorted(name for name, op in all_ops().items() if not issubclass(op, StatefulOp))
@@ -155,6 +158,7 @@ ELEMENTWISE: dict[str, Callable[[Tensor], Tensor]] = {
 
 TORCH: dict[str, Torch] = {
     "divide": _divide,
+    "embedding": lambda op, x: (functional.embedding(x.long(), torch.from_numpy(op.weight)),),
     "elementwise": lambda op, x: (ELEMENTWISE[op.function](x),),
     "integer_norm": _integer_norm,
     "layer_norm": _layer_norm,
@@ -319,6 +323,7 @@ def test_kinds_refuse_what_they_cannot_be() -> None:
 
 SQUARE = np.ones((2, 3, 3, 3), np.int8)
 ONES = np.ones(2)
+PAIR = np.ones(2, np.int64)
 LIF = IntegerNeuron(np.array([[5], [9]]).reshape(2, 1), np.array([0]), 2048, 0)
 
 FIXED: dict[str, Any] = {"gain": np.array(1), "bias": np.array(0)}
@@ -353,6 +358,15 @@ WRONG: list[tuple[Op, tuple[Type, ...]]] = [
     (Divide(), (Type((2,), REAL), Type((3,), REAL))),
     (Divide(40, 5), (Type((2,), sums(0, 2**20)), Type((2,), SPIKES))),
     (Elementwise("arctan"), (Type((2,), REAL),)),
+    (Embedding(np.ones((2, 3))), (Type((2,), levels(2)),)),
+    (Embedding(np.ones((2, 3))), (Type((2,), REAL),)),
+    (IntegerKeyValue(PAIR, PAIR, np.ones(3, int), np.ones(3, int)), (Type((2,), SPIKES),) * 2),
+    (IntegerKeyValue(PAIR, PAIR, np.ones(3, int), np.ones(2, int)), (Type((3,), SPIKES),) * 2),
+    (
+        IntegerKeyValue(PAIR, PAIR, np.ones(3, int), np.ones(2, int)),
+        (Type((2,), SPIKES), Type((2,), sums(0, 2**15))),
+    ),
+    (WeightedKeyValue(ONES, ONES), (Type((2,), REAL), Type((3,), REAL))),
     (IntegerNorm(4, 0), (Type((2,), SPIKES),)),
     (IntegerNorm(4, 1), (Type((2,), REAL),)),
     (IntegerNorm(16, 1), (Type((2,), sums(0, 2**30)),)),

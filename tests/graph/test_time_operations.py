@@ -15,6 +15,7 @@ from spikeloom.compiler.graph.kinds import REAL, SPIKES, Type, current, holding,
 from spikeloom.compiler.graph.op import Array, StatefulOp, all_ops
 from spikeloom.compiler.graph.ops.accumulate import Accumulate
 from spikeloom.compiler.graph.ops.delay import Delay
+from spikeloom.compiler.graph.ops.integer_key_value import IntegerKeyValue
 from spikeloom.compiler.graph.ops.leaky_sum import LeakySum
 from spikeloom.compiler.graph.ops.linear import Linear
 from spikeloom.compiler.graph.ops.linear_state import LinearState
@@ -23,6 +24,7 @@ from spikeloom.compiler.graph.ops.rescale import Rescale
 from spikeloom.compiler.graph.ops.step_affine import StepAffine
 from spikeloom.compiler.graph.ops.step_rescale import StepRescale
 from spikeloom.compiler.graph.ops.time_window import TimeWindow
+from spikeloom.compiler.graph.ops.weighted_key_value import WeightedKeyValue
 from tests.operation_cases import Case, cases, random_values
 
 STEPS, SAMPLES = 7, 2
@@ -211,3 +213,62 @@ def test_float_graphs_of_spikes_compute_in_floating_point() -> None:
     assert graph.types["memory"] == Type((2,), REAL)
     # after 1, 1.3, 1.39 the memory holds 1, 1.8, 2.29; the window sees steps 2 and 3
     np.testing.assert_allclose(last[0], [0.18, 0.18, 0.229, 0.229])
+
+
+def _key_values(op: StatefulOp, kinds: tuple[Type, ...], k: Array, v: Array) -> Array:
+    """Results [steps, batch, ...]; states must stay within their proofs."""
+    batch = k.shape[1]
+    state = {name: np.broadcast_to(x, (batch, *x.shape)) for name, x in op.initial(*kinds).items()}
+    results = []
+    for now in zip(k, v, strict=True):
+        (y,), state = op.step(now, state)
+        results.append(y)
+        for name, declared in op.states(*kinds).items():
+            if declared.kind.is_integer:
+                assert declared.kind.bounds[0] <= state[name].min()
+                assert state[name].max() <= declared.kind.bounds[1]
+    return np.stack(results)
+
+
+@settings(max_examples=60)
+@given(cases("integer_key_value", integer=True), SEEDS)
+def test_fading_means_stay_within_the_values(case: Case, seed: int) -> None:
+    assert isinstance(case.op, StatefulOp)
+    rng = np.random.default_rng(seed)
+    k, v = (np.stack([random_values(rng, kind, SAMPLES) for _ in range(STEPS)]) for kind in case.types)
+    y = _key_values(case.op, case.types, k, v)
+    low, high = case.op.infer(*case.types)[0].kind.bounds
+    assert y.dtype == np.int64
+    assert low <= y.min()
+    assert y.max() <= high
+
+
+def test_a_fading_mean_is_the_quotient_of_two_fading_sums() -> None:
+    rng = np.random.default_rng(5)
+    decay, bonus = -rng.uniform(0.05, 1, 3), rng.normal(size=3)
+    k, v = rng.normal(size=(2, 12, SAMPLES, 3)) * 2
+    kinds = (Type((3,), REAL),) * 2
+    got = _key_values(WeightedKeyValue(decay, bonus), kinds, k, v)
+    for t in range(12):
+        age = np.arange(t)[::-1].reshape(-1, 1, 1)
+        weights = np.exp(k[:t] + age * decay)
+        now = np.exp(k[t] + bonus)
+        wanted = ((weights * v[:t]).sum(0) + now * v[t]) / (weights.sum(0) + now)
+        np.testing.assert_allclose(got[t], wanted, rtol=1e-12)
+
+
+def test_fading_means_of_integers_come_near_those_of_real_numbers() -> None:
+    rng = np.random.default_rng(6)
+    decay, bonus = -rng.uniform(0.01, 1, 4), rng.normal(size=4)
+    k, v = rng.normal(size=(200, 1, 4)) * 3, rng.normal(size=(200, 1, 4))
+    wanted = _key_values(WeightedKeyValue(decay, bonus), (Type((4,), REAL),) * 2, k, v)
+    unit, step, reach = 16 / 4095, 4 / 2**15, 4095
+    distance = np.arange(-reach, reach + 1) * unit
+    share = np.rint(2.0**14 / (1 + np.exp(-distance))).astype(np.int64)
+    growth = np.rint(np.log1p(np.exp(-distance[reach:])) / unit).astype(np.int64)
+    fading, extra = (np.rint(x / unit).astype(np.int64) for x in (decay, bonus))
+    op = IntegerKeyValue(fading, extra, share, growth)
+    kinds = (Type((4,), sums(-9000, 9000)), Type((4,), sums(-(2**15) + 1, 2**15 - 1)))
+    keys, values = (np.rint(x / size).astype(np.int64) for x, size in ((k, unit), (v, step)))
+    got = _key_values(op, kinds, keys, values)
+    assert np.abs(got * step - wanted).max() < 0.05

@@ -34,6 +34,7 @@ FLOAT_ONLY = frozenset(
         "softmax",
         "step_affine",
         "time_mean",
+        "weighted_key_value",
     }
 )
 
