@@ -24,7 +24,7 @@ from spikeloom.compiler.agreement import (
 from spikeloom.compiler.bundle import Bundle, graph_members, json_member, tensor_member, write_bundle
 from spikeloom.compiler.graph.graph import Graph, Unit
 from spikeloom.compiler.graph.interpret import Interpreter
-from spikeloom.compiler.graph.kinds import REAL, levels
+from spikeloom.compiler.graph.kinds import REAL, levels, spike_dtype
 from spikeloom.compiler.graph.op import Array
 from spikeloom.compiler.graph.passes import run_passes
 from spikeloom.compiler.graph.profile import NumericProfile
@@ -653,9 +653,9 @@ def _traces(run: Compilation) -> dict[str, Array]:
     assert run.inputs is not None
     assert run.quantized is not None
     output, spikes = _run_trained(run)
-    units = run.quantized.graph.units
+    units, types = run.quantized.graph.units, run.quantized.graph.types
     traces = {
-        f"spikes/{name}": np.rint(s / units[name].scale).astype(np.uint8)
+        f"spikes/{name}": np.rint(s / units[name].scale).astype(spike_dtype(types[name].kind))
         for name, s in spikes.items()
         if name in units
     }

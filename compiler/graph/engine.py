@@ -18,11 +18,11 @@ class Trace:
 
     Attributes:
         output: [steps, batch, ...], the integers of the network's output.
-        spikes: of each neuron layer [steps, batch, ...], 0 and 1 or graded.
+        spikes: of each neuron layer [steps, batch, ...], 0 and 1, graded, or with a sign.
     """
 
     output: NDArray[np.int64]
-    spikes: Mapping[str, NDArray[np.uint8]]
+    spikes: Mapping[str, Array]
 
 
 class Engine(Protocol):

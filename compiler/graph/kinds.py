@@ -19,6 +19,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+import numpy as np
+
 Name = Literal["spikes", "levels", "sum", "current", "real"]
 
 
@@ -99,6 +101,15 @@ def holding(kind: Kind, number: int) -> Kind:
     if kind.name in ("sum", "current"):
         return Kind(kind.name, low, high)
     return levels(high) if low == 0 else sums(low, high)
+
+
+def spike_dtype(kind: Kind) -> type[np.uint8] | type[np.int8]:
+    """How the spikes of a layer are kept: in bytes, with a sign where spikes may be negative.
+
+    >>> spike_dtype(SPIKES).__name__, spike_dtype(sums(-1, 1)).__name__
+    ('uint8', 'int8')
+    """
+    return np.int8 if kind.bounds[0] < 0 else np.uint8
 
 
 @dataclass(frozen=True)

@@ -148,6 +148,7 @@ def quantize(
             equal are not; SL0503, a potential overflows whatever the step; SL0504, a threshold or
             bias is off the grid. All problems of the graph are listed.
     """
+    _refuse_equations(graph, profile)
     halvings: dict[str, int] = {}
     while True:
         walk = _Walk(graph, profile, activity, horizon, halvings, given or {})
@@ -159,6 +160,22 @@ def quantize(
     result = walk.builder.build()
     verify(result)
     return Quantized(result, walk.bounds, tuple(walk.grids), walk.steps)
+
+
+def _refuse_equations(graph: Graph, profile: NumericProfile) -> None:
+    """Neurons with declared equations need products of their states, which only some targets have."""
+    problems = [
+        Problem(
+            "SL0501",
+            f"{node.name} at {node.source}",
+            f"is a neuron with declared equations ({'; '.join(node.op.update)}), which the target has not",
+            remedy="compile for the target onnx",
+        )
+        for node in graph.nodes
+        if isinstance(node.op, EquationNeuron) and not profile.rescales
+    ]
+    if problems:
+        raise UnsupportedError(problems)
 
 
 class _NoIntegerFormError(Exception):
@@ -323,12 +340,6 @@ class _Walk:
 
     @_quantize.register
     def _equations(self, op: EquationNeuron, node: Node) -> None:
-        if not self.profile.rescales:
-            raise _NoIntegerFormError(
-                "SL0501",
-                f"is a neuron with declared equations ({'; '.join(op.update)}), which the target has not",
-                "compile for the target onnx",
-            )
         name, unit = self.names[node.inputs[0]], self._unit(node.inputs[0])
         peak = self.activity.peaks[node.inputs[0]] or 1.0
         try:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from spikeloom.compiler.graph.engine import Trace
 from spikeloom.compiler.graph.graph import Graph
+from spikeloom.compiler.graph.kinds import spike_dtype
 from spikeloom.compiler.graph.op import Array
 from spikeloom.errors import InputError
 from spikeloom.runtime.engines.frames import check_frames, check_state
@@ -72,8 +73,7 @@ class OnnxEngine:
         self._axes = {name: (0, *(1 + axis for axis in order)) for name, order in axes.items()}
         self._results: dict[str, type] = dict.fromkeys(graph.outputs, np.int64)
         for node in graph.neurons():
-            signed = graph.types[node.output].kind.bounds[0] < 0
-            self._results[node.output] = np.int8 if signed else np.uint8
+            self._results[node.output] = spike_dtype(graph.types[node.output].kind)
         self._states: list[dict[str, OrtValue]] = []
         self._batch = 0
 

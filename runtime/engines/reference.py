@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from spikeloom.compiler.graph.engine import Trace
 from spikeloom.compiler.graph.graph import Graph
 from spikeloom.compiler.graph.interpret import Interpreter
+from spikeloom.compiler.graph.kinds import spike_dtype
 from spikeloom.compiler.graph.op import Array
 from spikeloom.runtime.engines.frames import check_frames, check_state
 
@@ -52,7 +53,9 @@ class ReferenceEngine:
         steps = [self._interpreter.step(frame) for frame in frames]
         (output,) = self._graph.outputs
         spikes = {
-            node.name: np.stack([values[node.output] for values in steps]).astype(np.uint8)
+            node.name: np.stack([values[node.output] for values in steps]).astype(
+                spike_dtype(self._graph.types[node.output].kind)
+            )
             for node in self._graph.neurons()
         }
         return Trace(np.stack([values[output] for values in steps]), spikes)

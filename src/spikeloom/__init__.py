@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from spikeloom.compiler.bundle import Bundle as Bundle
     from spikeloom.compiler.bundle import read_bundle as load
+    from spikeloom.compiler.frontends.declared import declare_neuron as declare_neuron
+    from spikeloom.compiler.graph.ops.neuron import Neuron as Neuron
     from spikeloom.compiler.pipeline import Options as Options
     from spikeloom.compiler.pipeline import compile_model as compile_model
     from spikeloom.compiler.prepare import prepare as prepare
@@ -40,12 +42,14 @@ _HOMES = {
     "InputError": ("spikeloom.errors", "InputError"),
     "InternalError": ("spikeloom.errors", "InternalError"),
     "MismatchError": ("spikeloom.errors", "MismatchError"),
+    "Neuron": ("spikeloom.compiler.graph.ops.neuron", "Neuron"),
     "Options": ("spikeloom.compiler.pipeline", "Options"),
     "Problem": ("spikeloom.errors", "Problem"),
     "Session": ("spikeloom.runtime.session", "Session"),
     "SpikeloomError": ("spikeloom.errors", "SpikeloomError"),
     "UnsupportedError": ("spikeloom.errors", "UnsupportedError"),
     "compile_model": ("spikeloom.compiler.pipeline", "compile_model"),
+    "declare_neuron": ("spikeloom.compiler.frontends.declared", "declare_neuron"),
     "load": ("spikeloom.compiler.bundle", "read_bundle"),
     "prepare": ("spikeloom.compiler.prepare", "prepare"),
 }
@@ -56,6 +60,7 @@ __all__ = [
     "InputError",
     "InternalError",
     "MismatchError",
+    "Neuron",
     "Options",
     "Problem",
     "Session",
@@ -63,6 +68,7 @@ __all__ = [
     "UnsupportedError",
     "__version__",
     "compile_model",
+    "declare_neuron",
     "load",
     "prepare",
 ]

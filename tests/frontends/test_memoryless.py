@@ -17,6 +17,7 @@ from spikeloom.compiler.frontends.torch.memoryless import identify
 from spikeloom.compiler.frontends.torch.neurons import read_neurons
 from spikeloom.compiler.graph.graph import Unit
 from spikeloom.compiler.graph.kinds import REAL, SPIKES, Type, levels
+from spikeloom.compiler.graph.ops.neuron import Neuron
 from spikeloom.compiler.graph.profile import NumericProfile
 from spikeloom.compiler.quantize.thresholds import quantize_neuron
 
@@ -112,6 +113,7 @@ def test_integer_lif_with_a_memory(tau: float, threshold: float) -> None:
     """SpikingJelly's I-LIF: probed, and equal to its equation on halves; integers equal on their grid."""
     module = ILIFNode(tau, threshold, step_mode="m")
     neuron = read_neurons(nn.Sequential(module))["0"]
+    assert isinstance(neuron, Neuron)
     assert (neuron.levels, neuron.rounding, neuron.reset) == (4, "half_even", "soft")
     x = np.random.default_rng(0).integers(-8, 40, (4, 1, 500)) / 8  # four steps fit the state's fraction
     trained = module(torch.from_numpy(x)).numpy()

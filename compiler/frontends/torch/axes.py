@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from spikeloom.errors import InputError
@@ -100,6 +100,10 @@ class InputShape:
 
     Without a T the model takes one frame a sample; it may repeat it over time inside.
 
+    Attributes:
+        lead, sample: time and batch axes, and a sample's own.
+        one_step: whether the model takes its time steps one call after the other, each [B, ...].
+
     >>> InputShape.parse("T,B,2,34,34")
     InputShape(lead=<Lead.TIME_BATCH: 'T,B'>, sample=(2, 34, 34))
     >>> InputShape.parse("B,3,224,224").lead
@@ -108,6 +112,12 @@ class InputShape:
 
     lead: Lead
     sample: Shape
+    one_step: bool = field(default=False, repr=False)
+
+    @property
+    def given(self) -> Lead:
+        """The time and batch axes of what one call of the model takes."""
+        return Lead.BATCH if self.one_step else self.lead
 
     @staticmethod
     def parse(text: str) -> InputShape:
@@ -131,7 +141,7 @@ class InputShape:
 
     def concrete(self, sizes: Sizes) -> Shape:
         """The shape with numbers for the letters."""
-        return (*sizes.head(self.lead), *self.sample)
+        return (*sizes.head(self.given), *self.sample)
 
     def __str__(self) -> str:
         return ",".join([self.lead.value, *map(str, self.sample)])

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 
 from spikeloom.compiler.frontends.torch.axes import Captures, InputShape, Lead, Sizes, captures
+from spikeloom.compiler.frontends.torch.libraries.library import SpikingNeuron
+from spikeloom.compiler.frontends.torch.libraries.spikingjelly import SPIKINGJELLY
 from spikeloom.compiler.frontends.torch.lowering import Lowering, Memory, Value
-from spikeloom.compiler.frontends.torch.neurons import find_neurons, is_neuron, reset_states, survey_neurons
+from spikeloom.compiler.frontends.torch.neurons import (
+    find_neurons,
+    is_neuron,
+    library_of,
+    reset_states,
+    survey_neurons,
+)
 from spikeloom.compiler.frontends.torch.opaque import opaque_neurons
 from spikeloom.compiler.frontends.torch.quiet import quiet_torch
 from spikeloom.compiler.graph.graph import Graph, GraphBuilder, Stage, live_nodes
@@ -98,6 +106,8 @@ def capture(
         raise UnsupportedError.of("SL0304", type(model).__name__, "is a neuron layer and no network")
     equations, problems = survey_neurons(model)
     modules = find_neurons(model)
+    if input_shape.lead.has_time and _takes_one_step(modules, equations):
+        input_shape = replace(input_shape, one_step=True)
     survey = _Survey(model, modules, equations, tuple(problems), input_shape, input_kind, name, steps)
     graph, lowering = _captured(survey)
     dead = tuple(path for path in modules if path not in {node.name for node in graph.nodes})
@@ -122,13 +132,23 @@ def capture(
     )
 
 
+def _takes_one_step(modules: Mapping[str, nn.Module], equations: Mapping[str, SpikingNeuron]) -> bool:
+    """Whether a model is called once for each time step, by the neurons that it is made of."""
+    remembering = [m for path, m in modules.items() if not equations.get(path, STAND_IN).memoryless]
+    libraries = [library_of(module) for module in remembering]
+    return bool(remembering) and all(
+        library is not SPIKINGJELLY and library.one_step(module)
+        for library, module in zip(libraries, remembering, strict=True)
+    )
+
+
 @dataclass(frozen=True)
 class _Survey:
     """What is known of a model before it is exported."""
 
     model: nn.Module
     neurons: Mapping[str, nn.Module]
-    equations: Mapping[str, Neuron]
+    equations: Mapping[str, SpikingNeuron]
     problems: tuple[Problem, ...]
     shape: InputShape
     kind: Kind
@@ -139,9 +159,9 @@ class _Survey:
 def _captured(survey: _Survey) -> tuple[Graph, Lowering]:
     """The graph, from captures of different lengths; of its own length if the model takes no other."""
     try:
-        return _captured_at(survey, captures(survey.shape.lead))
+        return _captured_at(survey, captures(survey.shape.given))
     except UnsupportedError as error:
-        if not survey.shape.lead.has_time or survey.steps < 2:
+        if not survey.shape.given.has_time or survey.steps < 2:
             raise
         batches = (3, 2) if survey.steps > 3 else (7, 5)
         own = (Sizes(survey.steps, batches[0]), Sizes(survey.steps, batches[1]))
@@ -168,9 +188,7 @@ def _captured_at(survey: _Survey, sizes: Captures) -> tuple[Graph, Lowering]:
         for path, module in survey.model.named_modules()
     }
     lowering.parameters = first.graph_signature.inputs_to_parameters
-    lowering.single_step = {
-        path for path, module in modules.items() if getattr(module, "step_mode", "m") != "m"
-    }
+    lowering.single_step = {path for path, module in modules.items() if library_of(module).one_step(module)}
     _declare_input(lowering, first, survey.shape, survey.kind)
     lowering.walk(_paired(first, second), _constants(first))
     _declare_output(lowering, first)
@@ -218,13 +236,16 @@ def _paired(first: ExportedProgram, second: ExportedProgram) -> Iterator[tuple[f
 def _declare_input(lowering: Lowering, program: ExportedProgram, shape: InputShape, kind: Kind) -> None:
     (name,) = program.graph_signature.user_inputs
     lowering.builder.input("input", Type(shape.sample, kind))
-    lowering.operands[str(name)] = Value("input", shape.lead, shape.sample)
+    lowering.operands[str(name)] = Value("input", shape.given, shape.sample)
 
 
 def _declare_output(lowering: Lowering, program: ExportedProgram) -> None:
     if lowering.problems:
         return
     results = [lowering.operands.get(str(name)) for name in program.graph_signature.user_outputs]
+    if results[0] is None and lowering.unread:
+        lowering.problems += lowering.unread
+        return
     values = [result for result in results if isinstance(result, Value)]
     if len(values) != 1 or results[0] is not values[0]:
         lowering.problems.append(

@@ -16,8 +16,15 @@ from spikeloom.compiler.frontends.torch.along_time import recur
 from spikeloom.compiler.frontends.torch.axes import InputShape, Lead
 from spikeloom.compiler.frontends.torch.capture import Capture
 from spikeloom.compiler.frontends.torch.interpreter import TorchInterpreter
+from spikeloom.compiler.frontends.torch.libraries.held import holding
 from spikeloom.compiler.frontends.torch.lowering import Memory
-from spikeloom.compiler.frontends.torch.neurons import find_neurons, potential, reset_states
+from spikeloom.compiler.frontends.torch.neurons import (
+    find_neurons,
+    holders,
+    potential,
+    reset_states,
+    spikes_of,
+)
 from spikeloom.errors import InternalError
 
 After = Callable[[str, nn.Module, Tensor], Tensor | None]
@@ -34,10 +41,11 @@ def watching(model: nn.Module, after: After, before: Before | None = None) -> It
         before: called as ``before(path, module, currents)``.
     """
     with ExitStack() as stack:
+        stack.enter_context(holding(holders(model)))
         for path, module in find_neurons(model).items():
 
-            def leave(module: nn.Module, _: Any, spikes: Tensor, path: str = path) -> Tensor | None:
-                return after(path, module, spikes)
+            def leave(module: nn.Module, _: Any, result: Any, path: str = path) -> Tensor | None:
+                return after(path, module, spikes_of(result))
 
             def enter(module: nn.Module, inputs: Any, path: str = path) -> None:
                 if before is not None:
@@ -50,6 +58,8 @@ def watching(model: nn.Module, after: After, before: Before | None = None) -> It
 
 def as_step(frame: Tensor, shape: InputShape) -> Tensor:
     """A frame [batch, ...] as the model's input of a single time step."""
+    if shape.one_step:
+        return frame
     return frame.unsqueeze(1 if shape.lead is Lead.BATCH_TIME else 0)
 
 
@@ -94,12 +104,14 @@ def _run_stepped(model: nn.Module, shape: InputShape, frames: Tensor) -> tuple[T
     outputs = []
 
     def keep(path: str, module: nn.Module, s: Tensor) -> None:
-        spikes[path].append(s.squeeze(0) if s.ndim > 1 and hasattr(module, "v_threshold") else s)
+        timed = not shape.one_step and s.ndim > 1 and hasattr(module, "v_threshold")
+        spikes[path].append(s.squeeze(0) if timed else s)
 
     with watching(model, keep):
         for frame in frames:
             first = first_tensor(model(as_step(frame, shape)))
-            outputs.append(first.reshape(frames.shape[1], *first.shape[2:]))
+            own = first.shape[1:] if shape.one_step else first.shape[2:]
+            outputs.append(first.reshape(frames.shape[1], *own))
     return torch.stack(outputs), {path: torch.stack(s) for path, s in spikes.items() if s}
 
 

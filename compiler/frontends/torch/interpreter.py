@@ -19,7 +19,14 @@ from torch.nn import functional
 from spikeloom.compiler.frontends.torch.along_time import Past, advance
 from spikeloom.compiler.frontends.torch.axes import Lead
 from spikeloom.compiler.frontends.torch.capture import Capture
-from spikeloom.compiler.frontends.torch.neurons import find_neurons, potential, reset_states
+from spikeloom.compiler.frontends.torch.libraries.held import holding
+from spikeloom.compiler.frontends.torch.neurons import (
+    find_neurons,
+    holders,
+    potential,
+    reset_states,
+    spikes_of,
+)
 from spikeloom.compiler.graph.graph import Node
 from spikeloom.compiler.graph.op import Array, Op, StatefulOp
 from spikeloom.compiler.graph.ops.accumulate import Accumulate
@@ -34,6 +41,7 @@ from spikeloom.compiler.graph.ops.conv2d import Conv2d
 from spikeloom.compiler.graph.ops.divide import Divide
 from spikeloom.compiler.graph.ops.elementwise import Elementwise
 from spikeloom.compiler.graph.ops.embedding import Embedding
+from spikeloom.compiler.graph.ops.equation_neuron import EquationNeuron
 from spikeloom.compiler.graph.ops.layer_norm import LayerNorm
 from spikeloom.compiler.graph.ops.linear import Linear
 from spikeloom.compiler.graph.ops.matmul import MatMul
@@ -98,8 +106,9 @@ class TorchInterpreter:
         return values
 
     def _call(self, node: Node, arguments: list[Tensor]) -> tuple[Tensor, ...]:
-        if isinstance(node.op, Neuron):
-            return (self._neurons[node.name](arguments[0]),)
+        if isinstance(node.op, (Neuron, EquationNeuron)):
+            with holding(holders(self._neurons[node.name])):
+                return (spikes_of(self._neurons[node.name](arguments[0])),)
         if isinstance(node.op, (TimeMean, Accumulate)):
             seen = self._past.setdefault(node.name, [])
             if self._steps_done >= self._graph.lateness[node.output]:

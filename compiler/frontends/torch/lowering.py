@@ -33,6 +33,7 @@ from spikeloom.compiler.frontends.torch.axes import (
 from spikeloom.compiler.graph.graph import GraphBuilder, Node
 from spikeloom.compiler.graph.op import Array, Op
 from spikeloom.compiler.graph.ops.affine import Affine
+from spikeloom.compiler.graph.ops.equation_neuron import EquationNeuron
 from spikeloom.compiler.graph.ops.leaky_sum import LeakySum
 from spikeloom.compiler.graph.ops.neuron import Neuron
 from spikeloom.compiler.graph.source import Source
@@ -168,6 +169,10 @@ class Memory:
     given: Tensor
 
 
+class _PotentialReadError(Exception):
+    """A program holds the potentials of neurons that fire; it may not need them."""
+
+
 @dataclass
 class Call:
     """One call of the captured program.
@@ -248,11 +253,12 @@ class Lowering:
         steps: how many the network runs; 0 if not known.
         views: for each value that is a piece of another, which.
         borders: for each value that was padded and overwritten in part, its border.
+        unread: what stands in the way if the model's answer depends on it: potentials of neurons that fire.
         problems: what stands in the way.
     """
 
     builder: GraphBuilder
-    neurons: list[tuple[str, Neuron]]
+    neurons: list[tuple[str, Neuron | EquationNeuron]]
     leads: dict[str, Lead] = field(default_factory=dict)
     weights: dict[str, str] = field(default_factory=dict)
     divisors: dict[str, Array] = field(default_factory=dict)
@@ -270,6 +276,7 @@ class Lowering:
     steps: int = 0
     views: dict[str, View] = field(default_factory=dict)
     borders: dict[str, Border] = field(default_factory=dict)
+    unread: list[Problem] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     operands: dict[str, Operand] = field(default_factory=dict)
     broken: set[str] = field(default_factory=set)
@@ -392,6 +399,9 @@ class Lowering:
                 self.operands[node.name] = _RULES[_name(node)](self, call)
             else:
                 raise NoCounterpartError("there is no rule for it")
+        except _PotentialReadError as error:
+            self.broken.add(node.name)
+            self.unread.append(Problem("SL0302", str(call.source), str(error)))
         except NoCounterpartError as error:
             self._refuse(node, "SL0302", call.source, f"{_name(node)} has no counterpart: {error}")
 
@@ -425,8 +435,8 @@ class Lowering:
         """The potentials of a neuron that never fires: a leaky sum of its input."""
         x = call.value("x")
         path, equation = self.neurons[call.arguments["index"]]
-        if equation.threshold < NEVER_REACHED or x.tags[0] != "T":
-            raise NoCounterpartError(f"it reads the potentials of the neuron {path}, which may fire")
+        if isinstance(equation, EquationNeuron) or equation.threshold < NEVER_REACHED or x.tags[0] != "T":
+            raise _PotentialReadError(f"it reads the potentials of the neuron {path}, which may fire")
         if path in self.single_step:
             raise NoCounterpartError(f"the neuron {path} is in single-step mode")
         gain = Affine(np.array(equation.gain), np.array(equation.drift))

@@ -1,9 +1,13 @@
-"""Spiking neurons of PyTorch libraries: found by their structure, and held to their equation."""
+"""Spiking neurons of PyTorch libraries: found by their structure, and held to their equation.
+
+What is known of each library is in :mod:`spikeloom.compiler.frontends.torch.libraries`; what users declare
+of their own modules comes from :func:`spikeloom.declare_neuron`.
+"""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -11,10 +15,22 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from spikeloom.compiler.frontends.declared import declared_equation, is_declared
+from spikeloom.compiler.frontends.torch.libraries.braincog import BRAINCOG
+from spikeloom.compiler.frontends.torch.libraries.held import holding
+from spikeloom.compiler.frontends.torch.libraries.library import Library, NotTakenError, SpikingNeuron
+from spikeloom.compiler.frontends.torch.libraries.norse import NORSE
+from spikeloom.compiler.frontends.torch.libraries.snntorch import SNNTORCH
+from spikeloom.compiler.frontends.torch.libraries.spikingjelly import EQUATIONS as EQUATIONS
+from spikeloom.compiler.frontends.torch.libraries.spikingjelly import SPIKINGJELLY
 from spikeloom.compiler.frontends.torch.memoryless import identify
+from spikeloom.compiler.graph.kinds import REAL, Type
 from spikeloom.compiler.graph.op import Array
 from spikeloom.compiler.graph.ops.neuron import Neuron
-from spikeloom.errors import Problem, UnsupportedError
+from spikeloom.errors import Problem, SpikeloomError, UnsupportedError
+
+LIBRARIES = (SNNTORCH, NORSE, BRAINCOG, SPIKINGJELLY)
+"""Asked in this order whether a module is theirs; the last also reads modules of other origin."""
 
 PROBES = 4
 PROBE_STEPS = 12
@@ -22,48 +38,9 @@ PROBE_WIDTH = 64
 TIES = 256
 ROUNDING = 1e-9
 """Share of the threshold within which two ways to compute a potential in float64 may differ."""
-
-Equation = Callable[[Any], Neuron]
-
-
-def _reset(module: Any) -> dict[str, Any]:
-    if module.v_reset is None:
-        return {"reset": "soft", "v_reset": 0.0}
-    return {"reset": "hard", "v_reset": float(module.v_reset)}
-
-
-def _leaky(module: Any, rate: float) -> Neuron:
-    """A leak of ``rate`` = 1/tau per step toward v_reset (SpikingJelly 2.0.0, ``LIFNode``)."""
-    rest = 0.0 if module.v_reset is None else float(module.v_reset)
-    gain = rate if module.decay_input else 1.0
-    return Neuron(1.0 - rate, gain, float(module.v_threshold), drift=rest * rate, **_reset(module))
-
-
-def _integrate(module: Any) -> Neuron:
-    return Neuron(1.0, 1.0, float(module.v_threshold), **_reset(module))
-
-
-def _integer_leaky(module: Any) -> Neuron:
-    """Integer LIF (SpikingJelly 2.0.0, ``ILIFNode``): a count up to D, halves to even, a soft reset."""
-    most = int(module.surrogate_function.max_spike_count)
-    threshold = float(module.v_threshold)
-    return Neuron(
-        1.0 - 1.0 / float(module.tau), 1.0, threshold, reset="soft", levels=most, rounding="half_even"
-    )
-
-
-EQUATIONS: dict[str, Equation] = {
-    "IFNode": _integrate,
-    "SimpleIFNode": _integrate,
-    "LIFNode": lambda module: _leaky(module, 1.0 / float(module.tau)),
-    "SimpleLIFNode": lambda module: _leaky(module, 1.0 / float(module.tau)),
-    "ParametricLIFNode": lambda module: _leaky(module, float(module.w.detach().double().sigmoid())),
-    "ILIFNode": _integer_leaky,
-    "MultiStepIFNode": _integrate,
-    "MultiStepLIFNode": lambda module: _leaky(module, 1.0 / float(module.tau)),
-    "MultiStepParametricLIFNode": lambda module: _leaky(module, float(module.w.detach().double().sigmoid())),
-}
-"""Equation by class name; the ``MultiStep`` ones are those of SpikingJelly before 0.0.0.0.14."""
+REACHES = [2.0**exponent for exponent in range(-8, 9)]
+"""Sizes of currents that are tried on a neuron whose threshold is not known."""
+RATES = (0.05, 0.7)
 
 OWN_SETTINGS = frozenset(
     {"__init__", "__module__", "__doc__", "__qualname__", "extra_repr", "__parameters__"}
@@ -71,34 +48,52 @@ OWN_SETTINGS = frozenset(
 """What a subclass may define and still have the equation of its base."""
 
 
-def _equation(module: nn.Module) -> Neuron:
+def library_of(module: nn.Module) -> Library:
+    """The library that a neuron is of."""
+    return next((library for library in LIBRARIES if library.owns(module)), SPIKINGJELLY)
+
+
+def _equation(module: nn.Module) -> SpikingNeuron:
     """The equation of the nearest listed class that the module's own class only gives settings to.
 
     Raises:
         KeyError: there is none, or a class in between changes what is computed.
     """
+    equations = library_of(module).equations
     for kind in type(module).__mro__:
-        if kind.__name__ in EQUATIONS:
-            return EQUATIONS[kind.__name__](module)
+        if kind.__name__ in equations:
+            return equations[kind.__name__](module)
         if not OWN_SETTINGS.issuperset(name for name in vars(kind) if not name.startswith("__static")):
             break
     raise KeyError(type(module).__name__)
 
 
 def is_neuron(module: nn.Module) -> bool:
-    """Whether a module is a spiking neuron layer: it has a threshold and no layers inside.
+    """Whether a module is a spiking neuron layer: declared, or of a library, and no layers inside.
 
     A graded neuron without a memory has no threshold either: it is known by what it computes.
     """
-    if hasattr(module, "v_threshold"):
-        return not any(hasattr(m, "v_threshold") for m in module.children())
+    if is_declared(module):
+        return True
+    if any(library.owns(module) for library in LIBRARIES):
+        return not any(library.owns(m) for library in LIBRARIES for m in module.children())
     return identify(module) is not None
 
 
 def potential(module: Any) -> Tensor | None:
     """The membrane potential of a neuron layer; None if it has no memory."""
-    v = getattr(module, "v", None)
-    return v if isinstance(v, Tensor) else None
+    return library_of(module).potential(module)
+
+
+def spikes_of(result: Any) -> Tensor:
+    """What a neuron layer sends, of all that a call of it returns."""
+    spikes: Tensor = result[0] if isinstance(result, tuple) else result
+    return spikes
+
+
+def holders(model: nn.Module) -> list[nn.Module]:
+    """The neurons of a model that are given their state with each call."""
+    return [module for module in model.modules() if NORSE.owns(module)]
 
 
 def find_neurons(model: nn.Module) -> dict[str, nn.Module]:
@@ -111,7 +106,7 @@ def find_neurons(model: nn.Module) -> dict[str, nn.Module]:
     return found
 
 
-def read_neurons(model: nn.Module) -> dict[str, Neuron]:
+def read_neurons(model: nn.Module) -> dict[str, SpikingNeuron]:
     """The equation of every neuron layer by its path, each proved on random currents.
 
     Raises:
@@ -124,78 +119,126 @@ def read_neurons(model: nn.Module) -> dict[str, Neuron]:
     return neurons
 
 
-def survey_neurons(model: nn.Module) -> tuple[dict[str, Neuron], list[Problem]]:
+def survey_neurons(model: nn.Module) -> tuple[dict[str, SpikingNeuron], list[Problem]]:
     """The equation of every neuron layer that has one, and the problems of :func:`read_neurons`."""
-    neurons: dict[str, Neuron] = {}
+    neurons: dict[str, SpikingNeuron] = {}
     problems: list[Problem] = []
     for path, module in find_neurons(model).items():
         try:
-            neurons[path] = identify(module) or _equation(module)
-        except (KeyError, AttributeError, TypeError, ValueError, RuntimeError) as error:
+            own = declared_equation(module)
+            neurons[path] = own or identify(module) or _equation(module)
+        except (KeyError, AttributeError, TypeError, ValueError, RuntimeError, SpikeloomError) as error:
             problems.append(_unknown(path, module, error))
             continue
-        if neurons[path].memoryless and identify(module) is not None:
+        if own is None and neurons[path].memoryless and identify(module) is not None:
             continue  # its equation was measured, not declared
         if fault := _probed(module, neurons[path]):
             problems.append(Problem("SL0305", path, fault, remedy="report this neuron's class and settings"))
     return neurons, problems
 
 
-def probe(module: nn.Module, neuron: Neuron, seed: int = 0) -> str:
+def probe(module: nn.Module, neuron: SpikingNeuron, seed: int = 0) -> str:
     """Drive a module and an equation with the same random currents; return the disagreement or "".
 
     The two round differently, so a potential within rounding of the threshold decides nothing.
     Whether a potential *at* the threshold fires is asked of the module's own potentials.
     """
     random = np.random.default_rng(seed)
+    reach = _reach(neuron)
+    if reach == 0:
+        return f"the equation of {type(module).__name__} does not fire on currents of any size"
     for trial in range(PROBES):
-        reach = (neuron.threshold - neuron.v_reset) / neuron.gain
-        currents = random.normal(0.6 * reach, reach, (PROBE_STEPS, 1, PROBE_WIDTH))
+        currents = random.normal(0.6 * reach, reach, (PROBE_STEPS, *_shape(neuron, PROBE_WIDTH)))
         expected, certain = _run_equation(neuron, currents)
         got, _ = _run_module(module, currents)
         if (certain & (expected != got)).any():
-            step, _, unit = np.argwhere(certain & (expected != got))[0]
+            step, *unit = (int(place) for place in np.argwhere(certain & (expected != got))[0])
+            until: Any = (slice(step + 1), *unit)
             return (
                 f"{type(module).__name__} disagrees with its equation at step {step} of probe {trial}: "
-                f"currents {np.round(currents[: step + 1, 0, unit], 4).tolist()}, equation "
-                f"{expected[: step + 1, 0, unit].tolist()}, module {got[: step + 1, 0, unit].tolist()}"
+                f"currents {np.round(currents[until], 4).tolist()}, equation "
+                f"{expected[until].tolist()}, module {got[until].tolist()}"
             )
-    return _probe_threshold(module, neuron, random)
+    if isinstance(neuron, Neuron):
+        return _probe_threshold(module, neuron, random)
+    return _probe_ties(module, neuron, reach, random)
+
+
+def _reach(neuron: SpikingNeuron) -> float:
+    """The size of currents that make a neuron fire now and then; 0.0 if none does."""
+    if isinstance(neuron, Neuron):
+        return (neuron.threshold - neuron.v_reset) / neuron.gain
+    for reach in REACHES:
+        currents = np.random.default_rng(0).normal(
+            0.6 * reach, reach, (PROBE_STEPS, *_shape(neuron, PROBE_WIDTH))
+        )
+        if RATES[0] <= (_spikes_of(neuron, currents) != 0).mean() <= RATES[1]:
+            return reach
+    return 0.0
+
+
+def _shape(neuron: SpikingNeuron, units: int) -> tuple[int, ...]:
+    """Samples and neurons of a probe; parameters that differ from channel to channel have their own shape."""
+    if isinstance(neuron, Neuron) or neuron.values is None:
+        return (1, units)
+    own = neuron.values.shape[1:]
+    return (max(1, units // max(1, neuron.values[0].size)), *own)
 
 
 def _probe_threshold(module: nn.Module, neuron: Neuron, random: np.random.Generator) -> str:
-    """Bring many units to the threshold in two steps: some reach it to the last bit, and must fire."""
-    reach = (neuron.threshold - neuron.v_reset) / neuron.gain
+    """Bring many units to the threshold in two steps: some reach it to the last bit."""
+    reach = _reach(neuron)
     currents = random.uniform(0, 0.5 * reach, (2, 1, TIES))
-    first = neuron.decay * neuron.initial_potential + neuron.gain * currents[0] + neuron.drift
-    currents[1] = (neuron.threshold - neuron.decay * first - neuron.drift) / neuron.gain
+    driven = neuron.gain * currents[0]
+    first = neuron.decay * neuron.initial_potential + driven + neuron.drift
+    carried = 0.0 if neuron.current_decay is None else neuron.current_decay * driven
+    currents[1] = (neuron.threshold - neuron.decay * first - neuron.drift - carried) / neuron.gain
     spikes, potential = _run_module(module, currents)
-    if ((spikes[-1] == 0) & (potential >= neuron.threshold)).any():
+    if potential is None:
+        return ""
+    silent = spikes[-1] == 0
+    if neuron.strict:
+        if not (silent & (potential == neuron.threshold)).any():
+            return f"{type(module).__name__} does not stay silent when its potential is its threshold"
+    elif (silent & (potential >= neuron.threshold)).any():
         return f"{type(module).__name__} does not fire when its potential is its threshold"
+    return ""
+
+
+def _probe_ties(module: nn.Module, neuron: SpikingNeuron, reach: float, random: np.random.Generator) -> str:
+    """Drive both with few different currents, so that many decisions are ties, in the first step."""
+    currents = random.integers(-64, 65, (1, *_shape(neuron, TIES))) * reach / 8
+    expected, certain = _run_equation(neuron, currents)
+    got, _ = _run_module(module, currents)
+    ties = ~certain
+    if ties.any() and (expected != got)[ties].all():
+        return f"{type(module).__name__} decides otherwise than its equation at its threshold"
     return ""
 
 
 def reset_states(model: nn.Module) -> None:
     """Put every stateful module back to its start, as SpikingJelly's ``reset_net`` does."""
     for module in model.modules():
-        reset = getattr(module, "reset", None)
-        if callable(reset):
-            reset()
+        library_of(module).reset(module)
 
 
-def _run_equation(neuron: Neuron, currents: Array) -> tuple[Array, Array]:
-    """Spikes [steps, 1, units], and whether they would be the same at a threshold a little off."""
-    margin = ROUNDING * (neuron.threshold - neuron.v_reset)
-    below, above = (
-        _spikes_of(replace(neuron, threshold=neuron.threshold + shift), currents)
-        for shift in (-margin, margin)
-    )
-    return below, np.broadcast_to((below == above).all(0), below.shape)
+def _run_equation(neuron: SpikingNeuron, currents: Array) -> tuple[Array, Array]:
+    """Spikes [steps, batch, ...], and whether they would be the same at a threshold a little off."""
+    if isinstance(neuron, Neuron):
+        margin = ROUNDING * (neuron.threshold - neuron.v_reset)
+        off = [replace(neuron, threshold=neuron.threshold + shift) for shift in (-margin, margin)]
+        runs = [_spikes_of(other, currents) for other in off]
+    else:
+        size = ROUNDING * float(np.abs(currents).max())
+        changes = [0.0, size, -size, size * np.sign(currents), -size * np.sign(currents)]
+        runs = [_spikes_of(neuron, currents + change) for change in changes]
+    alike = np.all([run == runs[0] for run in runs], axis=(0, 1))
+    return runs[0], np.broadcast_to(alike, runs[0].shape)
 
 
-def _spikes_of(neuron: Neuron, currents: Array) -> Array:
-    state = {"v": np.full(currents.shape[1:], neuron.initial_potential)}
-    spikes = []
+def _spikes_of(neuron: SpikingNeuron, currents: Array) -> Array:
+    kind = Type(currents.shape[1:], REAL)
+    state, spikes = neuron.initial(kind), []
     for current in currents:
         (s,), state = neuron.step((current,), state)
         spikes.append(s)
@@ -203,19 +246,22 @@ def _spikes_of(neuron: Neuron, currents: Array) -> Array:
 
 
 @torch.no_grad()
-def _run_module(module: nn.Module, currents: Array) -> tuple[Array, Array]:
-    """Spikes [steps, 1, units] of a copy in float64, and its potentials [1, units] at the end."""
+def _run_module(module: nn.Module, currents: Array) -> tuple[Array, Array | None]:
+    """Spikes [steps, batch, ...] of a copy in float64, and its potentials [batch, ...] at the end."""
     twin: Any = copy.deepcopy(module).double().eval()
-    twin.reset()
+    library = library_of(twin)
+    library.reset(twin)
     sequence = torch.from_numpy(currents)
-    if getattr(twin, "step_mode", "m") == "m":
-        spikes: Tensor = twin(sequence)
-    else:
-        spikes = torch.stack([twin(current) for current in sequence])
-    return spikes.numpy(), twin.v.numpy()
+    with holding([twin]) if NORSE.owns(twin) else nullcontext():
+        if library.one_step(twin):
+            spikes = torch.stack([spikes_of(twin(current)) for current in sequence])
+        else:
+            spikes = spikes_of(twin(sequence))
+    v = library.potential(twin)
+    return spikes.double().numpy(), None if v is None else v.double().numpy()
 
 
-def _probed(module: nn.Module, neuron: Neuron) -> str:
+def _probed(module: nn.Module, neuron: SpikingNeuron) -> str:
     try:
         return probe(module, neuron)
     except Exception as error:  # whatever the module's own code raises
@@ -223,12 +269,15 @@ def _probed(module: nn.Module, neuron: Neuron) -> str:
 
 
 def _unknown(path: str, module: nn.Module, error: Exception) -> Problem:
-    name = type(module).__name__
-    known = f"the neuron {name} has other parameters than the one that is known by this name: {error}"
-    return Problem(
-        "SL0304",
-        path,
-        known if name in EQUATIONS else f"the neuron {name} is not known",
-        wanted=" or ".join(sorted(EQUATIONS)),
-        remedy="use one of these, or report the class with its equation",
-    )
+    name, library = type(module).__name__, library_of(module)
+    fault = f"the neuron {name} is not known"
+    remedy = "use one of these, or declare the class with spikeloom.declare_neuron"
+    if isinstance(error, SpikeloomError):
+        return Problem("SL0304", path, f"the neuron {name} is declared wrongly: {error.problems[0].what}")
+    if isinstance(error, NotTakenError):
+        fault = f"the neuron {name} is not taken with these settings: {error}"
+    elif name in library.refused:
+        fault, remedy = f"the neuron {name} of {library.name} is refused: {library.refused[name]}", ""
+    elif name in library.equations:
+        fault = f"the neuron {name} has other parameters than the one that is known by this name: {error}"
+    return Problem("SL0304", path, fault, wanted=" or ".join(sorted(library.equations)), remedy=remedy)

@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from spikeloom.compiler.frontends.torch.neurons import library_of
+
 
 @torch.library.custom_op("spikeloom::neuron", mutates_args=())
 def opaque_neuron(x: Tensor, index: int) -> Tensor:
@@ -51,11 +53,12 @@ def _replaced(module: Any, index: int) -> Iterator[None]:
     had_own = "forward" in vars(module)
     own = vars(module).get("forward")
 
-    def forward(self: Any, x: Tensor, *_: Any) -> Tensor:
+    def forward(self: Any, x: Tensor, *_: Any, **__: Any) -> Any:
         if getattr(self, "store_v_seq", False):
             self.v_seq = opaque_potential(x, index)
-        spikes: Tensor = opaque_neuron(x, index)
-        return spikes
+        return result(self, opaque_neuron(x, index), opaque_potential(x, index))
+
+    result = library_of(module).result
 
     module.forward = MethodType(forward, module)
     try:

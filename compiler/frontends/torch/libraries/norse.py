@@ -1,0 +1,113 @@
+"""Neurons of norse 1.1.0: LIF, LIFBox and IAF, as cells of one step and as layers over time.
+
+    i' = i + x ; v' = v + dt tau_mem_inv (v_leak - v + i') ; i = i' (1 - dt tau_syn_inv)
+
+They fire above the threshold, not at it, and get their state with each call; :mod:`.held` keeps it for
+models that let it go.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from spikeloom.compiler.frontends.torch.libraries.held import forget, held
+from spikeloom.compiler.frontends.torch.libraries.library import (
+    Equation,
+    Library,
+    NotTakenError,
+    SpikingNeuron,
+    has_all,
+    number,
+)
+from spikeloom.compiler.graph.ops.neuron import Neuron
+
+
+def _current_based(module: Any) -> SpikingNeuron:
+    rate, rest = _rate(module), number(module.p.v_leak)
+    kept = 1.0 - number(module.dt * module.p.tau_syn_inv)
+    return _neuron(module, 1.0 - rate, rate, rest, current_decay=kept)
+
+
+def _boxed(module: Any) -> SpikingNeuron:
+    rate, rest = _rate(module), number(module.p.v_leak)
+    method = getattr(module.p, "reset_method", None)
+    soft = getattr(method, "__name__", "") == "reset_subtract"
+    return _neuron(module, 1.0 - rate, rate, rest, soft=soft)
+
+
+def _integrate(module: Any) -> SpikingNeuron:
+    return _neuron(module, 1.0, 1.0, number(module.p.v_reset))
+
+
+def _rate(module: Any) -> float:
+    return number(module.dt * module.p.tau_mem_inv)
+
+
+def _neuron(
+    module: Any,
+    keep: float,
+    gain: float,
+    start: float,
+    soft: bool = False,
+    current_decay: float | None = None,
+) -> SpikingNeuron:
+    """A neuron that starts at ``start``, which is where it leaks to."""
+    if module.p.method == "logistic":
+        raise NotTakenError("spikes that are drawn by chance (method 'logistic')")
+    rest = 0.0 if soft else number(module.p.v_reset)
+    if start != rest:
+        raise NotTakenError(f"it starts at {start} and is reset to {rest}")
+    return Neuron(
+        keep,
+        gain,
+        number(module.p.v_th),
+        drift=gain * start if keep < 1 else 0.0,
+        reset="soft" if soft else "hard",
+        v_reset=rest,
+        strict=True,
+        current_decay=current_decay,
+    )
+
+
+EQUATIONS: dict[str, Equation] = {
+    "LIFCell": _current_based,
+    "LIF": _current_based,
+    "LIFBoxCell": _boxed,
+    "IAFCell": _integrate,
+    "IAF": _integrate,
+}
+_FEEDBACK = "its spikes come back through weights of its own: put them into layers that are seen"
+_READOUT = "it sends its potential and no spikes: read the spikes, or sum outside of it"
+REFUSED = {
+    "LIFRecurrentCell": _FEEDBACK,
+    "LIFRecurrent": _FEEDBACK,
+    "LSNNRecurrentCell": _FEEDBACK,
+    "LSNNRecurrent": _FEEDBACK,
+    "LICell": _READOUT,
+    "LI": _READOUT,
+    "LIBoxCell": _READOUT,
+    "LIFExCell": "its potential is an exponential of itself, which no integer form here has",
+    "LIFAdExCell": "its potential is an exponential of itself, which no integer form here has",
+    "LSNNCell": "it has an adaptive threshold; declare its equations with Neuron.from_equations",
+    "LIFRefracCell": "it has a dead time; declare its equations with Neuron.from_equations",
+    "IzhikevichCell": "it squares its potential; declare its equations with Neuron.from_equations",
+}
+
+
+def _potential(module: Any) -> Tensor | None:
+    v = getattr(held(module), "v", None)
+    return v if isinstance(v, Tensor) and v.ndim else None
+
+
+NORSE = Library(
+    name="norse",
+    owns=lambda module: has_all(module, "activation", "state_fallback", "p", "dt"),
+    equations=EQUATIONS,
+    refused=REFUSED,
+    reset=forget,
+    potential=_potential,
+    one_step=lambda module: type(module).__name__.endswith("Cell"),
+    result=lambda module, spikes, potentials: (spikes, None),
+)
