@@ -166,6 +166,15 @@ class LIF(LIFCell):
         return torch.stack(spikes), state
 
 
+class LICell(LIFCell):
+    """As norse's: what it sends is its potential."""
+
+    def step(self, x: Tensor, state: LIFState) -> tuple[Tensor, LIFState]:
+        jump = state.i + x
+        v = state.v + self.dt * self.p.tau_mem_inv * ((self.p.v_leak - state.v) + jump)
+        return v, LIFState(v, jump + -self.dt * self.p.tau_syn_inv * jump)
+
+
 class PLIFNode(nn.Module):
     """As BrainCog's: one step a call, cleared by each spike."""
 
@@ -362,14 +371,15 @@ def test_a_namesake_with_another_equation_is_refused_with_both_traces() -> None:
 class Given(nn.Module):
     """As users of norse write it: the states go in and come out."""
 
-    def __init__(self) -> None:
+    def __init__(self, readout: nn.Module | None = None) -> None:
         super().__init__()
         self.first, self.cell = nn.Linear(FEATURES, 20), LIFCell(LIFParameters(v_th=torch.as_tensor(0.2)))
-        self.second = nn.Linear(20, 4)
+        self.second, self.readout = nn.Linear(20, 4), readout
 
     def forward(self, x: Tensor, state: Any = None) -> Any:
         z, state = self.cell(self.first(x), state)
-        return self.second(z), state
+        out = self.second(z)
+        return out if self.readout is None else self.readout(out)[0], state
 
 
 class Handed(nn.Module):
@@ -386,11 +396,72 @@ class Handed(nn.Module):
         return out, mem
 
 
+class Looping(nn.Module):
+    """As snnTorch's tutorials write it: a loop over time that records spikes and potentials."""
+
+    def __init__(self, answer: str = "spikes") -> None:
+        super().__init__()
+        self.first, self.one = nn.Linear(FEATURES, 20), Leaky(hidden=False)
+        self.second, self.two = nn.Linear(20, 4), Leaky(hidden=False, reset=0 if answer == "spikes" else 2)
+        self.answer = answer
+
+    def forward(self, xs: Tensor) -> Any:
+        one, two = torch.zeros(0), torch.zeros(0)
+        spikes, potentials = [], []
+        for step in range(len(xs)):
+            sent, one = self.one(self.first(xs[step]), _shaped(one, xs, 20))
+            out, two = self.two(self.second(sent), _shaped(two, xs, 4))
+            spikes.append(out)
+            potentials.append(two)
+        both = torch.stack(spikes), torch.stack(potentials)
+        if self.answer == "sum":
+            return both[0].sum(0)
+        return both if self.answer == "spikes" else both[::-1]
+
+
+def _shaped(potential: Tensor, xs: Tensor, features: int) -> Tensor:
+    return potential if potential.numel() else torch.zeros(xs.shape[1], features)
+
+
+class EachFrame(nn.Module):
+    """As users of SpikingJelly write it: one step at a time, over [B, T, ...]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Sequential(
+            nn.Linear(FEATURES, 20),
+            jelly.LIFNode(v_threshold=0.4),
+            nn.Linear(20, 4),
+            jelly.LIFNode(v_threshold=0.3),
+        )
+
+    def forward(self, xs: Tensor) -> Tensor:
+        return torch.stack([self.net(x) for x in xs.unbind(1)], 1)
+
+
+class Summing(EachFrame):
+    """Sums inside of its loop."""
+
+    def forward(self, xs: Tensor) -> Any:
+        total: Any = 0
+        for x in xs.unbind(1):
+            total = total + self.net(x)
+        return total
+
+
+LOOPS: dict[str, tuple[Callable[[], nn.Module], str]] = {
+    "spikes": (Looping, "T,B"),
+    "potentials": (lambda: Looping("potentials"), "T,B"),
+    "sum": (lambda: Looping("sum"), "T,B"),
+    "frames": (EachFrame, "B,T"),
+}
+
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "snnTorch": lambda: nn.Sequential(nn.Linear(FEATURES, 20), Leaky(), nn.Linear(20, 4), Synaptic()),
     "snnTorch, at once": lambda: nn.Sequential(nn.Linear(FEATURES, 20), Leaky(delay=False), nn.Linear(20, 4)),
     "snnTorch, potentials": Handed,
     "norse": Given,
+    "norse, a readout": lambda: Given(LICell()),
     "norse over time": lambda: nn.Sequential(nn.Linear(FEATURES, 20), _Spikes(), nn.Linear(20, 4)),
     "BrainCog": lambda: nn.Sequential(nn.Linear(FEATURES, 20), PLIFNode(), nn.Linear(20, 4), PLIFNode()),
 }
@@ -441,6 +512,55 @@ def test_it_runs_exactly_in_integers(name: str) -> None:
     assert decided["differing"] <= 0.01 * decided["cells"]
     assert run.agreement is not None
     assert all(0.03 < layer.rate_integer < 0.97 for layer in run.agreement.layers)
+
+
+def _looping(name: str) -> tuple[nn.Module, InputShape]:
+    torch.manual_seed(3)
+    kind, lead = LOOPS[name]
+    model = kind().eval()
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, nn.Linear):
+                module.weight *= 3.0
+    return model, InputShape.parse(f"{lead},{FEATURES}")
+
+
+@pytest.mark.parametrize("name", LOOPS)
+def test_a_loop_over_time_is_captured_by_one_of_its_turns(name: str) -> None:
+    model, shape = _looping(name)
+    found = capture(model, shape, REAL, steps=STEPS)
+    assert found.input_shape.loops
+    assert sum(node.op.name == "linear" for node in found.graph.nodes) == 2
+    assert prove_capture(found, _frames(7)).cells >= STEPS * 7 * 20
+
+
+@pytest.mark.parametrize("name", LOOPS)
+def test_a_loop_over_time_runs_exactly_in_integers(name: str) -> None:
+    model, shape = _looping(name)
+    run = compile_model(model, shape, None, _frames(7).numpy(), Options("onnx", steps=STEPS), None)
+    entries = run.ledger.to_json()
+    (exact,) = [entry for entry in entries if entry["stage"] == "onnx/sequence.onnx"]
+    assert exact["differing"] == 0
+
+
+def test_a_sum_inside_of_a_loop_is_refused() -> None:
+    with pytest.raises(UnsupportedError) as caught:
+        capture(Summing().eval(), InputShape.parse(f"B,T,{FEATURES}"), REAL, steps=STEPS)
+    assert "inside of a loop" in str(caught.value)
+
+
+def test_a_wrong_readout_is_refused_with_both_traces() -> None:
+    class Wrong(LICell):
+        """Its current does not decay."""
+
+        def step(self, x: Tensor, state: LIFState) -> tuple[Tensor, LIFState]:
+            v, _ = super().step(x, state)
+            return v, LIFState(v, state.i + x)
+
+    module = type("LICell", (Wrong,), {"forward": Wrong.forward})()
+    _, (problem,) = survey_neurons(nn.Sequential(module))
+    assert problem.code == "SL0305"
+    assert "disagrees with its equation after 2 steps: currents" in problem.what
 
 
 def test_a_synaptic_current_becomes_that_of_the_integer_neuron() -> None:

@@ -88,12 +88,6 @@ CAPTURES: Captures = (Sizes(5, 3), Sizes(7, 2))
 """Sizes of the two captures; a third of 1 step is never taken, since PyTorch treats 1 apart."""
 
 
-def captures(lead: Lead) -> Captures:
-    """The sizes of the two captures of a model with such an input."""
-    first, second = CAPTURES
-    return CAPTURES if lead.has_time else (Sizes(1, first.batch), Sizes(1, second.batch))
-
-
 @dataclass(frozen=True)
 class InputShape:
     """The declared shape of a model's input: the letters T and B, and a sample's own axes.
@@ -103,6 +97,7 @@ class InputShape:
     Attributes:
         lead, sample: time and batch axes, and a sample's own.
         one_step: whether the model takes its time steps one call after the other, each [B, ...].
+        loops: whether the model loops over its time steps in Python.
 
     >>> InputShape.parse("T,B,2,34,34")
     InputShape(lead=<Lead.TIME_BATCH: 'T,B'>, sample=(2, 34, 34))
@@ -113,6 +108,7 @@ class InputShape:
     lead: Lead
     sample: Shape
     one_step: bool = field(default=False, repr=False)
+    loops: bool = field(default=False, repr=False)
 
     @property
     def given(self) -> Lead:
@@ -145,6 +141,16 @@ class InputShape:
 
     def __str__(self) -> str:
         return ",".join([self.lead.value, *map(str, self.sample)])
+
+
+def captures(shape: InputShape) -> Captures:
+    """The sizes of the two captures of a model with such an input; of one turn, if it loops over time."""
+    first, second = CAPTURES
+    return (
+        CAPTURES
+        if shape.given.has_time and not shape.loops
+        else (Sizes(1, first.batch), Sizes(1, second.batch))
+    )
 
 
 def _declared(letters: str) -> Lead:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -30,6 +31,9 @@ from spikeloom.compiler.graph.passes import run_passes
 from spikeloom.compiler.graph.verify import verify
 from spikeloom.compiler.passes.retime import Retime
 from spikeloom.errors import Problem, UnsupportedError
+
+LOOKED_AT = Sizes(3, 2)
+"""Time steps and samples with which a model is called to see whether it loops."""
 
 STAND_IN = Neuron(decay=0.5, gain=0.5, threshold=1.0)
 """In the place of a neuron that is not known, so that everything else in the way is found too."""
@@ -106,11 +110,15 @@ def capture(
         raise UnsupportedError.of("SL0304", type(model).__name__, "is a neuron layer and no network")
     equations, problems = survey_neurons(model)
     modules = find_neurons(model)
-    if input_shape.lead.has_time and _takes_one_step(modules, equations):
+    if input_shape.lead.has_time and _loops_over_time(model, modules, input_shape):
+        input_shape = replace(input_shape, loops=True)
+    elif input_shape.lead.has_time and _takes_one_step(modules, equations):
         input_shape = replace(input_shape, one_step=True)
     survey = _Survey(model, modules, equations, tuple(problems), input_shape, input_kind, name, steps)
     graph, lowering = _captured(survey)
-    dead = tuple(path for path in modules if path not in {node.name for node in graph.nodes})
+    live = {node.name for node in graph.nodes}
+    live.update(path for name, (_, path) in lowering.readouts.items() if name in live)
+    dead = tuple(path for path in modules if path not in live)
     mixes = any(op.work != "update" for _, op in graph.stateful())
     return Capture(
         graph,
@@ -122,7 +130,7 @@ def capture(
         lowering.joint,
         dead,
         lowering.steps or (0 if input_shape.lead.has_time else 1),
-        steppable=input_shape.lead.has_time and not mixes,
+        steppable=input_shape.one_step or (input_shape.lead.has_time and not mixes and not input_shape.loops),
         over_samples=tuple(lowering.over_samples),
         layouts=lowering.layouts,
         readouts=lowering.readouts,
@@ -130,6 +138,35 @@ def capture(
         batch=lowering.batch,
         memories=tuple(lowering.memories),
     )
+
+
+def _leaks(modules: Mapping[str, nn.Module]) -> dict[str, Neuron]:
+    """For each neuron layer whose potentials may be read, one that never fires with the same."""
+    leaks = {path: library_of(module).leak(module) for path, module in modules.items()}
+    return {path: leak for path, leak in leaks.items() if leak is not None}
+
+
+def _loops_over_time(model: nn.Module, modules: Mapping[str, nn.Module], shape: InputShape) -> bool:
+    """Whether a model calls neurons of one step once for each time step of its input."""
+    calls = dict.fromkeys(modules, 0)
+
+    def count(path: str) -> None:
+        calls[path] += 1
+
+    example = torch.zeros(shape.concrete(LOOKED_AT))
+    with ExitStack() as stack, torch.no_grad():
+        for path, module in modules.items():
+            if not library_of(module).one_step(module):
+                return False
+            hook = module.register_forward_pre_hook(lambda *_, path=path: count(path))
+            stack.callback(hook.remove)
+        try:
+            model(example)
+        except Exception:  # whatever the model's own code raises: the capture will say it
+            return False
+        finally:
+            reset_states(model)
+    return set(calls.values()) - {0} == {LOOKED_AT.steps}
 
 
 def _takes_one_step(modules: Mapping[str, nn.Module], equations: Mapping[str, SpikingNeuron]) -> bool:
@@ -159,9 +196,9 @@ class _Survey:
 def _captured(survey: _Survey) -> tuple[Graph, Lowering]:
     """The graph, from captures of different lengths; of its own length if the model takes no other."""
     try:
-        return _captured_at(survey, captures(survey.shape.given))
+        return _captured_at(survey, captures(survey.shape))
     except UnsupportedError as error:
-        if not survey.shape.given.has_time or survey.steps < 2:
+        if not survey.shape.given.has_time or survey.shape.loops or survey.steps < 2:
             raise
         batches = (3, 2) if survey.steps > 3 else (7, 5)
         own = (Sizes(survey.steps, batches[0]), Sizes(survey.steps, batches[1]))
@@ -182,12 +219,13 @@ def _captured_at(survey: _Survey, sizes: Captures) -> tuple[Graph, Lowering]:
     builder = GraphBuilder(survey.name, Stage.CAPTURED)
     lowering = Lowering(builder, [(path, survey.equations.get(path, STAND_IN)) for path in modules])
     lowering.problems += survey.problems
-    lowering.sizes, lowering.steps = sizes, survey.steps
+    lowering.sizes, lowering.steps, lowering.loops = sizes, survey.steps, survey.shape.loops
     lowering.buffers = {
         path: [tensor.detach() for tensor in module.buffers(recurse=False)]
         for path, module in survey.model.named_modules()
     }
     lowering.parameters = first.graph_signature.inputs_to_parameters
+    lowering.leaks = _leaks(modules)
     lowering.single_step = {path for path, module in modules.items() if library_of(module).one_step(module)}
     _declare_input(lowering, first, survey.shape, survey.kind)
     lowering.walk(_paired(first, second), _constants(first))
@@ -246,7 +284,8 @@ def _declare_output(lowering: Lowering, program: ExportedProgram) -> None:
     if results[0] is None and lowering.unread:
         lowering.problems += lowering.unread
         return
-    values = [result for result in results if isinstance(result, Value)]
+    found = [result for result in results if isinstance(result, Value)]
+    values = [*found[:1], *(value for value in found[1:] if not _is_record(lowering, value))]
     if len(values) != 1 or results[0] is not values[0]:
         lowering.problems.append(
             Problem(
@@ -254,6 +293,15 @@ def _declare_output(lowering: Lowering, program: ExportedProgram) -> None:
                 "the model's output",
                 f"{len(values)} of {len(results)} outputs depend on the input",
                 wanted="the first, and no other",
+            )
+        )
+    elif lowering.loops and not values[0].lead.has_time and not _sums_time(lowering, values[0]):
+        lowering.problems.append(
+            Problem(
+                "SL0302",
+                "the model's output",
+                "is made of all time steps inside of a loop over them",
+                wanted="torch.stack of what each step gives; it may be summed behind that",
             )
         )
     elif not _is_laid_out(values[0].lead, lowering):
@@ -267,6 +315,18 @@ def _declare_output(lowering: Lowering, program: ExportedProgram) -> None:
         )
     else:
         lowering.builder.output(values[0].name)
+
+
+def _is_record(lowering: Lowering, value: Value) -> bool:
+    """Whether a value is potentials or spikes, which models of snnTorch give beside their answer."""
+    graph = lowering.builder.build()
+    spikes = lowering.sizes[0].steps == 1 and graph.producers[value.name].op.work == "update"
+    return spikes or any(node.name in lowering.readouts for node in live_nodes(graph.nodes, [value.name]))
+
+
+def _sums_time(lowering: Lowering, answer: Value) -> bool:
+    graph = lowering.builder.build()
+    return graph.replace(outputs=(answer.name,)).answers_at_the_end
 
 
 def _is_laid_out(lead: Lead, lowering: Lowering) -> bool:

@@ -121,7 +121,12 @@ def _run_at_once(
     steps, batch = frames.shape[:2]
     spikes: dict[str, Tensor] = {}
 
+    turns: dict[str, list[Tensor]] = {}
+
     def keep(path: str, module: nn.Module, s: Tensor) -> None:
+        if shape.loops:
+            turns.setdefault(path, []).append(s)
+            return
         if path in found.layouts:
             s = s.permute(*_time_first(found.layouts[path]))
         if s.shape[0] == batch and steps > 1:  # before the input is repeated
@@ -131,6 +136,7 @@ def _run_at_once(
 
     with watching(model, keep), OneStepAtATime(steps, batch, found):
         output = first_tensor(model(as_input(frames, shape)))
+    spikes.update({path: torch.stack(each) for path, each in turns.items()})
     lasting = steps + found.graph.overtime[found.graph.outputs[0]]
     if shape.lead is Lead.BATCH_TIME and output.shape[:2] == (batch, lasting):
         output = output.transpose(0, 1)

@@ -23,6 +23,7 @@ from spikeloom.compiler.frontends.torch.libraries.held import holding
 from spikeloom.compiler.frontends.torch.neurons import (
     find_neurons,
     holders,
+    library_of,
     potential,
     reset_states,
     spikes_of,
@@ -135,10 +136,13 @@ class TorchInterpreter:
         """The potential of the model's own neuron, from the current before it."""
         before, path = self._readouts[node.name]
         current = self._values[self._graph.node(before).inputs[0]]
-        if driven.any() or self._steps_done >= self._graph.lateness[node.output]:
-            self._neurons[path](current.unsqueeze(0))
-        v = self._neurons[path].v
-        return v if isinstance(v, Tensor) else torch.zeros_like(current)
+        module = self._neurons[path]
+        has_spikes = path in self._values  # then it was called in this step
+        if not has_spikes and (driven.any() or self._steps_done >= self._graph.lateness[node.output]):
+            with holding(holders(module)):
+                module(current if library_of(module).one_step(module) else current.unsqueeze(0))
+        v = potential(module)
+        return torch.zeros_like(current) if v is None else v
 
     def _over_time(self, node: Node, summed: str, axes: tuple[int, ...]) -> Tensor:
         """A reduction of all steps so far in one call, as PyTorch does it."""

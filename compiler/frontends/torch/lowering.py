@@ -30,6 +30,7 @@ from spikeloom.compiler.frontends.torch.axes import (
     Sizes,
     classify,
 )
+from spikeloom.compiler.frontends.torch.libraries.library import NEVER_REACHED
 from spikeloom.compiler.graph.graph import GraphBuilder, Node
 from spikeloom.compiler.graph.op import Array, Op
 from spikeloom.compiler.graph.ops.affine import Affine
@@ -38,9 +39,6 @@ from spikeloom.compiler.graph.ops.leaky_sum import LeakySum
 from spikeloom.compiler.graph.ops.neuron import Neuron
 from spikeloom.compiler.graph.source import Source
 from spikeloom.errors import InternalError, Problem
-
-NEVER_REACHED = 1e6
-"""A threshold above this is that of a readout: no potential comes near it."""
 
 ROUNDED_BY_ROWS = frozenset({"linear", "matmul", "mm", "bmm", "addmm", "conv1d", "conv2d", "layer_norm"})
 """Operations whose float results may depend on how many rows are computed together."""
@@ -249,6 +247,8 @@ class Lowering:
         memories: linear memories that the model computes by Fourier transforms.
         buffers: tensors that the model stores, by module.
         over_samples: paths of the neuron layers that run on from one sample of a batch to the next.
+        leaks: for each neuron layer whose potentials may be read, one that never fires with the same.
+        loops: whether the model loops over time itself, and was captured for one turn.
         sizes: of the two captures; the steps of a model that repeats its input are found on the way.
         steps: how many the network runs; 0 if not known.
         views: for each value that is a piece of another, which.
@@ -272,6 +272,8 @@ class Lowering:
     layouts: dict[str, tuple[str, ...]] = field(default_factory=dict)
     memories: list[Memory] = field(default_factory=list)
     buffers: Mapping[str, list[Tensor]] = field(default_factory=dict)
+    leaks: Mapping[str, Neuron] = field(default_factory=dict)
+    loops: bool = False
     sizes: Captures = CAPTURES
     steps: int = 0
     views: dict[str, View] = field(default_factory=dict)
@@ -325,6 +327,10 @@ class Lowering:
         if node is None:
             raise NoCounterpartError("its operand is the network's input")
         return node
+
+    def takes_turn(self, x: Value, dim: int) -> bool:
+        """Whether an axis is that of time, in a model that loops over it: its body is captured once."""
+        return self.loops and not x.spread and x.tags[dim % len(x.tags)] == "T"
 
     def walk(self, nodes: Iterator[tuple[fx.Node, fx.Node]], constants: Mapping[str, Tensor]) -> None:
         """Lower every call that an output depends on, in order; ``nodes`` pairs the two captures."""
@@ -435,15 +441,22 @@ class Lowering:
         """The potentials of a neuron that never fires: a leaky sum of its input."""
         x = call.value("x")
         path, equation = self.neurons[call.arguments["index"]]
-        if isinstance(equation, EquationNeuron) or equation.threshold < NEVER_REACHED or x.tags[0] != "T":
+        equation = self.leaks.get(path, equation)
+        if isinstance(equation, EquationNeuron) or equation.threshold < NEVER_REACHED:
             raise _PotentialReadError(f"it reads the potentials of the neuron {path}, which may fire")
-        if path in self.single_step:
-            raise NoCounterpartError(f"the neuron {path} is in single-step mode")
+        one_step = self.sizes[0].steps == 1
+        if not one_step and (path in self.single_step or x.tags[0] != "T"):
+            raise NoCounterpartError(f"the neuron {path} runs along another axis than time")
+        first = x
+        if equation.current_decay is not None:
+            current = LeakySum(equation.current_decay, each_step=True)
+            (x,) = self.emit(call, current, x, name=f"{path}.i", lead=x.lead)
         gain = Affine(np.array(equation.gain), np.array(equation.drift))
         (driven,) = self.emit(call, gain, x, name=f"{path}.drive", lead=x.lead)
         total = LeakySum(equation.decay, each_step=True)
         (potentials,) = self.emit(call, total, driven, name=f"{path}.v", lead=x.lead)
-        self.readouts[potentials.name] = (driven.name, path)
+        before = driven.name if first is x else x.name
+        self.readouts[potentials.name] = (before, path)
         return potentials
 
     def _getitem(self, node: fx.Node) -> Operand:

@@ -18,7 +18,12 @@ from torch import Tensor, nn
 from spikeloom.compiler.frontends.declared import declared_equation, is_declared
 from spikeloom.compiler.frontends.torch.libraries.braincog import BRAINCOG
 from spikeloom.compiler.frontends.torch.libraries.held import holding
-from spikeloom.compiler.frontends.torch.libraries.library import Library, NotTakenError, SpikingNeuron
+from spikeloom.compiler.frontends.torch.libraries.library import (
+    NEVER_REACHED,
+    Library,
+    NotTakenError,
+    SpikingNeuron,
+)
 from spikeloom.compiler.frontends.torch.libraries.norse import NORSE
 from spikeloom.compiler.frontends.torch.libraries.snntorch import SNNTORCH
 from spikeloom.compiler.frontends.torch.libraries.spikingjelly import EQUATIONS as EQUATIONS
@@ -261,9 +266,31 @@ def _run_module(module: nn.Module, currents: Array) -> tuple[Array, Array | None
     return spikes.double().numpy(), None if v is None else v.double().numpy()
 
 
+def _probe_leak(module: nn.Module, leak: Neuron) -> str:
+    """Drive a module whose potentials may be read, and the equation of those, with the same currents."""
+    random = np.random.default_rng(0)
+    for steps in range(1, PROBE_STEPS):
+        currents = random.normal(0.3, 1.0, (steps, 1, PROBE_WIDTH))
+        state = leak.initial(Type((1, PROBE_WIDTH), REAL))
+        for current in currents:
+            _, state = leak.step((current,), state)
+        _, got = _run_module(module, currents)
+        if got is None or not np.allclose(got, state["v"], rtol=1e-6, atol=1e-9):
+            seen = None if got is None else np.round(got[0, :4], 4).tolist()
+            return (
+                f"{type(module).__name__} disagrees with its equation after {steps} steps: currents "
+                f"{np.round(currents[:, 0, :4], 4).T.tolist()}, equation "
+                f"{np.round(state['v'][0, :4], 4).tolist()}, module {seen}"
+            )
+    return ""
+
+
 def _probed(module: nn.Module, neuron: SpikingNeuron) -> str:
     try:
-        return probe(module, neuron)
+        leak = library_of(module).leak(module)
+        fault = "" if leak is None else _probe_leak(module, leak)
+        sends_potentials = isinstance(neuron, Neuron) and neuron.threshold >= NEVER_REACHED
+        return fault or ("" if leak is not None and sends_potentials else probe(module, neuron))
     except Exception as error:  # whatever the module's own code raises
         return f"{type(module).__name__} cannot be run alone: {type(error).__name__}: {error}"
 

@@ -12,6 +12,9 @@ from torch import Tensor, nn
 from spikeloom.compiler.graph.ops.equation_neuron import EquationNeuron
 from spikeloom.compiler.graph.ops.neuron import Neuron
 
+NEVER_REACHED = 1e6
+"""A threshold above this is that of a readout: no potential comes near it."""
+
 SpikingNeuron = Neuron | EquationNeuron
 Equation = Callable[[Any], SpikingNeuron]
 
@@ -32,6 +35,7 @@ class Library:
         reset: puts a neuron back to its start.
         potential: the membrane potential, or None where it has none.
         one_step: whether a call takes one time step, without an axis of time.
+        leak: for a neuron whose spikes change nothing in it, one of the same potentials that never fires.
         result: what a call returns, from the module, its spikes and its potentials.
     """
 
@@ -42,6 +46,7 @@ class Library:
     reset: Callable[[Any], None]
     potential: Callable[[Any], Tensor | None]
     one_step: Callable[[Any], bool]
+    leak: Callable[[Any], Neuron | None] = field(default=lambda module: None)
     result: Callable[[Any, Tensor, Tensor], Any] = field(default=lambda module, spikes, potentials: spikes)
 
 

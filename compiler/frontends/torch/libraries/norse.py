@@ -1,4 +1,4 @@
-"""Neurons of norse 1.1.0: LIF, LIFBox and IAF, as cells of one step and as layers over time.
+"""Neurons of norse 1.1.0: LIF, LIFBox, IAF and the readouts LI, as cells of one step and as layers over time.
 
     i' = i + x ; v' = v + dt tau_mem_inv (v_leak - v + i') ; i = i' (1 - dt tau_syn_inv)
 
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from spikeloom.compiler.frontends.torch.libraries.held import forget, held
 from spikeloom.compiler.frontends.torch.libraries.library import (
+    NEVER_REACHED,
     Equation,
     Library,
     NotTakenError,
@@ -71,23 +72,30 @@ def _neuron(
     )
 
 
+def _readout(module: Any) -> Neuron:
+    """The potential itself is what is sent (norse 1.1.0, ``LICell`` and ``LIBoxCell``)."""
+    if number(module.p.v_leak) != 0:
+        raise NotTakenError(f"a readout that leaks to {number(module.p.v_leak)}")
+    rate, current = _rate(module), getattr(module.p, "tau_syn_inv", None)
+    kept = None if current is None else 1.0 - number(module.dt * current)
+    return Neuron(1.0 - rate, rate, NEVER_REACHED, current_decay=kept)
+
+
+READOUTS = ("LICell", "LI", "LIBoxCell")
 EQUATIONS: dict[str, Equation] = {
     "LIFCell": _current_based,
     "LIF": _current_based,
     "LIFBoxCell": _boxed,
     "IAFCell": _integrate,
     "IAF": _integrate,
+    **dict.fromkeys(READOUTS, _readout),
 }
 _FEEDBACK = "its spikes come back through weights of its own: put them into layers that are seen"
-_READOUT = "it sends its potential and no spikes: read the spikes, or sum outside of it"
 REFUSED = {
     "LIFRecurrentCell": _FEEDBACK,
     "LIFRecurrent": _FEEDBACK,
     "LSNNRecurrentCell": _FEEDBACK,
     "LSNNRecurrent": _FEEDBACK,
-    "LICell": _READOUT,
-    "LI": _READOUT,
-    "LIBoxCell": _READOUT,
     "LIFExCell": "its potential is an exponential of itself, which no integer form here has",
     "LIFAdExCell": "its potential is an exponential of itself, which no integer form here has",
     "LSNNCell": "it has an adaptive threshold; declare its equations with Neuron.from_equations",
@@ -109,5 +117,9 @@ NORSE = Library(
     reset=forget,
     potential=_potential,
     one_step=lambda module: type(module).__name__.endswith("Cell"),
-    result=lambda module, spikes, potentials: (spikes, None),
+    leak=lambda module: _readout(module) if type(module).__name__ in READOUTS else None,
+    result=lambda module, spikes, potentials: (
+        potentials if type(module).__name__ in READOUTS else spikes,
+        None,
+    ),
 )

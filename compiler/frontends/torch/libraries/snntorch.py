@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from spikeloom.compiler.frontends.torch.libraries.library import (
+    NEVER_REACHED,
     Equation,
     Library,
     NotTakenError,
@@ -36,11 +37,15 @@ def _leaky(module: Any) -> SpikingNeuron:
 
 def _lapicque(module: Any) -> SpikingNeuron:
     """V' = (1 - dt / (R C)) v + x dt / C (snnTorch 1.0.0, ``Lapicque``); Euler, whatever beta is."""
-    resistance, capacity, dt = number(module.R), number(module.C), number(module.time_step)
-    keep, gain = 1.0 - dt / (resistance * capacity), resistance * (1 / (resistance * capacity)) * dt
+    keep, gain = _euler(module)
     if int(module.reset_mechanism_val) == ZERO:
         return _dropped(module, [f"h = {keep!r} * v + {gain!r} * x"], ["v = 0"])
     return _with_reset(module, keep, gain, late=True)
+
+
+def _euler(module: Any) -> tuple[float, float]:
+    resistance, capacity, dt = number(module.R), number(module.C), number(module.time_step)
+    return 1.0 - dt / (resistance * capacity), resistance * (1 / (resistance * capacity)) * dt
 
 
 def _synaptic(module: Any) -> SpikingNeuron:
@@ -145,6 +150,19 @@ def _result(module: Any, spikes: Tensor, potentials: Tensor) -> Any:
     return (spikes, potentials, potentials) if hasattr(module, "syn") else (spikes, potentials)
 
 
+def _leak(module: Any) -> Neuron | None:
+    """Without a reset, potentials are leaky sums of the input, whatever is sent."""
+    if int(module.reset_mechanism_val) != NONE or type(module).__name__ not in EQUATIONS:
+        return None
+    _check_settings(module)
+    if type(module).__name__ == "Lapicque":
+        keep, gain = _euler(module)
+        return Neuron(keep, gain, NEVER_REACHED)
+    beta = min(max(number(module.beta), 0.0), 1.0)
+    alpha = min(max(number(module.alpha), 0.0), 1.0) if hasattr(module, "alpha") else None
+    return Neuron(beta, 1.0, NEVER_REACHED, current_decay=alpha)
+
+
 SNNTORCH = Library(
     name="snnTorch",
     owns=lambda module: has_all(module, "reset_mechanism_val", "spike_grad", "threshold", "init_hidden"),
@@ -153,5 +171,6 @@ SNNTORCH = Library(
     reset=_reset,
     potential=_potential,
     one_step=lambda module: True,
+    leak=_leak,
     result=_result,
 )

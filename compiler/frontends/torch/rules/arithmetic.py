@@ -145,7 +145,7 @@ def _is_time(x: Value, axis: int) -> bool:
 def _over_time(lower: Lowering, call: Call, x: Value, averages: bool) -> Value:
     if call.arguments["keepdim"]:
         raise NoCounterpartError("it keeps the axis of time")
-    if lower.sizes[0].steps == 1:
+    if lower.sizes[0].steps == 1 and not lower.loops:
         return replace(x, lead=Lead.BATCH)
     if lower.steps == 0:
         raise NoCounterpartError("it reduces time, and the number of steps is not known: give --steps")

@@ -126,6 +126,8 @@ def _full_order(call: Call, x: Value) -> list[int]:
 def split(lower: Lowering, call: Call) -> Operand:
     """Consecutive pieces along one axis."""
     x = _first_value(call)
+    if lower.takes_turn(x, call.arguments["dim"]) and len(call.node.meta["val"]) == 1:
+        return (replace(x, lead=Lead.BATCH),)
     axis = call.own_axis(call.arguments["dim"], x)
     pieces = [tuple(piece.shape) for piece in call.node.meta["val"]]
     unbinds = len(pieces[0]) < x.lead.axes + len(x.shape)
@@ -172,8 +174,10 @@ def cut(lower: Lowering, call: Call) -> Operand:
 
 @rule("select.int")
 def select(lower: Lowering, call: Call) -> Operand:
-    """One element of an axis."""
+    """One element of an axis; in a loop over time, the one that there is."""
     x = call.value("self")
+    if lower.takes_turn(x, call.arguments["dim"]):
+        return replace(x, lead=Lead.BATCH)
     dim = call.arguments["dim"] % (x.lead.axes + len(x.shape))
     axis = call.own_axis(dim, x)
     index = call.arguments["index"] % x.shape[axis]
@@ -183,8 +187,10 @@ def select(lower: Lowering, call: Call) -> Operand:
 
 @rule("stack")
 def stack(lower: Lowering, call: Call) -> Operand:
-    """Values side by side along a new axis."""
+    """Values side by side along a new axis; behind a loop over time, that of time."""
     parts = call.arguments["tensors"]
+    if lower.loops and len(parts) == 1 and isinstance(parts[0], Value) and call.arguments["dim"] in (0, 1):
+        return replace(parts[0], lead=(Lead.TIME_BATCH, Lead.BATCH_TIME)[call.arguments["dim"]])
     if not all(isinstance(part, Value) for part in parts):
         raise NoCounterpartError("it joins constants")
     dim = call.arguments["dim"] % (parts[0].lead.axes + len(parts[0].shape) + 1)
