@@ -29,6 +29,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
@@ -95,7 +96,7 @@ class Bundle:
 def graph_members(graph: Graph) -> dict[str, bytes]:
     """The members that hold a graph."""
     document, tensors = to_json(graph)
-    return {"graph.json": json_member(document), "weights.safetensors": save_tensors(tensors)}
+    return {"graph.json": json_member(document), "weights.safetensors": tensor_member(tensors)}
 
 
 def json_member(document: Any) -> bytes:
@@ -104,8 +105,12 @@ def json_member(document: Any) -> bytes:
 
 
 def tensor_member(tensors: Mapping[str, Array]) -> bytes:
-    """Tensors as a member."""
-    return save_tensors(dict(sorted(tensors.items())))
+    """Tensors as a member.
+
+    They are laid out in order first: safetensors writes the memory of a view as it lies there, which is
+    neither the view's numbers nor, for a repeated axis, memory of the view alone.
+    """
+    return save_tensors({name: np.asarray(tensor, order="C") for name, tensor in sorted(tensors.items())})
 
 
 def write_bundle(path: Path, members: Mapping[str, bytes], about: Mapping[str, Any]) -> Bundle:

@@ -40,6 +40,7 @@ CODES: dict[str, str] = {
     "SL0205": "a model needs a package that is not installed",
     "SL0206": "a description of a model's inputs is malformed",
     "SL0211": "a NIR file is missing, damaged, or leads outside of itself",
+    "SL0212": "NIR has no node for an operation of a network",
     # capture
     "SL0301": "the model cannot be exported",
     "SL0302": "an operation of the model has no counterpart in the graph",

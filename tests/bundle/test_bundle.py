@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from safetensors.numpy import load as safetensors_load
 
 from spikeloom.compiler.bundle import (
     FORMAT,
@@ -123,6 +124,21 @@ def test_tensors_and_json_members(tmp_path: Path) -> None:
             read()
     with pytest.raises(InputError, match=r"SL0703 .*graph\.json"):
         _ = bundle.graph
+
+
+def test_views_are_written_as_what_they_show() -> None:
+    """A slice, a transposed and a repeated array, and a number: not the memory that they look at."""
+    whole = np.arange(24).reshape(2, 3, 4)
+    views = {
+        "cut": whole[:, :1],
+        "turned": whole.T,
+        "again": np.broadcast_to(whole[0, 0], (5, 4)),
+        "one": np.array(7),
+    }
+    read = safetensors_load(tensor_member(views))
+    for name, view in views.items():
+        np.testing.assert_array_equal(read[name], view)
+        assert read[name].shape == view.shape
 
 
 def test_numbers_that_are_not_finite_are_not_written() -> None:

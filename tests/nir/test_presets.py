@@ -46,7 +46,7 @@ def _run(nir: NirGraph, name: str, dt: float, inputs: np.ndarray) -> tuple[np.nd
         spikes.append(values[graph.outputs[0]][0, 0])
         fired = values[neuron.name][0, 0] * getattr(neuron.op, "subtracted", 0) * preset(name).late
         potentials.append(run.state[f"{neuron.name}/v"][0, 0] + fired)  # spyx records before the reset
-    return np.array(spikes), np.array(potentials) * THRESHOLD
+    return np.array(spikes), np.array(potentials)
 
 
 @pytest.mark.parametrize("trace", PUBLISHED)

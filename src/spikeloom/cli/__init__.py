@@ -12,7 +12,20 @@ from typing import Any
 import typer
 
 import spikeloom
-from spikeloom.cli import bench, check, doctor, estimate, inspect, models, ops, report, run, targets, verify
+from spikeloom.cli import (
+    bench,
+    check,
+    doctor,
+    estimate,
+    export,
+    inspect,
+    models,
+    ops,
+    report,
+    run,
+    targets,
+    verify,
+)
 from spikeloom.cli import compile as compile_command
 from spikeloom.cli.console import ClosedOutputError, errors, print_json, show_problems
 from spikeloom.cli.weights import weights
@@ -35,6 +48,7 @@ app.command("run")(run.run)
 app.command("verify")(verify.verify)
 app.command("estimate")(estimate.estimate)
 app.command("inspect")(inspect.inspect)
+app.command("export")(export.export)
 app.command("report")(report.report)
 app.command("targets")(targets.targets)
 app.command("models")(models.models)

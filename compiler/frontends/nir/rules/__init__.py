@@ -15,7 +15,7 @@ from spikeloom.compiler.frontends.nir.rules.spiking import (
     current_based,
     integrate_and_fire,
     leaky_integrate_and_fire,
-    threshold,
+    threshold_,
 )
 from spikeloom.compiler.frontends.nir.rules.weights import convolution, linear, scale
 from spikeloom.compiler.frontends.nir.walk import Rule
@@ -38,6 +38,6 @@ RULES: dict[str, Rule] = {
     "Output": output,
     "Scale": scale,
     "SumPool2d": pool,
-    "Threshold": threshold,
+    "Threshold": threshold_,
 }
 """Rules by NIR's names of nodes: all of NIR 1.0."""

@@ -18,20 +18,20 @@ def integrate_and_fire(walk: Walk, name: str, node: NirNode, x: str) -> str:
     """V' = r x, and a spike above the threshold."""
     rule = walk.semantics
     gain = numbers(node, "r") * (1.0 if rule.pulses else rule.dt)
-    threshold = _threshold(node)
+    unit, threshold = _threshold(node)
     x = later(walk, f"{name}.delay", x, np.asarray(rule.delay))
-    drive = walk.scaled(f"{name}.drive", x, gain / threshold, NOTHING)
-    return _fire(walk, name, 1.0, drive)
+    drive = walk.scaled(f"{name}.drive", x, gain / unit, NOTHING)
+    return _fire(walk, name, 1.0, threshold, drive)
 
 
 def leaky_integrate_and_fire(walk: Walk, name: str, node: NirNode, x: str) -> str:
     """Tau v' = (v_leak - v) + r x, and a spike above the threshold."""
     rule, tau = walk.semantics, time_constant(node, "tau")
-    gain, threshold = rule.gain(tau), _threshold(node)
+    gain, left = rule.gain(tau), rule.left(tau)
+    unit, threshold = _threshold(node)
     x = later(walk, f"{name}.delay", x, np.asarray(rule.delay))
-    left = rule.left(tau)
-    scale, rest = gain * numbers(node, "r") / threshold, (1.0 - left) * numbers(node, "v_leak") / threshold
-    return _fire(walk, name, left, walk.scaled(f"{name}.drive", x, scale, rest))
+    scale, rest = gain * numbers(node, "r") / unit, (1.0 - left) * numbers(node, "v_leak") / unit
+    return _fire(walk, name, left, threshold, walk.scaled(f"{name}.drive", x, scale, rest))
 
 
 def current_based(walk: Walk, name: str, node: NirNode, x: str) -> str:
@@ -40,12 +40,12 @@ def current_based(walk: Walk, name: str, node: NirNode, x: str) -> str:
     The gains stand before the current, which is linear, so that they vanish into the weights before.
     """
     rule, tau = walk.semantics, time_constant(node, "tau_mem")
-    gain, threshold = rule.gain(tau), _threshold(node)
+    gain, left = rule.gain(tau), rule.left(tau)
+    unit, threshold = _threshold(node)
     x = later(walk, f"{name}.delay", x, np.asarray(rule.delay))
-    current = synaptic_current(walk, name, node, x, gain * numbers(node, "r") / threshold)
-    left = rule.left(tau)
-    rest = (1.0 - left) * numbers(node, "v_leak") / threshold
-    return _fire(walk, name, left, walk.scaled(f"{name}.rest", current, np.ones(()), rest))
+    current = synaptic_current(walk, name, node, x, gain * numbers(node, "r") / unit)
+    rest = (1.0 - left) * numbers(node, "v_leak") / unit
+    return _fire(walk, name, left, threshold, walk.scaled(f"{name}.rest", current, np.ones(()), rest))
 
 
 def synaptic_current(walk: Walk, name: str, node: NirNode, x: str, gain: Array) -> str:
@@ -57,7 +57,7 @@ def synaptic_current(walk: Walk, name: str, node: NirNode, x: str, gain: Array) 
     return later(walk, f"{name}.before", current, np.asarray(0 if rule.fresh else 1))
 
 
-def threshold(walk: Walk, name: str, node: NirNode, x: str) -> str:
+def threshold_(walk: Walk, name: str, node: NirNode, x: str) -> str:
     """S = x > threshold, without a memory."""
     level = numbers(node, "threshold")
     if (level == level.flat[0]).all() and level.flat[0] > 0:
@@ -66,13 +66,19 @@ def threshold(walk: Walk, name: str, node: NirNode, x: str) -> str:
     return walk.add(name, Neuron(0.0, 1.0, 1.0, strict=walk.semantics.strict), raised)
 
 
-def _threshold(node: NirNode) -> Array:
+def _threshold(node: NirNode) -> tuple[Array, float]:
+    """What potentials are counted in, and the threshold in that unit.
+
+    The unit is 1 where all neurons have one threshold, so that ties stay ties; else each neuron's own.
+    """
     level = numbers(node, "v_threshold")
     if (level <= 0).any():
         raise NotExpressibleError("a threshold of zero or below has no counterpart")
     if np.any(np.asarray(node.parameters.get("v_reset", 0)) != 0):
         raise NotExpressibleError("a reset to another potential than zero has no counterpart")
-    return level
+    if (level == level.flat[0]).all():
+        return np.ones(()), float(level.flat[0])
+    return level, 1.0
 
 
 def _leaky(left: float, name: str) -> float:
@@ -81,8 +87,7 @@ def _leaky(left: float, name: str) -> float:
     return left
 
 
-def _fire(walk: Walk, name: str, left: float, drive: str) -> str:
-    """Potentials are counted in thresholds, which may differ from neuron to neuron."""
+def _fire(walk: Walk, name: str, left: float, threshold: float, drive: str) -> str:
     rule = walk.semantics
     if not 0 <= left <= 1:
         raise NotExpressibleError(
@@ -90,7 +95,7 @@ def _fire(walk: Walk, name: str, left: float, drive: str) -> str:
         )
     if rule.late and left == 0:
         raise NotExpressibleError("a memory of one step cannot be reset one step later")
-    subtracted = 1.0 / left if rule.late else None
-    neuron = Neuron(left, 1.0, 1.0, reset=rule.reset, strict=rule.strict, reset_by=subtracted)
+    subtracted = threshold / left if rule.late else None
+    neuron = Neuron(left, 1.0, threshold, reset=rule.reset, strict=rule.strict, reset_by=subtracted)
     fired = walk.add(f"{name}.fired" if rule.late else name, neuron, drive)
     return later(walk, name, fired, np.asarray(1 if rule.late else 0))

@@ -1,0 +1,1 @@
+"""Integer graphs as NIR: said in its nodes where it has them, and read back without loss."""
