@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -81,12 +81,17 @@ class Agreement:
 
 @dataclass(frozen=True)
 class OracleResult:
-    """Outcome of the oracle: ``differing`` of ``cells`` spikes differ; all is within its bound."""
+    """Outcome of a comparison decision by decision: ``differing`` of ``cells`` spikes differ.
+
+    Attributes:
+        shares: by layer, the share of spikes that differ; empty where they are not told apart.
+    """
 
     samples: int
     steps: int
     cells: int
     differing: int
+    shares: Mapping[str, float] = field(default_factory=dict)
 
 
 def compare_free_running(
@@ -168,7 +173,7 @@ def teacher_forced(
     trained = Interpreter(canonical)
     trained.reset(frames.shape[1])
     layers = {node.name for node in canonical.neurons()}
-    cells = differing = 0
+    cells, differing = dict.fromkeys(layers, 0), dict.fromkeys(layers, 0)
     for frame, decoded in zip(frames, real, strict=True):
         before = dict(integer.state)
         fired = integer.step(frame)
@@ -181,9 +186,10 @@ def teacher_forced(
         }
         decided = trained.step(decoded, forced=forced)
         for name in layers:
-            cells += fired[name].size
-            differing += int((~np.isclose(decided[name], forced[name])).sum())
-    return OracleResult(frames.shape[1], len(frames), cells, differing)
+            cells[name] += fired[name].size
+            differing[name] += int((~np.isclose(decided[name], forced[name])).sum())
+    shares = {name: differing[name] / cells[name] for name in layers}
+    return OracleResult(frames.shape[1], len(frames), sum(cells.values()), sum(differing.values()), shares)
 
 
 def _state_units(quantized: Quantized, layer: str) -> dict[str, Array]:

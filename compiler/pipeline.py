@@ -29,6 +29,7 @@ from spikeloom.compiler.graph.op import Array
 from spikeloom.compiler.graph.passes import run_passes
 from spikeloom.compiler.graph.profile import NumericProfile
 from spikeloom.compiler.graph.target import Target, find_target
+from spikeloom.compiler.layer_report import LayerReport, report_layers
 from spikeloom.compiler.ledger import Comparison, Ledger
 from spikeloom.compiler.mapping.check import check_mapping
 from spikeloom.compiler.mapping.partition import map_network
@@ -36,7 +37,10 @@ from spikeloom.compiler.mapping.placement import Mapping as ChipMapping
 from spikeloom.compiler.mapping.target import ChipTarget
 from spikeloom.compiler.passes.canonicalise import CANONICALISE
 from spikeloom.compiler.quantize.activity import Activity, measure_activity
-from spikeloom.compiler.quantize.quantize import Quantized, quantize
+from spikeloom.compiler.quantize.correct import Correction, correct
+from spikeloom.compiler.quantize.quantize import Quantized, Rounding, quantize
+from spikeloom.compiler.quantize.sensitivity import Budget, Sensitivity, choose_bits, measure_sensitivity
+from spikeloom.compiler.quantize.weights import Range
 from spikeloom.errors import InputError, InternalError, MismatchError, UnsupportedError
 from spikeloom.runtime.compare import compare_engines
 from spikeloom.runtime.engines import open_engine
@@ -53,6 +57,9 @@ if TYPE_CHECKING:
 
 MAPPED_ON = 8
 """Calibration recordings whose activity the placement is made for."""
+
+UNCORRECTED_BITS = 6
+"""With so many bits rounding moves next to no spike, and a correction follows the noise of the recordings."""
 
 STAGES = ("capture", "canonical", "integer", "mapped", "bundle")
 Progress = Callable[[str], None]
@@ -76,6 +83,10 @@ class Options:
         stop_after: the last stage to run, one of :data:`STAGES`.
         steps: time steps a sample, where neither a recipe nor the model says it.
         silence: whether neuron layers that never fire in calibration are accepted.
+        within: how the ranges of weights, and of values that are rescaled, are chosen.
+        correct: whether biases and thresholds are corrected after rounding, on the calibration recordings;
+            None: where a weight has fewer than 6 bits.
+        budget: if given, each layer has the width that its sensitivity asks for, up to ``bits``.
     """
 
     target: str
@@ -86,6 +97,15 @@ class Options:
     stop_after: str = "bundle"
     steps: int = 0
     silence: bool = False
+    within: Range = field(default_factory=Range)
+    correct: bool | None = None
+    budget: Budget | None = None
+
+    @property
+    def corrects(self) -> bool:
+        """Whether biases and thresholds are corrected."""
+        narrow = self.bits < UNCORRECTED_BITS or self.budget is not None
+        return narrow if self.correct is None else self.correct
 
     def until(self, stage: str) -> Options:
         """The same, with another last stage."""
@@ -155,12 +175,22 @@ class Compilation:
     captured: Graph | None = None
     canonical: Graph | None = None
     activity: Activity | None = None
+    sensitivity: tuple[Sensitivity, ...] = ()
     quantized: Quantized | None = None
+    corrections: tuple[Correction, ...] = ()
     mapping: ChipMapping | None = None
+    forced: Mapping[str, float] = field(default_factory=dict)
     agreement: Agreement | None = None
     inputs: Inputs | None = None
     ledger: Ledger = field(default_factory=Ledger)
     bundle: Bundle | None = None
+
+    @property
+    def layers(self) -> tuple[LayerReport, ...]:
+        """What quantization did to each layer; empty before it was done."""
+        if self.canonical is None or self.quantized is None or self.agreement is None:
+            return ()
+        return report_layers(self.canonical, self.quantized, self.agreement, self.forced)
 
 
 def compile_model(
@@ -257,7 +287,7 @@ def _compile(
     for stage, work in (
         ("capture", captured),
         ("canonical", lambda: _canonicalise(run, options)),
-        ("integer", lambda: _quantize(run, profile, target)),
+        ("integer", lambda: _quantize(run, profile, target, options)),
         ("mapped", lambda: _map(run, target, options)),
         ("bundle", lambda: _bundle(run, target, options, output, provenance)),
     ):
@@ -406,7 +436,8 @@ def _canonicalise(run: Compilation, options: Options) -> Graph:
     assert run.inputs is not None
     graph = run_passes(run.captured, CANONICALISE)
     run.canonical = graph
-    run.activity = measure_activity(graph, run.inputs.real, options.silence)
+    seen = options.within.percentile if options.within.method == "percentile" else 100.0
+    run.activity = measure_activity(graph, run.inputs.real, options.silence, seen)
     trial = run.inputs.trial_real
     flips, cells = _spikes_apart(run.captured, graph, trial)
     run.ledger.add(
@@ -436,16 +467,11 @@ def _spikes_apart(first: Graph, second: Graph, frames: Array) -> tuple[int, int]
     return flips, cells
 
 
-def _quantize(run: Compilation, profile: NumericProfile, target: Target) -> Graph:
-    assert run.canonical is not None
-    assert run.activity is not None
-    assert run.inputs is not None
-    (name,) = run.canonical.inputs
+def _quantize(run: Compilation, profile: NumericProfile, target: Target, options: Options) -> Graph:
     if run.prepared is not None:
         run.quantized = run.prepared.quantized()
     else:
-        given = {name: (levels(run.inputs.recipe.max_value), run.inputs.unit)}
-        run.quantized = quantize(run.canonical, profile, run.activity, run.inputs.horizon, given)
+        run.quantized = _rounded(run, profile, options)
     graph = run.quantized.graph
     if obstacles := target.obstacles(graph):
         raise UnsupportedError(obstacles)
@@ -457,18 +483,45 @@ def _quantize(run: Compilation, profile: NumericProfile, target: Target) -> Grap
     return graph
 
 
+def _rounded(run: Compilation, profile: NumericProfile, options: Options) -> Quantized:
+    """Round the weights, with the width that each layer needs, and correct what rounding did."""
+    assert run.canonical is not None
+    assert run.activity is not None
+    assert run.inputs is not None
+    (name,) = run.canonical.inputs
+    given = {name: (levels(run.inputs.recipe.max_value), run.inputs.unit)}
+    canonical, activity, horizon = run.canonical, run.activity, run.inputs.horizon
+
+    def at(rounding: Rounding, bits: int) -> Quantized:
+        width = replace(profile, weight_bits=bits)
+        return quantize(canonical, width, activity, horizon, given, rounding)
+
+    rounding = Rounding(options.within)
+    if options.budget is not None:
+        run.sensitivity = measure_sensitivity(
+            canonical, lambda bits: at(rounding, bits), profile.weight_bits, run.inputs.real
+        )
+        rounding = replace(rounding, bits=choose_bits(run.sensitivity, options.budget))
+    quantized = at(rounding, profile.weight_bits)
+    if options.corrects:
+        quantized, run.corrections = correct(
+            canonical, quantized, profile, run.inputs.frames, run.inputs.real
+        )
+    return quantized
+
+
 def _compare_decisions(run: Compilation) -> None:
     """Every decision from the same membranes: against the user's module where its weights can be replaced."""
     assert run.canonical is not None
     assert run.quantized is not None
     assert run.inputs is not None
     trial = run.inputs.trial_frames
+    other, tolerance = "canonical graph in float64, decision by decision", "measured"
+    verdict = teacher_forced(run.canonical, run.quantized, trial, run.inputs.trial_real)
+    run.forced = verdict.shares
     if run.capture is not None and can_ask_oracle(run.capture, run.quantized):
         other, tolerance = "PyTorch in float64 with the rounded weights, decision by decision", "bounded"
         verdict = ask_oracle(run.capture, run.quantized, trial)
-    else:
-        other, tolerance = "canonical graph in float64, decision by decision", "measured"
-        verdict = teacher_forced(run.canonical, run.quantized, trial, run.inputs.trial_real)
     run.ledger.add(
         Comparison(
             "integer graph",

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -24,6 +24,8 @@ from spikeloom.errors import InputError
 from spikeloom.runtime.events.recipe import FrameRecipe
 from spikeloom.runtime.events.samples import recordings
 from spikeloom.runtime.score import wilson_interval
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,11 @@ def train(
     """A network trained on ``data``; ``report`` is told the mean loss of each epoch."""
     torch.set_num_threads(1)  # sums over threads would depend on their number
     torch.manual_seed(plan.seed)
-    model = build()
+    return fit(build(), data, plan, report)
+
+
+def fit(model: Network, data: Recordings, plan: Plan, report: Callable[[str], None]) -> Network:
+    """Train a network that has weights already, with the random numbers of the moment."""
     steps = plan.epochs * math.ceil(len(data) / plan.batch)
     optimizer = torch.optim.AdamW(model.parameters(), plan.learning_rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, plan.learning_rate, total_steps=steps)
@@ -165,7 +171,8 @@ def train(
             schedule.step()
             losses.append(loss.item())
         report(f"epoch {epoch:2d} of {plan.epochs}: loss {np.mean(losses):.3f}")
-    return model.eval()
+    model.eval()
+    return model
 
 
 def measure(model: nn.Module, data: Recordings) -> Accuracy:

@@ -25,7 +25,7 @@ class Activity:
         samples, steps: how many were seen.
         rates: firing rate of each neuron layer, spikes per neuron and step.
         moments: for each layer with weights, the mean square [input channels] of its input.
-        peaks: for each value, the largest magnitude that was seen.
+        peaks: for each value, the largest magnitude that was seen, or the largest percentile of a step's.
     """
 
     samples: int
@@ -40,13 +40,16 @@ class Activity:
         return tuple(name for name, rate in self.rates.items() if rate == 0)
 
 
-def measure_activity(graph: Graph, frames: Array, silence: bool = False) -> Activity:
+def measure_activity(
+    graph: Graph, frames: Array, silence: bool = False, percentile: float = 100.0
+) -> Activity:
     """Run a float graph over frames [steps, samples, ...] and collect its statistics.
 
     Args:
         graph: that is run.
         frames: [steps, samples, ...].
         silence: whether layers that never fire are accepted, as on inputs drawn by chance.
+        percentile: of the magnitudes of a value in one step, which its peak is; 100 for the largest.
 
     Raises:
         InputError: SL0505, there are no samples, or a neuron layer never fires.
@@ -66,7 +69,7 @@ def measure_activity(graph: Graph, frames: Array, silence: bool = False) -> Acti
             for name in totals:
                 totals[name] += float(values[name].sum())
             for name, value in values.items():
-                peaks[name] = max(peaks[name], float(np.abs(value).max()))
+                peaks[name] = max(peaks[name], _peak(value, percentile))
             for node in weighted_nodes(graph):
                 x = values[node.inputs[0]]
                 moments[node.name] = moments.get(node.name, 0.0) + _mean_square(node, x) * len(x)
@@ -87,6 +90,12 @@ def _mean_square(node: Node, x: Array) -> Array:
     axes = (0, *range(2, x.ndim)) if isinstance(node.op, Convolution) else tuple(range(x.ndim - 1))
     result: Array = np.square(x).mean(axes)
     return result
+
+
+def _peak(value: Array, percentile: float) -> float:
+    """The percentile of the magnitudes; the largest, where the percentile is that of silence."""
+    magnitudes = np.abs(value)
+    return float((percentile < 100 and np.percentile(magnitudes, percentile)) or magnitudes.max())
 
 
 def _refuse_silence(rates: Mapping[str, float]) -> None:

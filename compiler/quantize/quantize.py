@@ -62,6 +62,7 @@ from spikeloom.compiler.quantize.thresholds import RoundingBound, quantize_neuro
 from spikeloom.compiler.quantize.weights import (
     Fired,
     GridWeights,
+    Range,
     free_steps,
     grouped_steps,
     round_weights,
@@ -80,6 +81,23 @@ FACTOR_RANGE = 2**10 - 1
 MEMORY_BITS = 20
 """The matrix of a linear memory: rounding errors come back at each step."""
 PASSED_THROUGH = (MaxPool2d, Reshape, Transpose)
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """How weights are rounded.
+
+    Attributes:
+        within: how the range of a channel's weights is chosen.
+        bits: widths of layers that have another than the profile's, by layer.
+    """
+
+    within: Range = field(default_factory=Range)
+    bits: Mapping[str, int] = field(default_factory=dict)
+
+    def profile(self, layer: str, profile: NumericProfile) -> NumericProfile:
+        """The profile with the width of a layer."""
+        return replace(profile, weight_bits=self.bits.get(layer, profile.weight_bits))
 
 
 @dataclass(frozen=True)
@@ -129,6 +147,7 @@ def quantize(
     activity: Activity,
     horizon: int,
     given: Mapping[str, tuple[Kind, Unit]] | None = None,
+    rounding: Rounding | None = None,
 ) -> Quantized:
     """Quantize a canonical graph for a target's numeric profile.
 
@@ -142,6 +161,7 @@ def quantize(
         horizon: time steps between resets; 0 if never reset.
         given: for inputs of the graph, which integers they hold and what those mean; else they hold
             the integers of their kind.
+        rounding: ranges and widths of weights; by default ranges of the smallest error and one width.
 
     Raises:
         UnsupportedError: SL0501, an operation has no integer form; SL0502, scales that must be
@@ -151,7 +171,7 @@ def quantize(
     _refuse_equations(graph, profile)
     halvings: dict[str, int] = {}
     while True:
-        walk = _Walk(graph, profile, activity, horizon, halvings, given or {})
+        walk = _Walk(graph, profile, activity, horizon, halvings, given or {}, rounding or Rounding())
         overflowing = walk.run()
         if not overflowing:
             break
@@ -194,6 +214,7 @@ class _Walk:
     horizon: int
     halvings: Mapping[str, int]
     given: Mapping[str, tuple[Kind, Unit]]
+    rounding: Rounding
     bounds: dict[str, RoundingBound] = field(default_factory=dict)
     grids: list[LayerGrid] = field(default_factory=list)
     steps: dict[str, Array] = field(default_factory=dict)
@@ -296,7 +317,9 @@ class _Walk:
         reach = max(map(abs, self.builder.types[name].kind.bounds))
         weights = op.weight.reshape(len(op.weight), -1).astype(np.float64)
         largest = np.maximum(np.abs(weights).max(1), 1e-300)
-        fan_in = max(1.0, float((np.abs(weights).sum(1) / largest).max()) * self.profile.largest_weight)
+        fan_in = max(
+            1.0, float((np.abs(weights).sum(1) / largest).max()) * self._grid_of(node).largest_weight
+        )
         limit = int(np.clip(EXACT_FLOAT32 / fan_in, MIN_RANGE, MAX_RANGE))
         must = x.scale.size != 1 or float(x.scale.reshape(-1)[0]) <= 0 or fan_in * reach >= 2**30
         if not must and node.name in self.halvings and self.profile.rescales and reach > limit:
@@ -655,27 +678,31 @@ class _Walk:
     ) -> GridWeights:
         halvings = self.halvings.get(node.name, 0) - (node.name in self.narrowed)
         moment = self.activity.moments[node.name] / scale**2
-        settings = (weight, moment)
-        free = self.profile.threshold_groups is None and not reads_out and halvings == 0
-        grid = trained_grid(weight, self.profile) if free else None
+        profile, within = self._grid_of(node), self.rounding.within
+        free = profile.threshold_groups is None and not reads_out and halvings == 0
+        grid = trained_grid(weight, profile) if free else None
         taken_over = grid is not None
         if grid is None:
             if reads_out:
-                steps = shared_step(*settings, self.profile, 2.0**halvings)
-            elif fired is None or self.profile.threshold_groups is None:
-                steps = free_steps(*settings, self.profile, 2.0**halvings)
+                steps = shared_step(weight, moment, profile, 2.0**halvings, within)
+            elif fired is None or profile.threshold_groups is None:
+                steps = free_steps(weight, moment, profile, 2.0**halvings, within)
             else:
-                steps = grouped_steps(*settings, fired, self.profile, 2.0**halvings)
-            grid = round_weights(weight, steps, moment, self.profile)
+                steps = grouped_steps(weight, moment, fired, profile, 2.0**halvings, within)
+            grid = round_weights(weight, steps, moment, profile)
         integers = grid.integers.astype(int)
         largest = int(np.abs(integers).max())
-        bits = self.profile.weight_bits
+        bits = profile.weight_bits
         if taken_over:
             bits = max(2, 1 + int(max(integers.max(), -1 - integers.min())).bit_length())
         kinds = len(np.unique(grid.steps))
         self.grids.append(LayerGrid(node.name, bits, largest, kinds, grid.error, halvings, taken_over))
         self.steps[node.name] = grid.steps / scale
         return grid
+
+    def _grid_of(self, node: Node) -> NumericProfile:
+        """The profile with the width of this layer's weights."""
+        return self.rounding.profile(node.name, self.profile)
 
     def _overflows(self, integer: Op, *names: str) -> str:
         """Why an operation cannot hold what a value gives it; "" if it can."""
@@ -695,7 +722,8 @@ class _Walk:
 
     def _overflow(self, neuron: Node, reason: str) -> None:
         layers = self._layers_before(neuron)
-        spent = [self.halvings.get(layer, 0) >= self.profile.weight_bits - 2 for layer in layers]
+        widths = (self.rounding.profile(layer, self.profile).weight_bits for layer in layers)
+        spent = [self.halvings.get(layer, 0) >= bits - 2 for layer, bits in zip(layers, widths, strict=True)]
         if not layers or any(spent):
             raise _NoIntegerFormError("SL0503", reason, "use a target with a wider state")
         self.overflowing.update(layers)

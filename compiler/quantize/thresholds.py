@@ -72,12 +72,8 @@ def quantize_neuron(
     )
     threshold_error = theta[0] + 1 - threshold
     drive = (neuron.gain * x.offset + neuron.drift) / unit
-    tie = (
-        profile.threshold_step > 1
-        and not neuron.strict
-        and bool((np.abs(threshold_error - 1) < ALIGNED).all())
-    )
-    bias = _on_bias_grid(name, drive + (1 if tie else 0), profile)
+    tie = restores_tie(neuron, threshold_error, profile)
+    bias = on_bias_grid(name, drive + (1 if tie else 0), profile)
     _check_threshold(name, theta, profile)
     decay_step = DECAY_ONE >> profile.decay_bits
     decay = round((1 - neuron.decay) * DECAY_ONE / decay_step) * decay_step
@@ -110,6 +106,12 @@ def quantize_neuron(
     return op, bound
 
 
+def restores_tie(neuron: Neuron, threshold_error: Array, profile: NumericProfile) -> bool:
+    """Whether a bias of one state unit lets potentials fire that are exactly at their coarse threshold."""
+    aligned = bool((np.abs(threshold_error - 1) < ALIGNED).all())
+    return profile.threshold_step > 1 and not neuron.strict and aligned
+
+
 def _is_strict(neuron: Neuron, level: int) -> bool:
     """Whether a potential of exactly the threshold stays below, as a half that goes to the even neighbour."""
     if neuron.levels == 1:
@@ -130,7 +132,12 @@ def _on_threshold_grid(threshold: Array, profile: NumericProfile, strict: bool) 
     return coarse
 
 
-def _on_bias_grid(name: str, bias: Array, profile: NumericProfile) -> Array:
+def on_bias_grid(name: str, bias: Array, profile: NumericProfile) -> Array:
+    """Biases in state units as the profile holds them: mantissas of one shift, the finest that fits.
+
+    Raises:
+        UnsupportedError: SL0504, none fits.
+    """
     limit = 2 ** (profile.bias_mantissa_bits - 1) - 1
     exponent = next((e for e in range(2**profile.bias_exponent_bits) if _fits(bias, e, limit)), None)
     if exponent is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,10 +11,51 @@ from numpy.typing import NDArray
 from spikeloom.compiler.graph.op import Array
 from spikeloom.compiler.graph.profile import NumericProfile
 
-CLIP_RATIOS = np.linspace(1.0, 0.6, 17)
+CANDIDATES = 17
+SMALLEST_RATIOS = {3: 0.4, 4: 0.5, 5: 0.55}
+"""How much of the largest weight an error-minimising range may leave, by bits; else 0.6.
+
+With 2 bits smaller ranges have a smaller error too, but the sums of three-valued weights then shrink, and
+on the examples' networks more spikes differ.
+"""
 TOP_STEPS = 24
 GRID_TOLERANCE = 1e-5
 """By how much, of itself, a trained weight may be off its grid: float32 products are off by less."""
+
+
+Method = Literal["error", "minmax", "percentile"]
+
+
+@dataclass(frozen=True)
+class Range:
+    """How the range of a channel's weights is chosen; what lies outside is clipped.
+
+    Attributes:
+        method: ``error`` searches the range with the smallest error of the layer's sums, inputs weighted as
+            the calibration saw them; ``minmax`` clips nothing; ``percentile`` takes that of the magnitudes.
+        percentile: of the magnitudes, 0 to 100; for ``percentile`` alone.
+    """
+
+    method: Method = "error"
+    percentile: float = 99.9
+
+    def ratios(self, magnitudes: Array, bits: int) -> Array:
+        """Candidates [candidates, channels]: shares of the largest of the magnitudes [channels, weights].
+
+        >>> Range("minmax").ratios(np.ones((2, 5)), 8).tolist()
+        [[1.0, 1.0]]
+        >>> Range("percentile", 50).ratios(np.array([[1.0, 2.0, 4.0]]), 8).tolist()
+        [[0.5]]
+        """
+        channels = len(magnitudes)
+        if self.method == "minmax":
+            return np.ones((1, channels))
+        if self.method == "percentile":
+            largest = np.maximum(magnitudes.max(1), 1e-300)
+            share: Array = np.percentile(magnitudes, self.percentile, axis=1) / largest
+            return np.where(share > 0, share, 1.0)[None]
+        smallest = SMALLEST_RATIOS.get(bits, 0.6)
+        return np.linspace(1.0, smallest, CANDIDATES)[:, None].repeat(channels, 1)
 
 
 @dataclass(frozen=True)
@@ -43,35 +85,51 @@ class Fired:
     reach: float
 
 
-def free_steps(weight: Array, moment: Array, profile: NumericProfile, coarser: float) -> Array:
-    """A step for each output channel: the clipping that gives the smallest error."""
-    largest = np.abs(weight.reshape(len(weight), -1)).max(1)
-    candidates = np.maximum(largest, _tiny(largest)) * CLIP_RATIOS[:, None] / profile.largest_weight * coarser
+BEST = Range()
+
+
+def free_steps(
+    weight: Array, moment: Array, profile: NumericProfile, coarser: float, within: Range = BEST
+) -> Array:
+    """A step for each output channel."""
+    magnitudes = np.abs(weight.reshape(len(weight), -1))
+    largest = magnitudes.max(1)
+    ratios = within.ratios(magnitudes, profile.weight_bits)
+    candidates = np.maximum(largest, _tiny(largest)) * ratios / profile.largest_weight * coarser
     errors = np.stack([_errors(weight, steps, moment, profile) for steps in candidates])
     best: Array = candidates[errors.argmin(0), np.arange(len(weight))]
     return best
 
 
-def shared_step(weight: Array, moment: Array, profile: NumericProfile, coarser: float) -> Array:
+def shared_step(
+    weight: Array, moment: Array, profile: NumericProfile, coarser: float, within: Range = BEST
+) -> Array:
     """One step for all output channels: sums of a readout must be comparable."""
     largest = np.full(len(weight), max(np.abs(weight).max(), 1e-30))
-    candidates = largest * CLIP_RATIOS[:, None] / profile.largest_weight * coarser
+    ratios = within.ratios(np.abs(weight.reshape(1, -1)), profile.weight_bits)
+    candidates = largest * ratios / profile.largest_weight * coarser
     errors = [float(_errors(weight, steps, moment, profile).sum()) for steps in candidates]
     best: Array = candidates[int(np.argmin(errors))]
     return best
 
 
 def grouped_steps(
-    weight: Array, moment: Array, fired: Fired, profile: NumericProfile, coarser: float
+    weight: Array,
+    moment: Array,
+    fired: Fired,
+    profile: NumericProfile,
+    coarser: float,
+    within: Range = BEST,
 ) -> Array:
     """Steps that are powers of two apart, so that few thresholds serve a whole population.
 
     The largest step is chosen such that its threshold, fired.reach / step * 2**fraction_bits, is
     a multiple of the chip's threshold step; those of the finer groups then are too, doubled.
     """
-    wanted = free_steps(weight, moment, profile, coarser).max()
+    wanted = free_steps(weight, moment, profile, coarser, within).max()
     unit = fired.reach * 2**profile.fraction_bits / profile.threshold_step
-    coarsest, finest = max(1, int(unit / (2 * wanted))), max(1, int(np.ceil(unit / (0.7 * wanted))))
+    smallest = 0.7 if within.method == "error" else 1.0
+    coarsest, finest = max(1, int(unit / (2 * wanted))), max(1, int(np.ceil(unit / (smallest * wanted))))
     multiples = np.unique(np.linspace(coarsest, finest, TOP_STEPS).round().astype(int))
     options = [_best_powers(weight, moment, unit / m, profile) for m in multiples]
     totals = [float(_errors(weight, steps, moment, profile).sum()) for steps in options]

@@ -23,6 +23,7 @@ LAYERS = {
     "spikeloom.compiler.bundle": "bundle",
     "spikeloom.compiler.frontends": "frontends",
     "spikeloom.compiler.graph": "graph",
+    "spikeloom.compiler.layer_report": "pipeline",
     "spikeloom.compiler.ledger": "pipeline",
     "spikeloom.compiler.mapping": "mapping",
     "spikeloom.compiler.mapping.box": "mapping data",

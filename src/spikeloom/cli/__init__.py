@@ -21,6 +21,7 @@ from spikeloom.cli import (
     inspect,
     models,
     ops,
+    quantize,
     report,
     run,
     targets,
@@ -43,6 +44,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.command("compile")(compile_command.compile_)
+app.command("quantize")(quantize.quantize)
 app.command("check")(check.check)
 app.command("run")(run.run)
 app.command("verify")(verify.verify)

@@ -14,13 +14,11 @@ from spikeloom.cli.console import (
     comparisons,
     counted,
     errors,
-    percent,
     print_dropped,
     print_json,
     printable,
     progress,
     running_on,
-    table,
 )
 from spikeloom.cli.console import output as console
 from spikeloom.cli.model import (
@@ -42,6 +40,17 @@ from spikeloom.cli.network import (
     is_network,
     load_network,
     network_calibration,
+)
+from spikeloom.cli.rounding import (
+    Bits,
+    Correct,
+    MaxBytes,
+    MaxFlips,
+    Percentile,
+    RangeMethod,
+    layers_table,
+    ranges,
+    widths,
 )
 from spikeloom.cli.sources import Json, Strict
 from spikeloom.compiler.bundle import Bundle, require_free
@@ -72,7 +81,12 @@ def compile_(
     repo: Repository = None,
     model_inputs: InputsFile = None,
     target: Annotated[str, typer.Option(help="What to compile for; see `spikeloom targets`.")] = "loihi2",
-    bits: Annotated[int, typer.Option(min=2, max=8, help="Width of a weight.")] = 8,
+    bits: Bits = "8",
+    max_flips: MaxFlips = None,
+    max_bytes: MaxBytes = None,
+    range_: RangeMethod = "error",
+    percentile: Percentile = 99.9,
+    correct: Correct = None,
     input_shape: Axes = None,
     steps: Steps = 0,
     execution: Preset = None,
@@ -91,11 +105,13 @@ def compile_(
     """Compile a trained PyTorch model, or a NIR file, to a bundle for a chip or a simulator."""
     _check_stages("--stop-after", [stop_after])
     _check_stages("--dump-after", dump_after or [])
-    find_target(target).profile(bits)
+    width, budget = widths(bits, max_flips, max_bytes)
+    within = ranges(range_, percentile)
+    find_target(target).profile(width)
     _check_output(output, stop_after)
     frame_recipe = None if recipe is None else FrameRecipe.from_toml(recipe)
     silence = calibrate.startswith(RANDOM)
-    options = Options(target, bits, chips, seed, ledger, stop_after, steps, silence)
+    options = Options(target, width, chips, seed, ledger, stop_after, steps, silence, within, correct, budget)
     of_models: dict[str, object] = {
         "--weights": weights,
         "--arg": arg,
@@ -222,6 +238,7 @@ def _summary(run: Compilation) -> dict[str, Any]:
         document["silent"] = [*run.activity.silent]
     if run.quantized is not None:
         document["weights"] = [vars(grid) for grid in run.quantized.grids]
+        document["layers"] = [layer.to_json() for layer in run.layers]
     if run.mapping is not None:
         document["cores"] = len(run.mapping.cores)
     return document
@@ -235,13 +252,9 @@ def _size(bundle: Path) -> int:
 def _print(run: Compilation, document: dict[str, Any]) -> None:
     console.print(comparisons("Compared on the way", document["ledger"]))
     if run.agreement is not None:
-        samples = counted(document["ledger"][-1]["samples"], "recording")
-        title = f"\nNeuron layers, on {samples}: firing rates, and the spikes that differ"
-        layers = table(title, "layer", "trained", "integer", "differ")
-        for layer in run.agreement.layers:
-            shares = (layer.rate_trained, layer.rate_integer, layer.flips / layer.cells)
-            layers.add_row(layer.layer, *map(percent, shares))
-        console.print(layers)
+        samples = counted(run.agreement.samples, "recording")
+        title = f"\nLayers, on {samples}: firing rates, and the spikes that differ"
+        console.print(layers_table(title, run.layers))
     console.print()
     _print_left_over("tensors of the checkpoint have no place in the model", document["dead_keys"])
     _print_left_over("neuron layers reach no output", document.get("dead_layers", []))

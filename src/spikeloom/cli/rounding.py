@@ -1,0 +1,95 @@
+"""The options that say how weights are rounded, and the table of what that did to each layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, get_args
+
+import typer
+from rich.table import Table
+
+from spikeloom.cli.console import percent, table
+from spikeloom.compiler.quantize.sensitivity import NARROWEST, Budget
+from spikeloom.compiler.quantize.weights import Method, Range
+from spikeloom.errors import InputError
+
+WIDEST = 8
+AUTO = "auto"
+
+Bits = Annotated[
+    str,
+    typer.Option(help=f"Width of a weight, {NARROWEST} to {WIDEST}; or auto, for each layer what it needs."),
+]
+MaxFlips = Annotated[
+    float | None,
+    typer.Option(help="With --bits auto: the share of decisions that may differ, summed over layers."),
+]
+MaxBytes = Annotated[
+    int | None, typer.Option(help="With --bits auto: the bytes that all weights may take.", min=1)
+]
+RangeMethod = Annotated[
+    str, typer.Option("--range", help=f"How ranges are chosen: {', '.join(get_args(Method))}.")
+]
+Percentile = Annotated[
+    float, typer.Option(help="Of the magnitudes, for --range percentile.", min=50.0, max=100.0)
+]
+Correct = Annotated[
+    bool | None,
+    typer.Option(
+        "--correct/--no-correct",
+        help="Correct biases and thresholds after rounding; by default below 6 bits.",
+        show_default=False,
+    ),
+]
+
+
+def widths(bits: str, flips: float | None, size: int | None) -> tuple[int, Budget | None]:
+    """The width of weights, and the budget for which each layer gets its own.
+
+    Raises:
+        InputError: SL0901, these options do not go together.
+
+    >>> widths("4", None, None), widths("auto", 0.01, None)
+    ((4, None), (8, Budget(flips=0.01, size=None)))
+    """
+    if bits == AUTO:
+        return WIDEST, Budget(flips, size)
+    if not bits.isdecimal() or not NARROWEST <= int(bits) <= WIDEST:
+        raise InputError.of(
+            "SL0901",
+            "--bits",
+            "is no width of a weight",
+            wanted=f"{NARROWEST} to {WIDEST}, or auto",
+            got=bits,
+        )
+    if flips is not None or size is not None:
+        option = "--max-flips" if flips is not None else "--max-bytes"
+        raise InputError.of("SL0901", option, "is a budget without a choice", remedy="give --bits auto")
+    return int(bits), None
+
+
+def ranges(method: str, percentile: float) -> Range:
+    """How ranges are chosen.
+
+    Raises:
+        InputError: SL0901, there is no such method.
+    """
+    for known in get_args(Method):
+        if method == known:
+            return Range(known, percentile)
+    known = " or ".join(get_args(Method))
+    raise InputError.of("SL0901", "--range", "there is no such method", wanted=known, got=method)
+
+
+def layers_table(title: str, layers: Sequence[Any]) -> Table:
+    """One line a layer: bits, range in use, flips, firing rates, alarm."""
+    shown = table(title, "layer", "bits", "range", "forced", "cumulative", "trained", "integer", "alarm")
+    for one in layers:
+        used = f"{one.largest} of {one.limit}" if one.bits else "-"
+        shares = [_share(value) for value in (one.forced, one.cumulative, one.trained, one.integer)]
+        shown.add_row(one.layer or one.weights, str(one.bits or "-"), used, *shares, one.alarm)
+    return shown
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else percent(value)
