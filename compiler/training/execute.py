@@ -15,12 +15,16 @@ from spikeloom.compiler.graph.ops.add import Add
 from spikeloom.compiler.graph.ops.broadcast import Broadcast
 from spikeloom.compiler.graph.ops.concat import Concat
 from spikeloom.compiler.graph.ops.delay import Delay
+from spikeloom.compiler.graph.ops.divide import Divide
+from spikeloom.compiler.graph.ops.integer_norm import IntegerNorm
 from spikeloom.compiler.graph.ops.leaky_sum import KEEP_ONE, LeakySum
 from spikeloom.compiler.graph.ops.linear_state import LinearState
+from spikeloom.compiler.graph.ops.lookup import Lookup
 from spikeloom.compiler.graph.ops.matmul import MatMul
 from spikeloom.compiler.graph.ops.max_pool2d import MaxPool2d
 from spikeloom.compiler.graph.ops.mul import Mul
 from spikeloom.compiler.graph.ops.pad import Pad
+from spikeloom.compiler.graph.ops.reduce_max import ReduceMax
 from spikeloom.compiler.graph.ops.reduce_sum import ReduceSum
 from spikeloom.compiler.graph.ops.reshape import Reshape
 from spikeloom.compiler.graph.ops.slice import Slice
@@ -200,3 +204,41 @@ def _later(x: Tensor, steps: int) -> Tensor:
         return x
     kept = x[: max(0, len(x) - steps)]
     return torch.cat([torch.zeros_like(x[: len(x) - len(kept)]), kept])
+
+
+@execute.register
+def _(op: Divide, a: Tensor, b: Tensor) -> tuple[Tensor, ...]:
+    smooth = (a.double() * 2.0**op.shift / b.double().clamp(min=1)).clamp(-op.limit, op.limit)
+    return (straight_through(smooth, _exactly(op, a, b)),)
+
+
+@execute.register
+def _(op: IntegerNorm, x: Tensor) -> tuple[Tensor, ...]:
+    wide = x.double()
+    apart = wide - wide.mean(-1, keepdim=True) if op.centred else wide
+    root = (apart.square().sum(-1, keepdim=True) + op.added).sqrt()
+    smooth = apart * (op.gain(x.shape[-1]) / 2**op.EXTRA) / root
+    return (straight_through(smooth, _exactly(op, x)),)
+
+
+@execute.register
+def _(op: Lookup, x: Tensor) -> tuple[Tensor, ...]:
+    """Between the entries, a straight line from the one before to the one after."""
+    wide = x.double()
+    place = (wide.detach() - op.lo).clamp(0, len(op.table) - 1).long()
+    slope = _constant(np.gradient(op.table.astype(np.float64)) if len(op.table) > 1 else np.zeros(1), x)
+    inside = wide.clamp(op.lo, op.lo + len(op.table) - 1)
+    return (straight_through(inside * slope[place], _exactly(op, x)),)
+
+
+@execute.register
+def _(op: ReduceMax, x: Tensor) -> tuple[Tensor, ...]:
+    return (x.amax(op.axis + 2, keepdim=True),)
+
+
+def _exactly(op: Op, *inputs: Tensor) -> Tensor:
+    """What the operation's own definition gives, in float64."""
+    arrays = [x.detach().flatten(0, 1).cpu().numpy().astype(np.int64) for x in inputs]
+    (result,) = op.evaluate(*arrays)
+    exact = torch.from_numpy(np.asarray(result, np.float64)).to(inputs[0].device)
+    return exact.reshape(*inputs[0].shape[:2], *exact.shape[1:])

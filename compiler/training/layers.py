@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -17,8 +16,7 @@ from spikeloom.compiler.graph.ops.rescale import Rescale
 from spikeloom.compiler.graph.profile import NumericProfile
 from spikeloom.compiler.training.products import convolve, multiply
 from spikeloom.compiler.training.rounding import on_bias_grid, on_threshold_grid, rounded, straight_through
-
-Surrogate = Callable[[Tensor], Tensor]
+from spikeloom.compiler.training.surrogate import Surrogate
 
 
 def _double(array: Array) -> Tensor:

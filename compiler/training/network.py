@@ -16,6 +16,7 @@ from spikeloom.compiler.frontends.torch.neurons import find_neurons
 from spikeloom.compiler.graph.convolution import Convolution
 from spikeloom.compiler.graph.graph import Graph, GraphBuilder, Node, Unit
 from spikeloom.compiler.graph.op import Array, Op
+from spikeloom.compiler.graph.ops.equation_neuron import EquationNeuron
 from spikeloom.compiler.graph.ops.integer_neuron import IntegerNeuron
 from spikeloom.compiler.graph.ops.linear import Linear
 from spikeloom.compiler.graph.ops.rescale import Rescale
@@ -25,17 +26,12 @@ from spikeloom.compiler.quantize.activity import Activity
 from spikeloom.compiler.quantize.quantize import LayerGrid, Quantized
 from spikeloom.compiler.quantize.thresholds import RoundingBound
 from spikeloom.compiler.quantize.weights import relative_error
+from spikeloom.compiler.training.equations import EquationLayer
 from spikeloom.compiler.training.execute import execute
-from spikeloom.compiler.training.layers import NeuronLayer, RescaleLayer, Surrogate, WeightLayer
+from spikeloom.compiler.training.layers import NeuronLayer, RescaleLayer, WeightLayer
+from spikeloom.compiler.training.surrogate import Surrogate, steep_sigmoid
 from spikeloom.errors import InternalError, Problem, UnsupportedError
 from spikeloom.runtime.events.array_recipe import ArrayRecipe, Recipe
-
-STEEPNESS = 4.0
-
-
-def steep_sigmoid(x: Tensor) -> Tensor:
-    """The surrogate of neurons that have none of their own: a sigmoid of four times the distance."""
-    return torch.sigmoid(STEEPNESS * x)
 
 
 class PreparedNetwork(nn.Module):
@@ -104,6 +100,8 @@ class PreparedNetwork(nn.Module):
             detach = bool(getattr(module, "detach_reset", False))
             unit = self._quantized.bounds[node.name].unit
             return NeuronLayer(op, unit, self._profile, chosen, detach)
+        if isinstance(op, EquationNeuron):
+            return EquationLayer(op, surrogate or steep_sigmoid)
         if isinstance(op, Rescale):
             return RescaleLayer(op, float(self._template.units[node.output].scale.reshape(())))
         return None
@@ -203,7 +201,7 @@ class PreparedNetwork(nn.Module):
         if _key(node.name) not in self.layers:
             return node.op
         layer = self.layers[_key(node.name)]
-        assert isinstance(layer, (WeightLayer, NeuronLayer, RescaleLayer))
+        assert isinstance(layer, (WeightLayer, NeuronLayer, EquationLayer, RescaleLayer))
         return layer.operation()
 
     def _scale(self, name: str) -> Tensor:

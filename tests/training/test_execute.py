@@ -16,22 +16,27 @@ from spikeloom.compiler.graph.interpret import Interpreter
 from spikeloom.compiler.graph.op import all_ops
 from spikeloom.compiler.graph.ops.add import Add
 from spikeloom.compiler.graph.ops.affine import Affine
+from spikeloom.compiler.graph.ops.equation_neuron import EquationNeuron
 from spikeloom.compiler.graph.ops.integer_neuron import IntegerNeuron
 from spikeloom.compiler.graph.ops.linear import Linear
 from spikeloom.compiler.graph.ops.rescale import Rescale
 from spikeloom.compiler.graph.profile import NumericProfile
+from spikeloom.compiler.training.equations import EquationLayer
 from spikeloom.compiler.training.execute import executable, execute
 from spikeloom.compiler.training.layers import NeuronLayer, RescaleLayer, WeightLayer
-from spikeloom.compiler.training.network import steep_sigmoid
 from spikeloom.compiler.training.products import multiply
 from spikeloom.compiler.training.rounding import on_bias_grid, on_threshold_grid
+from spikeloom.compiler.training.surrogate import steep_sigmoid
 from spikeloom.errors import UnsupportedError
 from tests.random_networks import random_network
 
 SEEDS = range(60)
 PROFILE = NumericProfile("onnx")
-FLOAT_ONLY = {"affine", "avg_pool2d", "batch_norm", "mean", "neuron", "step_affine", "time_mean"}
-LEARNS = {"conv1d", "conv2d", "integer_neuron", "linear", "rescale"}
+FLOAT_ONLY = {
+    "affine", "avg_pool2d", "batch_norm", "elementwise", "layer_norm", "mean", "neuron", "softmax",
+    "step_affine", "time_mean",
+}  # fmt: skip
+LEARNS = {"conv1d", "conv2d", "equation_neuron", "integer_neuron", "linear", "rescale"}
 
 
 def _compute(node: Node, inputs: list[Tensor]) -> tuple[Tensor, ...]:
@@ -42,6 +47,8 @@ def _compute(node: Node, inputs: list[Tensor]) -> tuple[Tensor, ...]:
         return (layer(inputs[0].flatten(0, 1)).unflatten(0, (steps, batch)),)
     if isinstance(op, IntegerNeuron):
         return (NeuronLayer(op, np.ones(()), PROFILE, steep_sigmoid, False)(inputs[0]),)
+    if isinstance(op, EquationNeuron):
+        return (EquationLayer(op, steep_sigmoid)(inputs[0]),)
     if isinstance(op, Rescale):
         return (RescaleLayer(op, 1.0)(inputs[0]),)
     return execute(op, *inputs)
