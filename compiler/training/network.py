@@ -98,12 +98,13 @@ class PreparedNetwork(nn.Module):
             module = self._modules_of.get(node.name)
             chosen = surrogate or getattr(module, "surrogate_function", None) or steep_sigmoid
             detach = bool(getattr(module, "detach_reset", False))
-            unit = self._quantized.bounds[node.name].unit
-            return NeuronLayer(op, unit, self._profile, chosen, detach)
+            bound = self._quantized.bounds[node.name]
+            return NeuronLayer(op, bound.unit, self._profile, chosen, detach)
         if isinstance(op, EquationNeuron):
             return EquationLayer(op, surrogate or steep_sigmoid)
         if isinstance(op, Rescale):
-            return RescaleLayer(op, float(self._template.units[node.output].scale.reshape(())))
+            unit = self._template.units.get(node.output)  # none inside of an operation that was taken apart
+            return RescaleLayer(op, 1.0 if unit is None else float(unit.scale.reshape(())))
         return None
 
     def forward(self, x: Tensor) -> Tensor:

@@ -30,7 +30,7 @@ from spikeloom.compiler.training.surrogate import steep_sigmoid
 from spikeloom.errors import UnsupportedError
 from tests.random_networks import random_network
 
-SEEDS = range(60)
+SEEDS = range(30)
 PROFILE = NumericProfile("onnx")
 FLOAT_ONLY = {
     "affine", "avg_pool2d", "batch_norm", "elementwise", "layer_norm", "mean", "neuron", "softmax",

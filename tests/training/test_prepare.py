@@ -25,6 +25,8 @@ from spikeloom.compiler.pipeline import Options, compile_model
 from spikeloom.compiler.training.layers import NeuronLayer, WeightLayer
 from spikeloom.compiler.training.network import PreparedNetwork
 from spikeloom.errors import InputError, UnsupportedError
+from tests.frontends import test_along_time as along
+from tests.frontends import test_host as host
 from tests.frontends import test_memoryless as memoryless
 from tests.frontends import test_time_and_masks as masks
 from tests.trained_networks import (
@@ -69,14 +71,18 @@ CASES = {
         for model, shape in masks.MODELS
         if model is not masks._Windows  # means of windows have no integer form
     },
+    **{
+        model.__name__.strip("_"): Case(model, host.SHAPE, host._frames(), ONNX_ONLY) for model in host.MODELS
+    },
+    **{
+        name: Case(model, InputShape.parse(shape), along._frames(6).numpy(), ONNX_ONLY)
+        for name, (model, shape, _, _) in along.CASES.items()
+    },
     "Graded": Case(memoryless._Net, InputShape.parse("T,B,6"), _random(InputShape.parse("T,B,6")), ONNX_ONLY),
 }
-SETTINGS = [
-    (name, target, bits)
-    for name, case in CASES.items()
-    for target in case.targets
-    for bits in ((8, 3) if target == "onnx" else (4,))
-]
+WIDTHS = {"onnx": 3, "loihi2": 4}
+SETTINGS = [(name, target, WIDTHS[target]) for name, case in CASES.items() for target in case.targets]
+SETTINGS += [("spikformer", "onnx", 8), ("Convolutional", "onnx", 8)]
 
 
 @cache
@@ -117,8 +123,10 @@ def _answer(graph: Graph, outputs: list[Array], shape: InputShape) -> Array:
     real: Array = np.stack(outputs) * unit.scale + unit.offset
     if graph.answers_at_the_end:
         real = real[-1]
-    elif shape.lead is Lead.BATCH_TIME:
-        real = real.swapaxes(0, 1)
+    else:
+        real = real[graph.latency :]
+        if shape.lead is Lead.BATCH_TIME:
+            real = real.swapaxes(0, 1)
     return real
 
 
