@@ -28,7 +28,7 @@ from spikeloom.compiler.graph.kinds import REAL, levels, spike_dtype
 from spikeloom.compiler.graph.op import Array
 from spikeloom.compiler.graph.passes import run_passes
 from spikeloom.compiler.graph.profile import NumericProfile
-from spikeloom.compiler.graph.target import Target, find_target
+from spikeloom.compiler.graph.target import RunnableTarget, Target, find_target
 from spikeloom.compiler.layer_report import LayerReport, report_layers
 from spikeloom.compiler.ledger import Comparison, Ledger
 from spikeloom.compiler.mapping.check import check_mapping
@@ -296,6 +296,59 @@ def _compile(
         if stage == options.stop_after:
             break
     return run
+
+
+def compile_integer(
+    graph: Graph,
+    recipe: ArrayRecipe,
+    frames: NDArray[np.uint8],
+    options: Options,
+    output: Path | None,
+    provenance: Mapping[str, Any] | None = None,
+    progress: Progress = _quiet,
+    after_stage: Observer = _quiet,
+) -> Compilation:
+    """Compile a network that is integers already, such as one from a netx file, to a bundle.
+
+    Args:
+        graph: at stage INTEGER.
+        recipe: what the bytes of its input mean.
+        frames: samples [steps, samples, ...] that the placement is made for and the engines are compared on.
+        options: target and settings.
+        output: path of the bundle; may be None if an earlier stage is the last.
+        provenance: what the manifest should say of where the network came from.
+        progress: called with a line at the start of each stage.
+        after_stage: called with the name and the result of each stage.
+
+    Raises:
+        UnsupportedError: the target cannot execute the network; all that stands in the way is listed.
+    """
+    target = find_target(options.target)
+    inputs = Inputs(recipe, frames, min(options.ledger, frames.shape[1]))
+    run = Compilation(inputs=inputs, quantized=Quantized(graph, {}, (), {}))
+    for stage, work in (
+        ("integer", lambda: _accept(run, target)),
+        ("mapped", lambda: _map(run, target, options)),
+        ("bundle", lambda: _bundle(run, target, options, output, provenance or {})),
+    ):
+        progress(stage)
+        after_stage(stage, work())
+        if stage == options.stop_after:
+            break
+    return run
+
+
+def _accept(run: Compilation, target: Target) -> Graph:
+    """Refuse what the target cannot execute, and measure how much fires."""
+    assert run.quantized is not None
+    assert run.inputs is not None
+    graph = run.quantized.graph
+    if obstacles := target.obstacles(graph):
+        raise UnsupportedError(obstacles)
+    measured = measure(graph, [run.inputs.frames[:, :MAPPED_ON]])
+    rates = {node.name: measured.nonzero[node.output] for node in graph.neurons()}
+    run.activity = Activity(measured.samples, measured.steps, rates, {})
+    return graph
 
 
 def _check_calibration(
@@ -645,6 +698,7 @@ def _bundle(
         extra = target.artifacts(run.quantized.graph)
         members |= {f"{target.name}/{name}": data for name, data in extra.items()}
     _compare_engines(run, forms, trial)
+    _compare_on_chip(run, target, trial)
     members["recipe.json"] = json_member(run.inputs.recipe.to_json())
     members["activity.json"] = json_member(_activity_json(run))
     members["ledger.json"] = json_member(run.ledger.to_json())
@@ -679,6 +733,32 @@ def _compare_engines(run: Compilation, forms: Mapping[str, bytes], trial: NDArra
     )
 
 
+def _compare_on_chip(run: Compilation, target: Target, trial: NDArray[np.uint8]) -> None:
+    """Run the target's own steps on the trial frames, unless the network is too large for that."""
+    assert run.quantized is not None
+    graph = run.quantized.graph
+    if not isinstance(target, RunnableTarget) or not target.can_execute(graph):
+        return
+    name = next(iter(target.engines()))
+    engines = {engine: open_engine(engine, graph, {}) for engine in ("reference", name)}
+    comparison = compare_engines(engines, [("trial", trial)])
+    if comparison.mismatches:
+        raise MismatchError.of(
+            "SL0802", comparison.first, f"the steps of {target.name} differ from the graph"
+        )
+    run.ledger.add(
+        Comparison(
+            f"steps of {target.name}",
+            "integer graph",
+            trial.shape[1],
+            len(trial),
+            comparison.cells,
+            0,
+            "zero",
+        )
+    )
+
+
 def _activity_json(run: Compilation) -> dict[str, Any]:
     assert run.quantized is not None
     assert run.activity is not None
@@ -705,6 +785,8 @@ def _traces(run: Compilation) -> dict[str, Array]:
     """What the trained network did on the trial frames: kept so that a bundle can be checked without it."""
     assert run.inputs is not None
     assert run.quantized is not None
+    if run.capture is None:  # it was integers from the start
+        return {"frames": run.inputs.trial_frames}
     output, spikes = _run_trained(run)
     units, types = run.quantized.graph.units, run.quantized.graph.types
     traces = {

@@ -63,7 +63,11 @@ class RunnableTarget(Target, Protocol):
     """A target whose chip steps can be executed here."""
 
     def engines(self) -> Mapping[str, Opener]:
-        """How to open each engine of the target, by the engine's name."""
+        """How to open each engine of the target, by the engine's name; the first needs nothing installed."""
+        ...
+
+    def can_execute(self, graph: Graph) -> bool:
+        """Whether a network is small enough for the first engine."""
         ...
 
 

@@ -61,6 +61,10 @@ class Chip:
         self.state = {one.name: self.rest(one) for one in self.program.processes if one.has_state}
         self._sent = {one.name: [] for one in self.program.processes}
 
+    def preload(self, injected: Mapping[str, Ints]) -> None:
+        """Messages [neurons, batch] that the host sent in the step before the first."""
+        self._sent.update({name: [messages] for name, messages in injected.items()})
+
     def rest(self, process: Process) -> State:
         """The state after a reset."""
         zero = np.zeros((process.size, self._batch), np.int64)

@@ -66,9 +66,9 @@ def _neuron(node: Node, op: IntegerNeuron, profile: NumericProfile) -> list[Prob
             f"{op.state_bits} bits",
         ),
         (
-            op.fraction_bits == profile.fraction_bits,
+            op.fraction_bits in (profile.fraction_bits - 1, profile.fraction_bits),
             "its state has another grid",
-            f"{profile.fraction_bits} fraction bits",
+            f"{profile.fraction_bits} fraction bits, or one less and even weights",
             str(op.fraction_bits),
         ),
     )

@@ -22,6 +22,8 @@ from spikeloom.targets.loihi.program import Program
 
 DESCRIPTION = Path(__file__).with_name("loihi2.toml")
 SMALLEST_WEIGHT_BITS = 2
+MOST_SYNAPSES = 50_000_000
+"""Synapses of a network that is expanded one by one; some 1.2 GB while it is."""
 
 
 class Loihi2:
@@ -93,13 +95,26 @@ class Loihi2:
 
         Raises:
             UnsupportedError: SL0602, an operation has no rule; SL0503 and SL0504, a number that the
-                chip cannot hold; all are listed.
+                chip cannot hold; SL0603, the network is too large to be expanded; all are listed.
         """
+        if not self.can_execute(graph):
+            raise UnsupportedError.of(
+                "SL0603",
+                graph.name,
+                "is too large to be executed synapse by synapse",
+                wanted=f"at most {MOST_SYNAPSES:,}",
+                remedy="run it on onnx; map and estimate it for loihi2",
+            )
         return assemble(self._lowered(graph))
 
     def engines(self) -> Mapping[str, Opener]:
         """``loihi``: the chip's steps, in NumPy."""
         return {"loihi": self._open_loihi}
+
+    def can_execute(self, graph: Graph) -> bool:
+        """Whether the network has at most :data:`MOST_SYNAPSES`, since each is held in memory."""
+        network = self.lower(graph)
+        return sum(network.synapses(number) for number in range(len(network.projections))) <= MOST_SYNAPSES
 
     def _open_loihi(self, graph: Graph, artifacts: Mapping[str, bytes]) -> Engine:
         from spikeloom.targets.loihi.engine import LoihiEngine

@@ -17,10 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeloom.atomic import write_bytes
+from spikeloom.compiler.frontends.hdf5 import unsafe
 from spikeloom.errors import InputError, Problem
-
-LARGEST = 2**31
-"""Bytes that all parameters of a file may take together."""
 
 Value = str | NDArray[Any] | np.generic
 
@@ -69,7 +67,7 @@ def read_nir(path: Path) -> NirGraph:
         raise InputError.of("SL0211", path, "there is no such file")
     try:
         with h5py.File(path, "r") as file:
-            if problems := _unsafe(file, str(path)):
+            if problems := unsafe(file, str(path), "SL0211"):
                 raise InputError(problems)
             version = file["version"][()] if "version" in file else b""
             graph = _read(file["node"], _text(version))
@@ -93,32 +91,6 @@ def write_nir(graph: NirGraph, path: Path) -> None:
         file.create_dataset("version", data=graph.version, dtype=h5py.string_dtype())
         _write(file.create_group("node"), graph)
     write_bytes(path, buffer.getvalue())
-
-
-def _unsafe(file: Any, where: str) -> list[Problem]:
-    """What leads outside of the file, and what is too large."""
-    import h5py
-
-    problems: list[Problem] = []
-    total = 0
-    groups = [file]
-    while groups:
-        group = groups.pop()
-        for name in group:
-            at = f"{where}: {group.name.rstrip('/')}/{name}"
-            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-                problems.append(Problem("SL0211", at, "is a link that leads elsewhere"))
-                continue
-            item = group[name]
-            if isinstance(item, h5py.Group):
-                groups.append(item)
-                continue
-            if item.external or item.is_virtual:
-                problems.append(Problem("SL0211", at, "keeps its data in other files"))
-            total += item.size * max(item.dtype.itemsize, 1)
-    if total > LARGEST:
-        problems.append(Problem("SL0211", where, "is too large", f"{LARGEST} bytes", f"{total}"))
-    return problems
 
 
 def _dangling(graph: NirGraph, where: str) -> list[Problem]:

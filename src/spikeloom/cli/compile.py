@@ -41,6 +41,7 @@ from spikeloom.cli.network import (
     load_network,
     network_calibration,
 )
+from spikeloom.cli.netx import compile_netx
 from spikeloom.cli.rounding import (
     Bits,
     Correct,
@@ -63,16 +64,18 @@ from spikeloom.errors import InputError
 from spikeloom.runtime.events.recipe import FrameRecipe
 from spikeloom.runtime.events.stream import DropReport
 
+NETX = ".net"
+
 
 def compile_(
     model: Annotated[
         str,
         typer.Argument(
             help="A function that builds the model, or a file of its nodes.",
-            metavar="FILE.py:factory|FILE.nir",
+            metavar="FILE.py:factory|FILE.nir|FILE.net",
         ),
     ],
-    calibrate: Calibrate,
+    calibrate: Calibrate = "",
     recipe: RecipeFile = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="The bundle to write.")] = None,
     weights: Weights = None,
@@ -109,6 +112,14 @@ def compile_(
     within = ranges(range_, percentile)
     find_target(target).profile(width)
     _check_output(output, stop_after)
+    if model.endswith(NETX):
+        options = Options(target, width, chips, seed, ledger, stop_after, steps)
+        _compile_file(Path(model), calibrate, options, output, dump_after or [], json)
+        return
+    if not calibrate:
+        raise InputError.of(
+            "SL0901", "--calibrate", "nothing says what to calibrate on", remedy="--calibrate FOLDER"
+        )
     frame_recipe = None if recipe is None else FrameRecipe.from_toml(recipe)
     silence = calibrate.startswith(RANDOM)
     options = Options(target, width, chips, seed, ledger, stop_after, steps, silence, within, correct, budget)
@@ -206,6 +217,30 @@ def _compile_model(
         **watching,
     )  # fmt: skip
     return run, dropped, loaded.dead_keys
+
+
+def _compile_file(
+    path: Path, calibrate: str, options: Options, output: Path | None, dumped: Sequence[str], json: bool
+) -> None:
+    """A network that is integers already."""
+
+    def show(stage: str, result: Any) -> None:
+        if stage in dumped:
+            (errors if json else console).print(_as_text(result), markup=False, soft_wrap=True)
+
+    with progress(3, "compiling") as bar:
+        task = bar.task_ids[0]
+
+        def advance(stage: str) -> None:
+            bar.update(task, description=stage, advance=1)
+
+        run = compile_netx(path, calibrate, options, output, advance, show)
+    nothing: dict[str, Any] = {"dead_keys": [], "dead_layers": [], "over_samples": [], "flush": 0}
+    document = _summary(run) | nothing | {"dropped_events": DropReport().to_json()}
+    if json:
+        print_json(document)
+    else:
+        _print(run, document)
 
 
 def _check_output(output: Path | None, stop_after: str) -> None:

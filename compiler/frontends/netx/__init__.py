@@ -1,0 +1,1 @@
+"""lava-dl's netx files: trained networks as Loihi runs them."""
