@@ -16,7 +16,7 @@ PIP := $(PY) -m pip --disable-pip-version-check install --constraint constraints
 READY := .venv/ready
 
 .DEFAULT_GOAL := help
-.PHONY: models test-upstream help demo test test-slow lint bench docs clean
+.PHONY: lava models test-upstream help demo test test-slow lint bench docs clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*  ## /  make \1\t/p' Makefile | expand -t 20
@@ -25,7 +25,7 @@ demo: $(READY)  ## compile, run, verify and estimate a small spiking transformer
 	$(PY) -m examples.digits.demo
 
 test: $(READY)  ## run the tests; those on recorded data need SPIKELOOM_DATA=<folder> in the environment
-	$(PY) -m pytest -m "not slow and not upstream" $(ARGS)
+	$(PY) -m pytest -m "not slow and not upstream and not lava" $(ARGS)
 
 test-slow: $(READY)  ## run the tests that take minutes
 	$(PY) -m pytest -m slow $(ARGS)
@@ -46,6 +46,10 @@ bench: $(READY)  ## time the engines on the digits against PyTorch, in turn in o
 	$(PY) -m examples.digits.demo --compile-only
 	$(PY) -m spikeloom bench out/digits.loom --events out/digits/test \
 	    --model examples/digits/model.py:build --weights examples/digits/digits.pt
+
+lava: $(READY)  ## make the environment of Python 3.10 that Lava runs in, and run the tests against Lava
+	$(PY) -m spikeloom doctor --setup-lava
+	$(PY) -m pytest -m lava $(ARGS)
 
 docs: $(READY)  ## write the generated pages anew (docs/errors.md)
 	$(PY) docs/render_errors.py

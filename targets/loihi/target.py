@@ -108,8 +108,8 @@ class Loihi2:
         return assemble(self._lowered(graph))
 
     def engines(self) -> Mapping[str, Opener]:
-        """``loihi``: the chip's steps, in NumPy."""
-        return {"loihi": self._open_loihi}
+        """``loihi``: the chip's steps, in NumPy. ``lava``: Lava's, in an environment of its own."""
+        return {"loihi": self._open_loihi, "lava": self._open_lava}
 
     def can_execute(self, graph: Graph) -> bool:
         """Whether the network has at most :data:`MOST_SYNAPSES`, since each is held in memory."""
@@ -120,6 +120,11 @@ class Loihi2:
         from spikeloom.targets.loihi.engine import LoihiEngine
 
         return LoihiEngine(self.program(graph), graph)
+
+    def _open_lava(self, graph: Graph, artifacts: Mapping[str, bytes]) -> Engine:
+        from spikeloom.targets.loihi.lava import LavaEngine
+
+        return LavaEngine(self.program(graph), graph)
 
     def _lowered(self, graph: Graph) -> Lowered:
         neuron = self.description.neuron

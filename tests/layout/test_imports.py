@@ -68,7 +68,7 @@ ALLOWED["cli"] = set(ALLOWED) - {"empty"}
 # themselves; everybody else imports them inside the function that needs them.
 AT_IMPORT_TIME = {
     "h5py": (),
-    "lava": (),
+    "lava": ("spikeloom.targets.loihi.worker.processes",),
     "matplotlib": (),
     "onnx": ("spikeloom.targets.onnx",),
     "onnxruntime": (),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import platform
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich.text import Text
 
 from spikeloom.cli.console import output as console
@@ -13,6 +14,7 @@ from spikeloom.cli.console import print_json, table
 from spikeloom.cli.sources import Json
 from spikeloom.compiler.graph.target import find_target, target_names
 from spikeloom.errors import SpikeloomError
+from spikeloom.targets.loihi.environment import find_worker, setup_worker
 
 NEEDED_FOR = {
     "numpy": "everything",
@@ -27,8 +29,15 @@ NEEDED_FOR = {
 OPTIONAL = ("torch", "spikingjelly")
 
 
-def doctor(json: Json = False) -> int:
+def doctor(
+    setup_lava: Annotated[
+        bool, typer.Option("--setup-lava", help="Make the environment of Python 3.10 that Lava runs in.")
+    ] = False,
+    json: Json = False,
+) -> int:
     """Say what is installed and what will not work; exit status 2 if a needed package is missing."""
+    if setup_lava:
+        setup_worker()
     packages = {name: _version(name) for name in NEEDED_FOR}
     missing = [name for name, found in packages.items() if found is None and name not in OPTIONAL]
     document: dict[str, Any] = {
@@ -36,6 +45,7 @@ def doctor(json: Json = False) -> int:
         "platform": platform.platform(),
         "packages": packages,
         "targets": {name: _target(name) for name in target_names()},
+        "lava": _lava(),
         "missing": missing,
     }
     if json:
@@ -49,6 +59,14 @@ def _version(package: str) -> str | None:
     try:
         return version(package)
     except PackageNotFoundError:
+        return None
+
+
+def _lava() -> str | None:
+    """The interpreter that has lava-nc."""
+    try:
+        return str(find_worker())
+    except SpikeloomError:
         return None
 
 
@@ -70,5 +88,7 @@ def _print(document: dict[str, Any]) -> None:
     for name, summary in document["targets"].items():
         targets.add_row(name, summary)
     console.print(targets)
+    lava = document["lava"] or "no environment; make one with spikeloom doctor --setup-lava"
+    console.print(f"\nLava: {lava}", markup=False, soft_wrap=True)
     if not document["targets"]:
         console.print("[red]none[/]: the package is not installed; run pip install -e .")

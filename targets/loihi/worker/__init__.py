@@ -1,0 +1,1 @@
+"""What runs a program under Lava, in an environment of its own that knows nothing of Spikeloom."""

@@ -1,0 +1,188 @@
+"""Lava processes for what Lava's library has no process for: simulations of Loihi 2 neuron programs.
+
+Imported under the bare name ``processes`` by ``run.py`` beside it, in Python 3.10 with lava-nc 0.10.0.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from lava.magma.core.decorator import implements, requires, tag
+from lava.magma.core.model.py.model import PyLoihiProcessModel
+from lava.magma.core.model.py.ports import PyInPort, PyOutPort
+from lava.magma.core.model.py.type import LavaPyType
+from lava.magma.core.process.ports.ports import InPort, OutPort
+from lava.magma.core.process.process import AbstractProcess
+from lava.magma.core.process.variable import Var
+from lava.magma.core.resources import CPU
+from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
+from lava.proc.lif.models import AbstractPyLifModelFixed
+from lava.proc.lif.process import LIFReset
+
+Settings = Any
+
+
+class GroupedLIF(LIFReset):
+    """Lava's LIF with a threshold for each neuron: several of its processes, one a threshold, in one."""
+
+    def __init__(self, *, vth: Settings, shape: tuple[int, ...], **settings: Settings) -> None:
+        super().__init__(vth=0, shape=shape, **settings)
+        self.vth = Var(shape=shape, init=vth)
+
+
+@implements(proc=GroupedLIF, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("fixed_pt")
+class PyGroupedLIF(AbstractPyLifModelFixed):
+    """Lava's own arithmetic; only the thresholds are an array."""
+
+    s_out = LavaPyType(PyOutPort.VEC_DENSE, np.int32, precision=24)
+    vth: np.ndarray = LavaPyType(np.ndarray, np.int32, precision=17)
+
+    def run_spk(self) -> None:
+        """Reset, integrate, fire."""
+        arrived = self.a_in.recv()
+        self.scale_bias()
+        if self.time_step % self.proc_params["reset_interval"] == self.proc_params["reset_offset"]:
+            self.u[:], self.v[:] = 0, 0
+        self.subthr_dynamics(activation_in=arrived)
+        spikes = self.v > np.left_shift(self.vth, self.vth_shift)
+        self.reset_voltage(spike_vector=spikes)
+        self.s_out.send(spikes)
+
+
+class Counter(AbstractProcess):
+    """As many spikes as thresholds are exceeded; v is set to 0, or falls by ``reset_by`` for each."""
+
+    def __init__(self, *, shape: tuple[int, ...], theta: Settings, bias: Settings, **settings: int) -> None:
+        super().__init__(shape=shape, **settings)
+        self.a_in = InPort(shape=shape)
+        self.s_out = OutPort(shape=shape)
+        self.u = Var(shape=shape, init=0)
+        self.v = Var(shape=shape, init=0)
+        self.theta = Var(shape=theta.shape, init=theta)
+        self.bias = Var(shape=shape, init=bias)
+
+
+class SubtractingCounter(Counter):
+    """A counter with ``reset_by``."""
+
+    def __init__(self, *, shape: tuple[int, ...], reset_by: Settings, **settings: Settings) -> None:
+        super().__init__(shape=shape, **settings)
+        self.reset_by = Var(shape=shape, init=reset_by)
+
+
+class _PyCounter(PyLoihiProcessModel):
+    a_in = LavaPyType(PyInPort.VEC_DENSE, np.int32)
+    s_out = LavaPyType(PyOutPort.VEC_DENSE, np.int32)
+    u: np.ndarray = LavaPyType(np.ndarray, np.int64)
+    v: np.ndarray = LavaPyType(np.ndarray, np.int64)
+    theta: np.ndarray = LavaPyType(np.ndarray, np.int64)
+    bias: np.ndarray = LavaPyType(np.ndarray, np.int64)
+
+    def run_spk(self) -> None:
+        """Decay, integrate, count, reset."""
+        arrived = self.a_in.recv().astype(np.int64)
+        settings = self.proc_params
+        if self.time_step % settings["reset_interval"] == settings["reset_offset"]:
+            self.u[:], self.v[:] = 0, 0
+        self.u[:] = _leak(self.u, settings["current_decay"]) + (arrived << 6)
+        self.v[:] = _leak(self.v, settings["decay"]) + self.u + self.bias
+        spikes = (self.v > self.theta).sum(0)
+        self.v[:] = self.after(spikes)
+        self.s_out.send(spikes.astype(np.int32))
+
+    def after(self, spikes: Settings) -> Settings:
+        """V after the spikes."""
+        return np.where(spikes > 0, 0, self.v)
+
+
+@implements(proc=Counter, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("fixed_pt")
+class PyCounter(_PyCounter):
+    """Set to 0 by a spike."""
+
+
+@implements(proc=SubtractingCounter, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("fixed_pt")
+class PySubtractingCounter(_PyCounter):
+    """Lowered by every spike."""
+
+    reset_by: np.ndarray = LavaPyType(np.ndarray, np.int64)
+
+    def after(self, spikes: Settings) -> Settings:
+        """V after the spikes."""
+        return self.v - spikes * self.reset_by
+
+
+class Relay(AbstractProcess):
+    """Sends what arrives and a constant, as one graded spike."""
+
+    def __init__(self, *, shape: tuple[int, ...], bias: Settings) -> None:
+        super().__init__(shape=shape)
+        self.a_in = InPort(shape=shape)
+        self.s_out = OutPort(shape=shape)
+        self.bias = Var(shape=shape, init=bias)
+
+
+@implements(proc=Relay, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("fixed_pt")
+class PyRelay(PyLoihiProcessModel):
+    """No state."""
+
+    a_in = LavaPyType(PyInPort.VEC_DENSE, np.int32)
+    s_out = LavaPyType(PyOutPort.VEC_DENSE, np.int32)
+    bias: np.ndarray = LavaPyType(np.ndarray, np.int32)
+
+    def run_spk(self) -> None:
+        """Add and send."""
+        self.s_out.send(self.a_in.recv() + self.bias)
+
+
+class LargestSynapses(AbstractProcess):
+    """Synapses whose target takes the largest message instead of the sum; all weights are alike.
+
+    ``starts`` and ``sources`` say which neurons each target reads. As with Lava's own synapses, what
+    arrives in a step is what was sent in the step before.
+    """
+
+    def __init__(self, *, starts: Settings, sources: Settings, weight: int, inputs: int, delay: int) -> None:
+        super().__init__(weight=weight, delay=delay)
+        targets = len(starts) - 1
+        self.s_in = InPort(shape=(inputs,))
+        self.a_out = OutPort(shape=(targets,))
+        self.starts = Var(shape=starts.shape, init=starts)
+        self.sources = Var(shape=sources.shape, init=sources)
+        self.buffer = Var(shape=(delay + 1, targets), init=0)
+
+
+@implements(proc=LargestSynapses, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("fixed_pt")
+class PyLargestSynapses(PyLoihiProcessModel):
+    """A buffer for what is on its way."""
+
+    s_in = LavaPyType(PyInPort.VEC_DENSE, np.int32)
+    a_out = LavaPyType(PyOutPort.VEC_DENSE, np.int32)
+    starts: np.ndarray = LavaPyType(np.ndarray, np.int64)
+    sources: np.ndarray = LavaPyType(np.ndarray, np.int64)
+    buffer: np.ndarray = LavaPyType(np.ndarray, np.int32)
+
+    def run_spk(self) -> None:
+        """Send what is due, and take what comes."""
+        self.a_out.send(self.buffer[0])
+        messages = self.s_in.recv()[self.sources] * self.proc_params["weight"]
+        arrived = np.zeros(len(self.starts) - 1, np.int32)
+        connected = np.flatnonzero(np.diff(self.starts))
+        arrived[connected] = np.maximum.reduceat(messages, self.starts[connected])
+        self.buffer = np.concatenate([self.buffer[1:], arrived[None]]).astype(np.int32)
+
+
+def _leak(state: Settings, decay: int) -> Settings:
+    """Toward zero, as on the chip."""
+    kept = np.abs(state) * (4096 - decay) >> 12
+    return np.sign(state) * kept

@@ -1,0 +1,202 @@
+"""Run a program under Lava: ``python3.10 run.py [FOLDER]``.
+
+The folder holds ``program.json`` and ``program.npz`` (processes and synapses as the chip stores them) and
+``frames.npz`` (what the host injects in each chip step, and the steps between resets). What every layer
+sent goes to ``results.npz``; where ``expected.npz`` lies beside, the two are compared, and the exit status
+is 3 if a number differs. Needs lava-nc 0.10.0 alone. Nothing of the folder is executed.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Arrays = Any
+
+
+def main(folder: Path) -> int:
+    """Run, write what was sent, compare."""
+    sys.path.insert(0, str(Path(__file__).resolve().parent))
+    document = json.loads((folder / "program.json").read_text())
+    arrays = dict(np.load(folder / "program.npz", allow_pickle=False))
+    given = np.load(folder / "frames.npz", allow_pickle=False)
+    results = run(document, arrays, given["frames"], int(given["interval"]))
+    np.savez_compressed(folder / "results.npz", **results)
+    if not (folder / "expected.npz").exists():
+        return 0
+    expected = np.load(folder / "expected.npz", allow_pickle=False)
+    depths = {one["name"]: one["depth"] for one in document["processes"]}
+    wrong = {
+        name: int((results[name][depths[name] :][: len(expected[name])] != expected[name]).sum())
+        for name in expected.files
+    }
+    cells = sum(expected[name].size for name in expected.files)
+    print(f"{cells:,} numbers of {len(wrong)} populations compared, {sum(wrong.values())} differ")
+    return 3 if any(wrong.values()) else 0
+
+
+def run(document: Arrays, arrays: Arrays, frames: Arrays, interval: int) -> dict[str, Arrays]:
+    """What every layer and the output sent in each chip step, [steps, neurons].
+
+    Args:
+        document: ``program.json``.
+        arrays: ``program.npz``.
+        frames: [steps, neurons] that the input sends.
+        interval: steps between resets; each process is reset at its own depth.
+    """
+    from lava.magma.core.run_conditions import RunSteps
+    from lava.magma.core.run_configs import Loihi2SimCfg
+    from lava.proc.io.sink import RingBuffer as Sink
+
+    network = Builder(document, arrays, frames, interval)
+    watched = [one for one in document["processes"] if one["layer"] or one["name"] == document["output"]]
+    sinks = {}
+    for one in watched:
+        sink = Sink(shape=network.shape(one), buffer=len(frames))
+        network.feed(one, sink.a_in)
+        sinks[one["name"]] = sink
+    first = next(iter(sinks.values()))
+    try:
+        first.run(condition=RunSteps(num_steps=len(frames)), run_cfg=Loihi2SimCfg(select_tag="fixed_pt"))
+        return {name: np.asarray(sink.data.get()).T.astype(np.int64) for name, sink in sinks.items()}
+    finally:
+        first.stop()
+
+
+class Builder:
+    """Makes Lava processes of a program, and connects them."""
+
+    def __init__(self, document: Arrays, arrays: Arrays, frames: Arrays, interval: int) -> None:
+        self.ours = importlib.import_module("processes")
+        self.arrays = arrays
+        self.frames = frames
+        self.interval = interval
+        self.made = {one["name"]: self.process(one) for one in document["processes"]}
+        self.synapses = document["synapses"]
+        self.models = {one["name"]: one for one in document["processes"]}
+        self.arriving: dict[str, list[Arrays]] = {}
+        for number, one in enumerate(self.synapses):
+            self.connect(number, one)
+
+    def shape(self, one: Arrays) -> tuple[int]:
+        """Neurons in a row."""
+        return (int(np.prod(one["shape"])),)
+
+    def process(self, one: Arrays) -> Arrays:
+        """The Lava process of one process; a readout has none."""
+        from lava.proc.graded.process import GradedVec
+        from lava.proc.io.source import RingBuffer as Source
+        from lava.proc.prodneuron.process import ProdNeuron
+
+        model, shape = one["model"], self.shape(one)
+        bias = self.arrays[f"process/{one['name']}/bias"]
+        if model == "input":
+            return Source(data=self.frames.T.astype(np.int32))
+        if model == "product":
+            return ProdNeuron(shape=shape, vth=0, exp=0)
+        if model == "lif":
+            return self.lif(one, bias)
+        if model == "counter":
+            return self.counter(one, bias)
+        if model == "sum" and not bias.any():
+            return GradedVec(shape=shape, vth=0, exp=0)
+        return None if model == "readout" else self.ours.Relay(shape=shape, bias=bias)
+
+    def resets(self, one: Arrays) -> dict[str, int]:
+        """Lava counts its steps from 1."""
+        return {"reset_interval": self.interval, "reset_offset": (one["depth"] + 1) % self.interval}
+
+    def lif(self, one: Arrays, bias: Arrays) -> Arrays:
+        """Lava's LIF where there is one threshold."""
+        from lava.proc.lif.process import LIFReset
+
+        vth = self.arrays[f"process/{one['name']}/threshold"][0].astype(np.int64) >> 6
+        mantissa, exponent = bias_registers(bias)
+        settings = {
+            "shape": self.shape(one),
+            "du": one["current_decay"] - 1,
+            "dv": one["decay"],
+            "bias_mant": mantissa,
+            "bias_exp": exponent,
+            **self.resets(one),
+        }
+        if (vth == vth[0]).all():
+            return LIFReset(vth=int(vth[0]), **settings)
+        return self.ours.GroupedLIF(vth=vth, **settings)
+
+    def counter(self, one: Arrays, bias: Arrays) -> Arrays:
+        """A neuron program."""
+        name = f"process/{one['name']}"
+        settings = {"decay": one["decay"], "current_decay": one["current_decay"], **self.resets(one)}
+        theta = self.arrays[f"{name}/threshold"].astype(np.int64)
+        common = {"shape": self.shape(one), "theta": theta, "bias": bias, **settings}
+        if f"{name}/reset_by" in self.arrays:
+            return self.ours.SubtractingCounter(reset_by=self.arrays[f"{name}/reset_by"], **common)
+        return self.ours.Counter(**common)
+
+    def connect(self, number: int, one: Arrays) -> None:
+        """Synapses between two processes."""
+        synapses = self.synapse(number, one)
+        if synapses is None:
+            return
+        self.made[one["source"]].s_out.connect(synapses.s_in)
+        target = self.models[one["target"]]
+        if target["model"] == "readout":
+            self.arriving.setdefault(one["target"], []).append(synapses)
+        elif target["model"] == "product":
+            made = self.made[one["target"]]
+            synapses.a_out.connect(made.a_in2 if one["port"] else made.a_in1)
+        else:
+            synapses.a_out.connect(self.made[one["target"]].a_in)
+
+    def synapse(self, number: int, one: Arrays) -> Arrays:
+        """The Lava process of some synapses; None if there are none."""
+        from lava.proc.sparse.process import DelaySparse, Sparse
+        from scipy.sparse import csr_matrix
+
+        starts, sources, weights = (
+            self.arrays[f"synapses/{number}/{key}"].astype(np.int64)
+            for key in ("starts", "sources", "weights")
+        )
+        if not weights.size:
+            return None
+        target, inputs = self.models[one["target"]], self.shape(self.models[one["source"]])[0]
+        if target["takes_largest"] or target["model"] == "largest":
+            settings = {"weight": int(weights[0]), "inputs": inputs, "delay": one["delay"]}
+            return self.ours.LargestSynapses(starts=starts, sources=sources, **settings)
+        matrix = csr_matrix((weights.astype(np.int32), sources, starts), (self.shape(target)[0], inputs))
+        settings = {
+            "weight_exp": one["exponent"],
+            "num_message_bits": 24 if one["largest_message"] > 1 else 0,
+        }
+        if not one["delay"]:
+            return Sparse(weights=matrix, **settings)
+        delays = csr_matrix((np.full(len(weights), one["delay"], int), sources, starts), matrix.shape)
+        return DelaySparse(weights=matrix, delays=delays, max_delay=one["delay"], **settings)
+
+    def feed(self, one: Arrays, port: Arrays) -> None:
+        """Connect a sink to what a process sends, or to what arrives at a readout."""
+        if one["model"] != "readout":
+            self.made[one["name"]].s_out.connect(port)
+            return
+        for synapses in self.arriving.get(one["name"], []):
+            synapses.a_out.connect(port)
+
+
+def bias_registers(bias: Arrays) -> tuple[Arrays, Arrays]:
+    """Mantissas of 13 bits with sign and exponents: the least exponent that fits."""
+    bias = bias.astype(np.int64)
+    exponent = np.zeros_like(bias)
+    for _ in range(7):
+        mantissa = bias >> exponent
+        exponent += (mantissa < -4096) | (mantissa > 4095)
+    return bias >> exponent, exponent
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).resolve().parent))
