@@ -51,8 +51,9 @@ lava: $(READY)  ## make the environment of Python 3.10 that Lava runs in, and ru
 	$(PY) -m spikeloom doctor --setup-lava
 	$(PY) -m pytest -m lava $(ARGS)
 
-docs: $(READY)  ## write the generated pages anew (docs/errors.md)
+docs: $(READY)  ## write the generated pages anew (docs/errors.md, docs/attention.md)
 	$(PY) docs/render_errors.py
+	$(PY) docs/render_attention.py
 
 clean:  ## remove the environment and all that was built
 	rm -rf .venv build dist out .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage

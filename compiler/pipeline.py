@@ -525,6 +525,8 @@ def _quantize(run: Compilation, profile: NumericProfile, target: Target, options
         run.quantized = run.prepared.quantized()
     else:
         run.quantized = _rounded(run, profile, options)
+    if isinstance(target, RunnableTarget):
+        run.quantized = replace(run.quantized, graph=target.arrange(run.quantized.graph))
     graph = run.quantized.graph
     if obstacles := target.obstacles(graph):
         raise UnsupportedError(obstacles)

@@ -66,6 +66,10 @@ class RunnableTarget(Target, Protocol):
         """How to open each engine of the target, by the engine's name; the first needs nothing installed."""
         ...
 
+    def arrange(self, graph: Graph) -> Graph:
+        """The integer graph in the order that costs the target least; nothing that a neuron does changes."""
+        ...
+
     def can_execute(self, graph: Graph) -> bool:
         """Whether a network is small enough for the first engine."""
         ...

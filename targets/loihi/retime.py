@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from spikeloom.compiler.mapping.network import Network
 
 Edge = tuple[str, str]
+Place = Literal["synapses", "relays"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,8 @@ class Timing:
         depth: chip steps of each population behind the input.
         delays: of each edge, the steps it waits beyond its own one.
         cost: slots of dendritic accumulators for delays: over all populations, neurons times the
-            longest delay that ends in them.
+            longest delay that ends in them. With relays: relay neurons, neurons times the longest
+            delay that begins in them.
     """
 
     depth: Mapping[str, int]
@@ -38,20 +41,29 @@ class Timing:
         return max(self.depth.values())
 
 
-def retime(network: Network) -> Timing:
+def retime(network: Network, place: Place = "synapses") -> Timing:
     """Balance all paths of a network at the least cost in delays, and at the least latency.
 
     See :func:`balance`.
     """
     sizes = {one.name: one.size for one in network.populations}
     inputs = [one.name for one in network.populations if one.role == "input"]
-    return balance(sizes, [(one.source, one.target) for one in network.projections], inputs, network.outputs)
+    return balance(
+        sizes, [(one.source, one.target) for one in network.projections], inputs, network.outputs, place
+    )
 
 
 def balance(
-    sizes: Mapping[str, int], edges: Sequence[Edge], inputs: Sequence[str], outputs: Sequence[str]
+    sizes: Mapping[str, int],
+    edges: Sequence[Edge],
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    place: Place = "synapses",
 ) -> Timing:
     """Depths that minimise the slots for delays, with every output as early as its longest path allows.
+
+    With ``relays`` a chain of relay neurons behind a population delays what it sends, each for all who
+    read it; then m belongs to the source of an edge, and the cost is in neurons.
 
     With the depth d and the longest delay m >= 0 of each population::
 
@@ -72,9 +84,11 @@ def balance(
     kept = sorted(set(edges))
     if all(longest[target] - longest[source] == 1 for source, target in kept):
         return Timing(longest, dict.fromkeys(kept, 0), 0)
-    depth = _solve(sizes, kept, {**dict.fromkeys(inputs, 0), **{name: longest[name] for name in outputs}})
+    fixed = {**dict.fromkeys(inputs, 0), **{name: longest[name] for name in outputs}}
+    end = 1 if place == "synapses" else 0
+    depth = _solve(sizes, kept, fixed, end)
     delays = {(source, target): depth[target] - depth[source] - 1 for source, target in kept}
-    waits = {name: max((delays[e] for e in kept if e[1] == name), default=0) for name in sizes}
+    waits = {name: max((delays[e] for e in kept if e[end] == name), default=0) for name in sizes}
     return Timing(depth, delays, sum(sizes[name] * wait for name, wait in waits.items()))
 
 
@@ -89,7 +103,9 @@ def _longest_paths(names: Mapping[str, int], edges: Sequence[Edge]) -> dict[str,
     return depth
 
 
-def _solve(sizes: Mapping[str, int], edges: Sequence[Edge], fixed: Mapping[str, int]) -> dict[str, int]:
+def _solve(
+    sizes: Mapping[str, int], edges: Sequence[Edge], fixed: Mapping[str, int], end: int
+) -> dict[str, int]:
     from scipy.optimize import linprog
     from scipy.sparse import coo_array
 
@@ -111,7 +127,7 @@ def _solve(sizes: Mapping[str, int], edges: Sequence[Edge], fixed: Mapping[str, 
     for source, target in edges:
         s, t = place[source], place[target]
         constrain(-1, (s, 1), (t, -1))
-        constrain(1, (t, 1), (s, -1), (count + t, -1))
+        constrain(1, (t, 1), (s, -1), (count + (s, t)[end], -1))
     cost = [0.0] * count + [float(size) for size in sizes.values()]
     bounds = [(fixed.get(name, 0), fixed.get(name)) for name in names] + [(0, None)] * count
     matrix = coo_array((values, (rows, columns)), (len(limits), 2 * count)).tocsr()

@@ -15,6 +15,7 @@ from spikeloom.compiler.mapping.chip import Chip, Description, read_description
 from spikeloom.compiler.mapping.network import Network
 from spikeloom.errors import Problem, UnsupportedError
 from spikeloom.targets.loihi.assemble import assemble
+from spikeloom.targets.loihi.attention import Form, reorder
 from spikeloom.targets.loihi.grid import off_grid
 from spikeloom.targets.loihi.lower import Lowered, lower, missing_rules
 from spikeloom.targets.loihi.lowering.rule import StateSizes, rules
@@ -33,10 +34,16 @@ class Loihi2:
     and limits are exact where Lava or Intel's printed tables say what the chip does, and advisory
     elsewhere: the core that a neuron lands on is decided by Intel's compiler, and populations
     tagged as needing a neuron program need one that nobody has published.
+
+    Args:
+        attention: which product of attention comes first: the one of fewer neurons, or as named.
     """
 
     name = "loihi2"
     summary = "Intel Loihi 2: 120 cores a chip, 8-bit weights, LIF neurons and neuron programs"
+
+    def __init__(self, attention: Form = "cheapest") -> None:
+        self.attention: Form = attention
 
     @cached_property
     def description(self) -> Description:
@@ -89,6 +96,10 @@ class Loihi2:
             UnsupportedError: SL0602, an operation has no rule; all are listed.
         """
         return self._lowered(graph).network
+
+    def arrange(self, graph: Graph) -> Graph:
+        """The products of attention in the cheaper order, or in the one asked for."""
+        return reorder(graph, self.attention)
 
     def program(self, graph: Graph) -> Program:
         """What the chip executes: processes, synapses, delays, reset steps.

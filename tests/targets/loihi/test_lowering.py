@@ -302,7 +302,7 @@ def test_a_reshape_across_axes_is_refused_by_name() -> None:
 def test_a_graph_for_another_grid_has_obstacles(tiny_graph: Graph) -> None:
     def add(builder: GraphBuilder, x: str) -> str:
         (y,) = builder.add("wide", Linear(np.array([[200]], np.int16)), x)
-        return builder.add("lif", lif((1,), theta=np.array([[65]]), fraction_bits=6), y)[0]
+        return builder.add("lif", lif((1,), theta=np.array([[65]]), fraction_bits=5), y)[0]
 
     found = [problem.what for problem in loihi2().obstacles(build((1,), add))]
     assert found == [

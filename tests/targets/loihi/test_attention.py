@@ -1,0 +1,140 @@
+"""The order of attention's products: the cheaper is taken, and either is exact."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from spikeloom.compiler.graph.graph import Graph, GraphBuilder, Stage
+from spikeloom.compiler.graph.interpret import Interpreter
+from spikeloom.compiler.graph.kinds import SPIKES, Type
+from spikeloom.compiler.graph.ops.integer_neuron import IntegerNeuron
+from spikeloom.compiler.graph.ops.matmul import MatMul
+from spikeloom.compiler.graph.ops.mul import Mul
+from spikeloom.compiler.graph.ops.reduce_sum import ReduceSum
+from spikeloom.compiler.graph.ops.reshape import Reshape
+from spikeloom.compiler.graph.ops.split import Split
+from spikeloom.compiler.graph.ops.transpose import Transpose
+from spikeloom.compiler.graph.verify import verify
+from spikeloom.compiler.mapping.network import Network
+from spikeloom.runtime.compare import compare_engines
+from spikeloom.runtime.engines.reference import ReferenceEngine
+from spikeloom.targets.loihi.attention import Form, chains, reorder
+from spikeloom.targets.loihi.engine import LoihiEngine
+from spikeloom.targets.loihi.lowering.rule import EXISTING
+from spikeloom.targets.loihi.target import Loihi2
+
+
+def lif(axes: int) -> IntegerNeuron:
+    one = (1,) * axes
+    return IntegerNeuron(np.full((1, *one), 64 * 3), np.zeros(one, np.int64), 2048, 7, state_bits=24)
+
+
+def ssa(heads: int, tokens: int, width: int, scores_first: bool) -> Graph:
+    """Spiking self-attention of q, k and v as they come, [3 heads, tokens, width]."""
+    builder = GraphBuilder("ssa", Stage.INTEGER, "loihi2")
+    x = builder.input("x", Type((3 * heads, tokens, width), SPIKES))
+    q, k, v = builder.add("split", Split(0, (heads, heads, heads)), x)
+    (k,) = builder.add("kT", Transpose((0, 2, 1)), k)
+    if scores_first:
+        (y,) = builder.add("mix", MatMul(), *builder.add("first", MatMul(), q, k), v)
+    else:
+        (y,) = builder.add("mix", MatMul(), q, *builder.add("first", MatMul(), k, v))
+    builder.output(builder.add("lif", lif(3), y)[0])
+    return builder.build()
+
+
+def sdsa(tokens: int, width: int) -> Graph:
+    """Spike-driven self-attention: the fired sums of k and v mask q."""
+    builder = GraphBuilder("sdsa", Stage.INTEGER, "loihi2")
+    x = builder.input("x", Type((3, tokens, width), SPIKES))
+    q, k, v = builder.add("split", Split(0, (1, 1, 1)), x)
+    (sums,) = builder.add("sums", ReduceSum((1,)), *builder.add("both", Mul(), k, v))
+    (mask,) = builder.add("mask", Reshape((1, 1, width)), *builder.add("lif", lif(2), sums))
+    builder.output(builder.add("masked", Mul(), q, mask)[0])
+    return builder.build()
+
+
+def neurons_and_synapses(network: Network) -> tuple[int, int]:
+    placed = sum(population.size for population in network.placed)
+    return placed, sum(network.synapses(number) for number in range(len(network.projections)))
+
+
+@pytest.mark.parametrize(("tokens", "width", "wanted"), [(16, 4, "right first"), (4, 16, "left first")])
+@pytest.mark.parametrize("scores_first", [True, False])
+def test_the_cheaper_order_is_taken(tokens: int, width: int, wanted: str, scores_first: bool) -> None:
+    graph = ssa(2, tokens, width, scores_first)
+    (chain,) = chains(graph)
+    assert chain.chosen("cheapest").form == wanted
+    (after,) = chains(reorder(graph))
+    assert after.written == wanted
+    verify(reorder(graph))
+
+
+@pytest.mark.parametrize("scores_first", [True, False])
+@pytest.mark.parametrize("form", ["left first", "right first"])
+def test_both_orders_are_exact_on_the_chip_and_cost_what_is_said(form: Form, scores_first: bool) -> None:
+    graph = ssa(2, 6, 3, scores_first)
+    target = Loihi2(form)
+    frames = (np.random.default_rng(1).random((5, 2, 6, 6, 3)) < 0.5).astype(np.uint8)
+    engines = {
+        "reference": ReferenceEngine(graph),
+        "loihi": LoihiEngine(target.program(target.arrange(graph)), graph),
+    }
+    result = compare_engines(engines, [("ssa", frames)])  # type: ignore[arg-type]
+    assert not result.mismatches
+    reference = ReferenceEngine(graph)
+    reference.reset(2)
+    assert 0.1 < reference.run(frames).spikes["lif"].mean() < 0.9
+    (chain,) = chains(graph)
+    order = chain.chosen(form)
+    neurons, synapses = neurons_and_synapses(target.lower(target.arrange(graph)))
+    assert (neurons - 2 * 6 * 3, synapses) == (order.neurons, order.synapses)
+
+
+def test_as_written_changes_nothing() -> None:
+    graph = ssa(2, 16, 4, True)
+    assert reorder(graph, "as written") is graph
+
+
+def test_a_result_that_is_used_twice_keeps_its_place() -> None:
+    builder = GraphBuilder("twice", Stage.INTEGER)
+    q, k, v = (builder.input(name, Type((1, 4, 4), SPIKES)) for name in "qkv")
+    (scores,) = builder.add("scores", MatMul(), q, k)
+    builder.output(builder.add("mix", MatMul(), scores, v)[0])
+    builder.output(scores)
+    assert not list(chains(builder.build()))
+
+
+def test_published_costs() -> None:
+    """16 tokens of 16 channels: prototypes with Lava's processes took 528 neurons and 1,280 synapses for
+    spike-driven attention; 8,704 and 24,576 for (q k) v in parallel, with the neurons behind it.
+    """
+    network = Loihi2().lower(ssa(1, 16, 16, True))
+    assert neurons_and_synapses(network) == (8704, 24576)
+    network = Loihi2().lower(sdsa(16, 16))
+    assert neurons_and_synapses(network) == (528, 1280)
+    assert {population.tag for population in network.placed} == {EXISTING}, "honest on the chip's own LIF"
+
+
+def test_reordering_keeps_the_meaning() -> None:
+    graph = ssa(2, 16, 4, True)
+    runs = [Interpreter(graph), Interpreter(reorder(graph))]
+    x = (np.random.default_rng(0).random((3, 6, 16, 4)) < 0.4).astype(np.int64)
+    for run in runs:
+        run.reset(3)
+    wanted, got = (run.step(x) for run in runs)
+    assert (wanted["mix"] == got["mix"]).all()
+    assert wanted["first"].shape != got["first"].shape
+
+
+def test_the_page_of_costs_is_current() -> None:
+    root = Path(__file__).resolve().parents[3]
+    script = root / "docs" / "render_attention.py"
+    shown = subprocess.run([sys.executable, script, "-"], capture_output=True, text=True, check=True).stdout
+    assert shown == (root / "docs" / "attention.md").read_text(encoding="utf-8"), "run `make docs`"
+    assert "| SDSA | 1 x 16 x 16 | 528 | 1,280 |" in shown
