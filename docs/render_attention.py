@@ -27,16 +27,17 @@ HEAD = """# What attention costs on Loihi 2
 
 Written by `make docs` from lowered networks; do not edit.
 
-q, k and v are spikes of `heads` x `tokens` x `width`; what is counted lies between them and the neurons that fire on
-the result, these included. A step is a chip step from q, k and v to that layer's spikes; paths are balanced by delays
-in synapses. *LIF* is the share of neurons that are the chip's own, the rest needs a neuron program that nobody has
-published. *Cores* is neurons over 4,095, the least that could hold them; weights and axons may ask for more.
+q, k and v are spikes of `heads` x `tokens` x `width`; what is counted lies between them and the neurons
+that fire on the result, these included. A step is a chip step from q, k and v to that layer's spikes; paths
+are balanced by delays in synapses. *LIF* is the share of neurons that are the chip's own; the rest needs a
+neuron program that nobody has published. *Cores* is neurons over 4,095, the least that could hold them;
+weights and axons may ask for more.
 
 | form | heads x tokens x width | neurons | synapses | steps | LIF | cores at least |
 |---|---|---|---|---|---|---|
 """
 SIZES = ((1, 16, 16), (4, 16, 16), (12, 64, 32), (8, 196, 64))
-"""The prototypes of Lava's own processes; a small example; Spikformer-4-384; a model of 8-512 at 14 x 14 tokens."""
+"""Prototypes of Lava's own processes; a small example; Spikformer-4-384; a model of 8-512, 14 x 14 tokens."""
 
 
 def _lif(axes: int) -> IntegerNeuron:
