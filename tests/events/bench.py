@@ -1,8 +1,8 @@
 """Decoding speed beside evutils': ``python -m tests.events.bench PYTHON_WITH_EVUTILS EVT2_FILE [ROUNDS]``.
 
-The two take turns in processes of their own, on the same EVT 2.0 file and on the same events as EVT 3.0. Ours
-checks each event against the sensor and the order of time on the way. Printed are millions of events a second of
-processor time: the median of the rounds after the first, which compiles and warms up.
+The two take turns in processes of their own, on an EVT 2.0 file and on the same events as EVT 3.0. Ours
+checks each event against the sensor and the order of time on the way. Printed are millions of events a second
+of processor time: the median of the rounds after the first, which compiles and warms up.
 """
 
 from __future__ import annotations

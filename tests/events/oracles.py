@@ -1,7 +1,7 @@
 """Other libraries' reading of an event file: ``python oracles.py LIBRARY FILE WIDTH HEIGHT``.
 
-Run as a program of its own by a Python that has the libraries; some of them are GPL or LGPL, so nothing of ours
-imports them. It prints the number of events and a SHA-256 of t, x, y and p as columns of 64-bit integers.
+Run as a program of its own by a Python that has the libraries; some are GPL or LGPL, so nothing of ours
+imports them. It prints the number of events and a SHA-256 of t, x, y and p as 64-bit integers.
 """
 
 from __future__ import annotations
