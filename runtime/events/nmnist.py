@@ -16,7 +16,7 @@ import numpy as np
 
 from spikeloom.atomic import write_bytes
 from spikeloom.errors import InputError, Problem
-from spikeloom.runtime.events.stream import EVENT, Chunk, Events, Format, Source
+from spikeloom.runtime.events.stream import EVENT, Chunk, Events, Format, Geometry, Source
 
 RECORD_BYTES = 5
 MAX_COORDINATE = 255
@@ -83,4 +83,4 @@ def _unwritable(path: Path, events: Events) -> list[Problem]:
     return problems
 
 
-FORMAT = Format("nmnist", (".bs2", ".bin"), decode, RECORD_BYTES)
+FORMAT = Format("nmnist", (".bs2", ".bin"), decode, RECORD_BYTES, title="N-MNIST", widest=Geometry(256, 256))

@@ -1,4 +1,4 @@
-"""``spikeloom inspect``: what is in a bundle or a checkpoint."""
+"""``spikeloom inspect``: what is in a bundle, a checkpoint, a NIR file or an event file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from spikeloom.cli.console import comparisons, counted, print_json, printable, table
+from spikeloom.cli.console import comparisons, counted, percent, print_dropped, print_json, printable, table
 from spikeloom.cli.console import output as console
 from spikeloom.cli.model import require_torch
 from spikeloom.cli.sources import Json
@@ -16,19 +16,30 @@ from spikeloom.compiler.bundle import Bundle, read_bundle
 from spikeloom.compiler.frontends.nir.file import NirNode, read_nir
 from spikeloom.compiler.frontends.nir.flatten import flatten
 from spikeloom.compiler.graph.printer import to_text
+from spikeloom.runtime.events.describe import Summary, describe
+from spikeloom.runtime.events.formats import recording_suffix, suffixes
 
+_CHECKPOINT_STARTS = (b"PK\x03\x04", b"\x80\x02\x8a\x0a")  # of a zip archive, and of torch before 1.6
 CHECKPOINTS = (".pt", ".pth", ".tar", ".ckpt", ".bin", ".safetensors")
 
 
 def inspect(
     file: Annotated[
         Path,
-        typer.Argument(help="A compiled network, a checkpoint (.pt, .pth, .tar, .safetensors), or NIR."),
+        typer.Argument(
+            help="A compiled network, a checkpoint (.pt, .pth, .tar, .safetensors), NIR, or an event file."
+        ),
     ],
     graph: Annotated[bool, typer.Option("--graph", help="Print the integer graph, node by node.")] = False,
     json: Json = False,
 ) -> None:
-    """Show what a file holds: a bundle, checked member by member, a checkpoint, or NIR; no code is run."""
+    """Show what a file holds, without running any code of it.
+
+    A bundle is checked member by member; an event file is read to its end, and what is wrong with it counted.
+    """
+    if _holds_events(file):
+        _inspect_events(file, json)
+        return
     if file.suffix in CHECKPOINTS:
         _inspect_checkpoint(file, json)
         return
@@ -42,6 +53,48 @@ def inspect(
     _print(compiled)
     if graph:
         console.print(f"\n{to_text(compiled.graph)}", markup=False, soft_wrap=True)
+
+
+def _holds_events(file: Path) -> bool:
+    """Whether a file is named as event files are; some checkpoints end in .bin too, and begin otherwise."""
+    suffix = recording_suffix(file)
+    if suffix != ".bin" or not file.is_file():
+        return suffix in suffixes()
+    with file.open("rb") as opened:
+        return not opened.read(8).startswith(_CHECKPOINT_STARTS)
+
+
+def _inspect_events(path: Path, json: bool) -> None:
+    found = describe(path)
+    if json:
+        print_json(found.to_json())
+        return
+    sensor = f", sensor {found.geometry}" if found.geometry else ", which names no sensor"
+    console.print(f"{found.title}, {counted(found.size, 'byte')}{sensor}", style="bold", markup=False)
+    for key, value in found.facts.items():
+        console.print(printable(f"{key} {value}"), markup=False)
+    if found.summary is None:
+        classes = counted(len(found.labels), "class", "es")
+        console.print(f"{counted(found.recordings, 'recording')}, {classes}")
+        return
+    _print_summary(found.summary)
+    print_dropped(found.dropped.to_json())
+
+
+def _print_summary(counts: Summary) -> None:
+    console.print(
+        f"{counted(counts.events, 'event')}"
+        + (f", {percent(counts.on / counts.events)} on" if counts.events else "")
+    )
+    if not counts.events:
+        return
+    duration = counts.last_us - counts.first_us
+    console.print(f"time {counts.first_us:,} to {counts.last_us:,} us ({duration / 1e6:.6g} s)")
+    if duration:
+        console.print(f"{counts.events / duration:.4g} million events a second")
+    console.print(
+        f"columns {counts.columns[0]} to {counts.columns[1]}, rows {counts.rows[0]} to {counts.rows[1]}"
+    )
 
 
 def _inspect_checkpoint(path: Path, json: bool) -> None:
