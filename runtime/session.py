@@ -15,6 +15,7 @@ from spikeloom.errors import InputError, Problem
 from spikeloom.runtime.engines import open_engine
 from spikeloom.runtime.events.array_recipe import event_recipe, read_recipe
 from spikeloom.runtime.events.framer import Framer
+from spikeloom.runtime.events.recipe import require_streamable
 from spikeloom.runtime.events.samples import Sample
 from spikeloom.runtime.events.stream import Events
 
@@ -117,9 +118,14 @@ class Session:
 
         The network is reset at the start. There are as many frames as the recipe has steps; events
         after the last of them are dropped. A network that is late runs on after them.
+
+        Raises:
+            InputError: SL0110, the recipe makes no frames of events, or none before the recording ends.
         """
+        recipe = event_recipe(self.recipe, str(self.bundle.path))
+        require_streamable(recipe, str(self.bundle.path))
         self.reset()
-        framer = Framer(event_recipe(self.recipe, str(self.bundle.path)))
+        framer = Framer(recipe)
         for chunk in chunks:
             for frame in framer.push(chunk):
                 yield self.step(frame)

@@ -59,7 +59,7 @@ class ChipEstimate:
     """The estimate of one network on one chip.
 
     Attributes:
-        modes: ``back_to_back`` and ``sensor_paced``.
+        modes: ``back_to_back``, and ``sensor_paced`` where frames have a duration.
         step_s: time of one step.
         depth: chip steps from an input spike to the output.
         cores, chips: in use.
@@ -84,12 +84,13 @@ class Workload:
 
     Attributes:
         steps: time steps of a sample.
-        window_us: duration of one frame of the sensor, in microseconds.
+        window_us: duration of one frame of the sensor, in microseconds; None where frames have none of
+            their own, so that there is no pace to keep.
         input_events: non-zero inputs of a sample.
     """
 
     steps: int
-    window_us: int
+    window_us: int | None
     input_events: float
 
 
@@ -118,8 +119,11 @@ def estimate_chip(
     barrier = cost["t_barrier"] if mapping.chip.chips == 1 else cost["t_barrier_chips"]
     step = largest([barrier, *(_core_time(load, cost) for load in loads.values())])
     run = _Run(step, pipeline_depth(mapping.network), mapping.chip.chips, per_step, workload, cost)
+    modes = {"back_to_back": run.back_to_back()}
+    if workload.window_us is not None:
+        modes["sensor_paced"] = run.sensor_paced(workload.window_us)
     return ChipEstimate(
-        {"back_to_back": run.back_to_back(), "sensor_paced": run.sensor_paced()},
+        modes,
         step,
         run.depth,
         len(loads),
@@ -161,11 +165,11 @@ class _Run:
             }
         )
 
-    def sensor_paced(self) -> Mode:
+    def sensor_paced(self, window_us: int) -> Mode:
         steps = self.workload.steps
         return self._mode(
             {
-                "sensing_window": Interval.exactly(steps * self.workload.window_us * SECONDS_PER_US),
+                "sensing_window": Interval.exactly(steps * window_us * SECONDS_PER_US),
                 "injection": self._injection(self.workload.input_events / steps),
                 "steps": self.step,
                 "pipeline": self.step * self.depth,

@@ -2,21 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spikeloom.runtime.events.formats import CHUNK_EVENTS, open_events
-from spikeloom.runtime.events.recipe import COUNT_LIMIT, FrameRecipe
+from spikeloom.runtime.events.recipe import COUNT_LIMIT, FrameRecipe, require_streamable
 from spikeloom.runtime.events.stream import DropReport, Events
+
+
+@dataclass(frozen=True)
+class Extent:
+    """What must be known of a whole recording before it can be split: its events that pass the check.
+
+    >>> from spikeloom.runtime.events.stream import EVENT
+    >>> extent = Extent()
+    >>> extent.with_events(np.array([(3, 0, 0, 1), (12, 1, 0, 0)], EVENT))
+    Extent(count=2, first_us=3, last_us=12)
+    """
+
+    count: int = 0
+    first_us: int = 0
+    last_us: int = 0
+
+    def with_events(self, events: Events) -> Extent:
+        """The extent with the next events [n], n ≥ 1."""
+        first = self.first_us if self.count else int(events["t"][0])
+        return Extent(self.count + len(events), first, int(events["t"][-1]))
 
 
 class Framer:
     """Turns the events of one sample into its frames, holding the counts of one frame and no events.
 
-    An event belongs to step (t - origin) // duration. Once any event of a later step came, the frame
-    is finished and further events of its step are late.
+    An event belongs to step (t - origin) // duration, or to its place in the recording // events a frame.
+    Once any event of a later step came, the frame is finished and further events of its step are late.
 
     Attributes:
         recipe: what the frames are.
@@ -30,12 +52,23 @@ class Framer:
     [[[[0, 1]], [[0, 0]]], [[[0, 0]], [[0, 0]]]]
     """
 
-    def __init__(self, recipe: FrameRecipe) -> None:
+    def __init__(self, recipe: FrameRecipe, extent: Extent | None = None) -> None:
+        """``extent`` is that of the whole recording, which kinds that cannot be streamed need.
+
+        Raises:
+            InputError: SL0110, it is missing and the recipe needs it.
+        """
         self.recipe = recipe
         self.report = DropReport()
         self._step = 0
         self._counts = np.zeros(recipe.shape, np.int64)
-        self._origin: int | None = 0 if recipe.origin == "absolute" else None
+        self._seen = self._current = 0  # events so far, and those of them in the frame that is begun
+        if extent is None:
+            require_streamable(recipe, "recipe")
+            extent = Extent()
+        self._origin = _origin(recipe, extent)
+        self._duration = recipe.duration_us or (extent.last_us - extent.first_us) // recipe.steps
+        self._events = recipe.events or extent.count // recipe.steps
 
     def push(self, events: Events) -> list[NDArray[np.uint8]]:
         """Take the next events [n] and give the frames, uint8 [2, H, W], that are finished now.
@@ -48,7 +81,9 @@ class Framer:
             return []
         if not self.recipe.geometry.contains(events).all():
             raise ValueError("an event lies outside the sensor of the recipe")
-        steps = self._steps_of(events["t"])
+        steps = self._steps_of(events)
+        if self.recipe.tail == "last_frame":
+            steps = np.minimum(steps, self.recipe.steps - 1)
         reached = np.maximum(np.maximum.accumulate(steps), self._step)
         tail = steps >= self.recipe.steps
         timely = (steps == reached) & ~tail
@@ -58,13 +93,28 @@ class Framer:
 
     def finish(self) -> list[NDArray[np.uint8]]:
         """The frames that are left, so that exactly ``recipe.steps`` frames have come out."""
+        if (
+            self.recipe.incomplete == "drop"
+            and 0 < self._step < self.recipe.steps
+            and not self._is_complete()
+        ):
+            self.report += DropReport(tail=self._current)
+            self._counts[:] = 0
         return self._finish_until(self.recipe.steps)
 
-    def _steps_of(self, t: NDArray[np.int64]) -> NDArray[np.int64]:
+    def _steps_of(self, events: Events) -> NDArray[np.int64]:
+        recipe = self.recipe
+        if recipe.kind in ("event_count", "number"):
+            places = np.arange(self._seen, self._seen + len(events), dtype=np.int64)
+            self._seen += len(events)
+            return _divided(places, self._events, recipe.steps)
         if self._origin is None:
-            self._origin = int(t[0])
-        steps: NDArray[np.int64] = (t - self._origin) // self.recipe.duration_us
-        return steps
+            self._origin = int(events["t"][0])
+        return _divided(events["t"] - self._origin, self._duration, recipe.steps)
+
+    def _is_complete(self) -> bool:
+        """Whether the frame that is begun has all its events; by time, none has before the next begins."""
+        return self.recipe.kind == "event_count" and self._current == self._events
 
     def _cells(self, events: Events) -> NDArray[np.int64]:
         """The index of each event's pixel in the flattened frame."""
@@ -80,6 +130,7 @@ class Framer:
         present, starts = np.unique(steps, return_index=True)
         for step, frame_cells in zip(present, np.split(cells, starts[1:]), strict=False):
             finished += self._finish_until(int(step))
+            self._current += len(frame_cells)
             np.add.at(self._counts.reshape(-1), frame_cells, 1)
         return finished
 
@@ -94,7 +145,30 @@ class Framer:
             self.report += DropReport(saturated=int(lost))
         frame = np.minimum(self._counts, self.recipe.max_value).astype(np.uint8)
         self._counts[:] = 0
+        self._current = 0
         return frame
+
+
+def _origin(recipe: FrameRecipe, extent: Extent) -> int | None:
+    """Where frame 0 begins, if that is known already."""
+    if recipe.kind == "time":
+        return extent.first_us
+    return 0 if recipe.origin == "absolute" else None
+
+
+def _divided(values: NDArray[np.int64], size: int, steps: int) -> NDArray[np.int64]:
+    """The steps of values in frames of a size; frames of no size hold nothing, and all comes after them."""
+    if not size:
+        return np.full(len(values), steps, np.int64)
+    return values // size
+
+
+def extent_of(chunks: Iterable[Events]) -> Extent:
+    """The extent of a recording in chunks of events."""
+    extent = Extent()
+    for events in chunks:
+        extent = extent.with_events(events) if len(events) else extent
+    return extent
 
 
 def frames_of(
@@ -106,7 +180,8 @@ def frames_of(
 ) -> tuple[NDArray[np.uint8], DropReport]:
     """The frames of a recording, uint8 [T, 2, H, W], and what was dropped on the way.
 
-    ``item`` says which of the recordings in a file that holds several.
+    A recipe that needs the end of the recording reads the file twice. ``item`` says which of the recordings
+    in a file that holds several.
 
     Raises:
         InputError: as :func:`~spikeloom.runtime.events.formats.open_events`.
@@ -120,7 +195,7 @@ def frames_of(
     ((5, 2, 34, 34), 1, False)
     """
     recording = open_events(path, recipe.geometry, strict, chunk_events, item)
-    framer = Framer(recipe)
+    framer = Framer(recipe, extent_of(recording) if recipe.offline else None)
     frames = [frame for events in recording for frame in framer.push(events)]
     frames += framer.finish()
     return np.stack(frames), recording.report + framer.report

@@ -20,12 +20,22 @@ from spikeloom.runtime.events.stream import MAX_SIDE, Geometry
 COUNT_LIMIT = 255
 _MAX_STEPS = 65535
 _MAX_DURATION_US = 2**31 - 1
+_MAX_EVENTS = 2**31 - 1
 _CLIP = re.compile(r"clip\(([1-9]\d{0,2})\)")
 
-_OFFLINE = {
+OFFLINE = {
     "number": "frames of equal event numbers need the number of events of the whole recording",
     "time": "frames that divide the recording's length need its last event",
 }
+"""The kinds that cannot be streamed, and why."""
+
+_OWN_KEYS = {
+    "fixed_duration": ("duration_us", "origin"),
+    "event_count": ("events",),
+    "number": (),
+    "time": (),
+}
+_NEEDED = {"fixed_duration": "duration_us", "event_count": "events"}
 
 
 class _Rule(NamedTuple):
@@ -55,16 +65,18 @@ def _is_polarity(value: object) -> bool:
 
 
 _RULES = {
-    "kind": _one_of("fixed_duration"),
+    "kind": _one_of(*_OWN_KEYS),
     "width": _whole_number(MAX_SIDE),
     "height": _whole_number(MAX_SIDE),
     "steps": _whole_number(_MAX_STEPS),
     "duration_us": _whole_number(_MAX_DURATION_US),
+    "events": _whole_number(_MAX_EVENTS),
     "origin": _one_of("absolute", "first_event"),
     "boundary": _one_of("half_open"),
     "empty": _one_of("zero"),
     "late": _one_of("drop"),
-    "tail": _one_of("drop"),
+    "tail": _one_of("drop", "last_frame"),
+    "incomplete": _one_of("emit", "drop"),
     "value": _Rule(f'"binary", "count" or "clip(k)" with k from 1 to {COUNT_LIMIT}', _is_value),
     "polarity": _Rule('["off", "on"] or ["on", "off"]', _is_polarity),
     "reset": _one_of("per_sample"),
@@ -76,18 +88,33 @@ _RULES = {
 
 @dataclass(frozen=True, kw_only=True)
 class FrameRecipe:
-    """Frames of fixed duration: frame i counts the events with i·d ≤ t - origin < (i+1)·d.
+    """How the N events of a recording, from t₀ to t₁, are counted into T frames.
+
+    Frame i counts, by its kind,
+    - «fixed_duration»: the events with i·d ≤ t - origin < (i+1)·d;
+    - «event_count»: the events n·i to n·(i+1) - 1, in their order;
+    - «number»: the same with n = ⌊N / T⌋, so that it needs the end of the recording;
+    - «time»: the events with i·d ≤ t - t₀ < (i+1)·d where d = ⌊(t₁ - t₀) / T⌋ microseconds; so does this.
+
+    SpikingJelly's `split_by="number"` and `split_by="time"` are these kinds with the tail in the last frame
+    (it refuses recordings that leave a frame empty), tonic's `n_event_bins` and `n_time_bins` with the
+    tail dropped. SpikingJelly's fixed duration is «fixed_duration» from the first event with the tail in the
+    last of its ⌈(t₁ - t₀) / d⌉ frames; tonic's `time_window` and `event_count` give incomplete frames up.
 
     Attributes:
         width, height: the sensor in pixels.
         steps: frames a sample, T.
-        duration_us: the length d of each frame in microseconds.
-        kind: «fixed_duration».
+        duration_us: the length d of each frame in microseconds; of kind «fixed_duration».
+        events: the number n of events of each frame; of kind «event_count».
+        kind: which of the above.
         origin: where frame 0 begins: «absolute» at time 0, «first_event» at the first event.
         boundary: «half_open», an event on a boundary belongs to the later frame.
         empty: «zero», a frame without events is all zeros.
         late: «drop», events of a frame that is already finished are dropped and counted.
-        tail: «drop», events after the last frame are dropped and counted.
+        tail: events after the last frame: «drop», they are dropped and counted; «last_frame», it takes
+            them too.
+        incomplete: the frame that is begun when the recording ends, unless it is the first: «emit», it
+            is given as it is; «drop», it is given empty, and its events are counted as tail.
         value: what a pixel holds: «binary» (1 where there was any event), «count» (saturating at 255;
             what it loses is counted), «clip(k)» (the count, at most k).
         polarity: the order of the two channels.
@@ -108,21 +135,28 @@ class FrameRecipe:
     width: int
     height: int
     steps: int
-    duration_us: int
+    duration_us: int | None = None
+    events: int | None = None
     kind: str = "fixed_duration"
     origin: str = "absolute"
     boundary: str = "half_open"
     empty: str = "zero"
     late: str = "drop"
     tail: str = "drop"
+    incomplete: str = "emit"
     value: str = "binary"
     polarity: tuple[str, str] = ("off", "on")
     reset: str = "per_sample"
     flush: int = 0
 
     def __post_init__(self) -> None:
-        if problems := _problems("recipe", asdict(self)):
+        if problems := _problems("recipe", self.to_json()):
             raise InputError(problems)
+
+    @property
+    def offline(self) -> str:
+        """Why these frames cannot be made while the events come in; empty if they can."""
+        return OFFLINE.get(self.kind, "")
 
     @property
     def geometry(self) -> Geometry:
@@ -180,7 +214,8 @@ class FrameRecipe:
 
     def to_json(self) -> dict[str, Any]:
         """The recipe as a JSON object with the attributes as keys."""
-        return asdict(self) | {"polarity": list(self.polarity)}
+        given = {key: value for key, value in asdict(self).items() if value is not None}
+        return given | {"polarity": list(self.polarity)}
 
 
 def _recipe(where: str, content: Mapping[str, Any]) -> FrameRecipe:
@@ -195,14 +230,17 @@ def _tuples(content: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
 
 def _problems(where: str, content: Mapping[str, Any]) -> list[Problem]:
     kind = content.get("kind", "fixed_duration")
-    if isinstance(kind, str) and kind in _OFFLINE:
-        return [_offline(where, kind)]
+    own = _OWN_KEYS.get(kind) if isinstance(kind, str) else None
     problems = [_unknown(where, str(key)) for key in content if key not in _RULES]
     for field in fields(FrameRecipe):
         rule = _RULES[field.name]
+        needed = field.default is MISSING or (own is not None and _NEEDED.get(str(kind)) == field.name)
         if field.name not in content:
-            if field.default is MISSING:
+            if needed:
                 problems.append(Problem("SL0110", where, f"{field.name} is missing", rule.wanted))
+        elif own is not None and field.name in _NEEDED.values() and field.name not in own:
+            what = f'{field.name} does not belong to a recipe of kind "{kind}"'
+            problems.append(Problem("SL0110", where, what, remedy="leave it out"))
         elif not rule.holds(content[field.name]):
             got = repr(content[field.name])
             problems.append(Problem("SL0110", where, f"{field.name} is malformed", rule.wanted, got))
@@ -215,11 +253,17 @@ def _unknown(where: str, key: str) -> Problem:
     return Problem("SL0110", where, f"{key!r} is not a key of a recipe", remedy=remedy)
 
 
-def _offline(where: str, kind: str) -> Problem:
-    return Problem(
-        "SL0110",
-        where,
-        f'kind "{kind}" cannot be streamed: {_OFFLINE[kind]}',
-        wanted='"fixed_duration"',
-        remedy="train with frames of fixed duration, or make the frames yourself and pass them as arrays",
-    )
+def require_streamable(recipe: FrameRecipe, where: str) -> None:
+    """Refuse to stream frames that need the end of the recording.
+
+    Raises:
+        InputError: SL0110, its kind cannot be streamed.
+    """
+    if recipe.offline:
+        raise InputError.of(
+            "SL0110",
+            where,
+            f'kind "{recipe.kind}" cannot be streamed: {recipe.offline}',
+            wanted=" or ".join(f'"{kind}"' for kind in _OWN_KEYS if kind not in OFFLINE),
+            remedy="run whole recordings instead, or train with frames that can be streamed",
+        )

@@ -19,7 +19,7 @@ from spikeloom.factories import load_factory
 from spikeloom.runtime.events.check import Check, leniently, strictly
 from spikeloom.runtime.events.convert import Encoder, to_events, to_frames, to_labels
 from spikeloom.runtime.events.formats import items_of, recording_suffix, require_known, suffixes
-from spikeloom.runtime.events.framer import Framer, frames_of
+from spikeloom.runtime.events.framer import Framer, extent_of, frames_of
 from spikeloom.runtime.events.labels import labels_of
 from spikeloom.runtime.events.recipe import FrameRecipe
 from spikeloom.runtime.events.stream import Chunk, DropReport, Events
@@ -322,8 +322,9 @@ class _Dataset(Samples):
         checked: Iterator[Events] = (
             strictly([chunk], check, where) if self._strict else leniently([chunk], check)
         )
-        framer = Framer(self._recipe)
-        frames = [frame for events in checked for frame in framer.push(events)] + framer.finish()
+        parts = list(checked)
+        framer = Framer(self._recipe, extent_of(parts))
+        frames = [frame for events in parts for frame in framer.push(events)] + framer.finish()
         return np.stack(frames), check.report + framer.report
 
 

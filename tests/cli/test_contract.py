@@ -80,6 +80,7 @@ def test_the_tail_that_is_dropped_is_told(ran: dict[str, Any], nmnist: Path, dat
     from spikeloom.runtime.events.formats import open_events
 
     recipe = FrameRecipe.from_toml(ROOT / "examples/nmnist/recipe.toml")
+    assert recipe.duration_us is not None
     end = recipe.steps * recipe.duration_us
     tail = sum(
         int((chunk["t"] >= end).sum())

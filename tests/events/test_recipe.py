@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spikeloom.errors import InputError
-from spikeloom.runtime.events.recipe import FrameRecipe
+from spikeloom.runtime.events.recipe import FrameRecipe, require_streamable
 from spikeloom.runtime.events.stream import Geometry
 
 EXAMPLE = Path(__file__).parents[2] / "examples/nmnist/recipe.toml"
@@ -89,15 +89,30 @@ def test_all_faults_of_a_recipe_are_listed_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("kind", "reason"), [("number", "number of events"), ("time", "last event")])
-def test_kinds_that_need_the_end_of_a_recording_are_refused_with_the_reason(kind: str, reason: str) -> None:
-    [problem] = problems({"kind": kind, "frames_number": 10})
-    assert f'kind "{kind}" cannot be streamed' in problem
-    assert reason in problem
+def test_kinds_that_need_the_end_of_a_recording_are_not_streamed(kind: str, reason: str) -> None:
+    recipe = FrameRecipe(width=34, height=34, steps=5, kind=kind)
+    assert FrameRecipe.from_json(recipe.to_json()) == recipe
+    with pytest.raises(InputError, match=f'SL0110 x.loom: kind "{kind}" cannot be streamed: .*{reason}'):
+        require_streamable(recipe, "x.loom")
+
+
+def test_each_kind_has_keys_of_its_own() -> None:
+    sides = {"width": 3, "height": 3, "steps": 2}
+    assert problems({**sides, "kind": "event_count"}) == [
+        "SL0110 r.json: events is missing (wanted a whole number from 1 to 2147483647)"
+    ]
+    assert problems(sides) == [
+        "SL0110 r.json: duration_us is missing (wanted a whole number from 1 to 2147483647)"
+    ]
+    for kind, key in (("number", "duration_us"), ("time", "events"), ("event_count", "duration_us")):
+        found = problems({**sides, "events": 5, **{"kind": kind, key: 9}})
+        assert f'{key} does not belong to a recipe of kind "{kind}"' in found[0]
 
 
 def test_another_kind_is_malformed() -> None:
     assert problems({**MINIMAL, "kind": "voxel"}) == [
-        "SL0110 r.json: kind is malformed (wanted \"fixed_duration\", got 'voxel')"
+        'SL0110 r.json: kind is malformed (wanted "fixed_duration" or "event_count" or "number" or "time", '
+        "got 'voxel')"
     ]
 
 
