@@ -89,6 +89,16 @@ def header(source: Source) -> Header:
         return Header(_geometry(archive, stack), {"events": f"{length:,}"})
 
 
+def holds_events(path: Path) -> bool:
+    """Whether an .npz has arrays of the names that events have, rather than frames."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            find_columns([name.removesuffix(".npy") for name in archive.namelist()])
+    except (Malformed, *_DAMAGE):
+        return False
+    return True
+
+
 def write_npz(path: Path | str, events: Events, geometry: Geometry) -> None:
     """Write events [n] of dtype EVENT, in order of time, as arrays t, x, y, p, and width and height.
 

@@ -10,6 +10,7 @@ import typer
 from numpy.typing import NDArray
 
 from spikeloom.errors import InputError
+from spikeloom.runtime.events.npz import holds_events
 from spikeloom.runtime.events.recipe import FrameRecipe
 from spikeloom.runtime.events.samples import Samples, arrays, dataset, read_arrays, recordings
 from spikeloom.runtime.events.stream import DropReport
@@ -103,8 +104,9 @@ def _spread(available: int, count: int) -> NDArray[np.int64]:
 
 def _open(source: str, recipe: FrameRecipe, shape: tuple[int, ...], strict: bool) -> Samples:
     sequence = (recipe.steps, *shape)
-    if Path(source).suffix in (".npz", ".npy"):
-        return arrays(Path(source), sequence)
+    path = Path(source)
+    if path.suffix in (".npz", ".npy") and not (path.suffix == ".npz" and holds_events(path)):
+        return arrays(path, sequence)
     if ".py:" in source:
         return dataset(source, recipe, sequence, strict)
     return recordings(source, recipe, None, strict, sequence)

@@ -22,6 +22,8 @@ NEEDED_FOR = {
     "onnxruntime": "the onnx engine",
     "safetensors": "bundles",
     "pyarrow": "spike logs",
+    "numba": "event files of Prophesee and Event Stream",
+    "h5py": "event files in HDF5",
     "matplotlib": "reports",
     "torch": "compiling PyTorch models",
     "spikingjelly": "models built with SpikingJelly, such as the examples",
