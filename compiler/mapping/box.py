@@ -128,3 +128,34 @@ def _cut(start: int, stop: int, sizes: tuple[int, ...]) -> list[tuple[Range, ...
     if whole_to * inner < stop:
         pieces += _cut(whole_to * inner, stop, sizes)
     return pieces
+
+
+def coarsen(box: Box, grid: Grid) -> tuple[Box, ...]:
+    """A box over finer axes as disjoint boxes over the axes that they refine; the inverse of :func:`refine`.
+
+    >>> [box.ranges for box in coarsen(Box(((1, 3), (0, 4))), ((3, 4),))]
+    [((4, 12),)]
+    >>> [box.ranges for box in coarsen(Box(((0, 2), (1, 2))), ((3, 4),))]
+    [((1, 2),), ((5, 6),)]
+    """
+    choices = []
+    first = 0
+    for sizes in grid:
+        choices.append(_joined(box.ranges[first : first + len(sizes)], sizes))
+        first += len(sizes)
+    return tuple(Box(ranges) for ranges in product(*choices))
+
+
+def _joined(ranges: tuple[Range, ...], sizes: tuple[int, ...]) -> list[Range]:
+    if not sizes:
+        return [(0, 1)]
+    if len(sizes) == 1:
+        return [ranges[0]]
+    inner = prod(sizes[1:])
+    parts = _joined(ranges[1:], sizes[1:])
+    start, stop = ranges[0]
+    if parts == [(0, inner)]:
+        return [(start * inner, stop * inner)]
+    return [
+        (outer * inner + low, outer * inner + high) for outer in range(start, stop) for low, high in parts
+    ]

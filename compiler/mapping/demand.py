@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import TypeVar
 
-from spikeloom.compiler.mapping.box import Box, Range, disjoint, union_size
+from spikeloom.compiler.mapping.box import Box, Range, coarsen, disjoint, union_size
 from spikeloom.compiler.mapping.chip import Chip
 from spikeloom.compiler.mapping.network import Network, Population, Projection
 
@@ -46,6 +46,8 @@ class Demand:
             one a position whose channels share an axon. (Intel's compiler: one a neuron before a
             dense layer, one to two a position before a convolution.)
         fan_in: most synapses of one neuron.
+        holds: the neurons of each population that are here, as boxes that do not overlap.
+        reads: the neurons of each population whose spikes are needed here, likewise.
     """
 
     neurons: int
@@ -55,6 +57,8 @@ class Demand:
     axons_in: Mapping[int, tuple[Box, ...]]
     axons_out: int
     fan_in: int
+    holds: Mapping[str, tuple[Box, ...]]
+    reads: Mapping[str, tuple[Box, ...]]
 
     def with_tile(self, other: Demand) -> Demand:
         """What both need on the same core: distinct slices and axons count once."""
@@ -66,7 +70,20 @@ class Demand:
             _united(self.axons_in, other.axons_in),
             self.axons_out + other.axons_out,
             max(self.fan_in, other.fan_in),
+            {**self.holds, **{name: self.holds.get(name, ()) + more for name, more in other.holds.items()}},
+            _united(self.reads, other.reads),
         )
+
+    def arriving(self, rates: Mapping[str, float]) -> float:
+        """Messages a step that arrive from other cores, if only this is on the core."""
+        total = 0.0
+        for name, boxes in self.reads.items():
+            remote = sum(box.size for box in boxes)
+            for own in self.holds.get(name, ()):
+                shared = (own.overlap(box) for box in boxes)
+                remote -= sum(box.size for box in shared if box is not None)
+            total += rates[name] * remote
+        return total
 
     def uses(self, network: Network, chip: Chip) -> dict[str, int]:
         """The use of each limit that the chip declares."""
@@ -94,27 +111,50 @@ class Demand:
 def tile_demand(network: Network, population: Population, box: Box) -> Demand:
     """What the neurons in a box of a population need."""
     rows: dict[Slice, list[Box]] = {}
-    axons: dict[int, list[Box]] = {}
+    axons: dict[int, tuple[Box, ...]] = {}
+    reads: dict[str, dict[tuple[Box, ...], None]] = {}
     fan_in = 0
     for number in network.into(population.name):
         projection = network.projections[number]
         fan_in += prod(axis.taps for axis in projection.axes)
-        for piece in projection.target_pieces(box):
-            need = projection.need(piece)
-            if need is None:
-                continue
-            axons.setdefault(number, []).append(axon_box(projection, need))
-            one, used = _kernel_rows(projection, piece)
-            rows.setdefault(one, []).append(used)
+        arriving, read, used = network.remember(number, _arrivals, box)
+        if arriving:
+            axons[number] = arriving
+            reads.setdefault(projection.source, {})[read] = None
+        for outputs, inputs in used:
+            one = Slice(projection.kernel, outputs, projection.kind == "dense")
+            rows.setdefault(one, []).append(inputs)
     return Demand(
         box.size,
         frozenset((population.name, group) for group in population.groups_in(box)),
         box.size * population.state_bytes,
         {one: disjoint(boxes) for one, boxes in rows.items()},
-        {number: disjoint(boxes) for number, boxes in axons.items()},
-        sum(_axons_out(network.projections[number], box) for number in network.out_of(population.name)),
+        axons,
+        sum(network.remember(number, _axons_out, box) for number in network.out_of(population.name)),
         fan_in,
+        {population.name: (box,)},
+        {
+            name: next(iter(parts)) if len(parts) == 1 else disjoint(box for part in parts for box in part)
+            for name, parts in reads.items()
+        },
     )
+
+
+Arrivals = tuple[tuple[Box, ...], tuple[Box, ...], tuple[tuple[tuple[Range, ...], Box], ...]]
+
+
+def _arrivals(projection: Projection, box: Box) -> Arrivals:
+    """Axons that arrive, neurons of the source that are read, and (outputs, rows) of the kernel."""
+    axons: list[Box] = []
+    reads: list[Box] = []
+    rows: list[tuple[tuple[Range, ...], Box]] = []
+    for piece in projection.target_pieces(box):
+        need = projection.need(piece)
+        if need is not None:
+            axons.append(axon_box(projection, need))
+            reads += coarsen(need, projection.source_grid)
+            rows.append(_kernel_rows(projection, piece))
+    return disjoint(axons), disjoint(reads), tuple(rows)
 
 
 def violations(uses: Mapping[str, int], chip: Chip) -> list[str]:
@@ -136,12 +176,11 @@ def axon_box(projection: Projection, source: Box) -> Box:
     )
 
 
-def _kernel_rows(projection: Projection, piece: Box) -> tuple[Slice, Box]:
+def _kernel_rows(projection: Projection, piece: Box) -> tuple[tuple[Range, ...], Box]:
     ranges = projection.kernel_slice(piece).ranges
     axes = list(zip(projection.kernel_axes, ranges, strict=True))
     outputs = tuple(span for axis, span in axes if axis.target is not None)
-    rows = Box(tuple(span for axis, span in axes if axis.target is None))
-    return Slice(projection.kernel, outputs, projection.kind == "dense"), rows
+    return outputs, Box(tuple(span for axis, span in axes if axis.target is None))
 
 
 def _axons_out(projection: Projection, box: Box) -> int:

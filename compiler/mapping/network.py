@@ -7,17 +7,22 @@ target needs a box of the source and a slice of the kernel, whatever its size.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from math import prod
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeloom.compiler.mapping.box import Box, Grid, Range, refine
+from spikeloom.compiler.mapping.box import Box, Grid, Range, coarsen, refine
 from spikeloom.errors import InputError
+
+Answer = TypeVar("Answer")
+
+REMEMBERED = 200_000
+"""So many answers about boxes are kept, then forgotten together."""
 
 Role = Literal["input", "neuron", "accumulator", "product", "readout"]
 Combine = Literal["sum", "max", "product"]
@@ -125,6 +130,19 @@ class SourceAxis:
         first = -(((stop - 1) * self.stride + self.offset) // self.dilation)
         last = (self.size - 1 - self.offset - start * self.stride) // self.dilation
         return max(first, 0), min(last + 1, self.taps)
+
+    def feeds(self, start: int, stop: int, count: int) -> Range | None:
+        """The target indices, of ``count``, that source indices start..stop-1 reach, as one range.
+
+        >>> SourceAxis(size=8, target=0, stride=2, taps=3, offset=-1).feeds(3, 4, 4)
+        (1, 3)
+        """
+        if self.target is None:
+            return self.reach(0, 1) and (0, 1)
+        low = -(-(start - self.offset - (self.taps - 1) * self.dilation) // self.stride)
+        high = (stop - 1 - self.offset) // self.stride + 1
+        low, high = max(low, 0), min(high, count)
+        return (low, high) if low < high else None
 
     def pairs(self, start: int, stop: int) -> int:
         """How many pairs of a target index and a source index are connected."""
@@ -253,6 +271,32 @@ class Projection:
             ranges.append(reach)
         return Box(tuple(ranges))
 
+    def reads(self, box: Box) -> tuple[Box, ...]:
+        """The boxes of the source population that a box of the target population reads.
+
+        They may overlap where the target's box needs several pieces.
+        """
+        needs = (self.need(piece) for piece in self.target_pieces(box))
+        return tuple(part for need in needs if need is not None for part in coarsen(need, self.source_grid))
+
+    def feeds(self, box: Box) -> tuple[Box, ...]:
+        """The boxes of the target population that a box of the source population reaches.
+
+        With gaps between taps a box also holds neurons that are not reached; boxes may overlap.
+        """
+        found: list[Box] = []
+        for piece in self.source_pieces(box):
+            ranges: list[Range] | None = [(0, size) for size in self.target_sizes]
+            for axis, span in zip(self.axes, piece.ranges, strict=True):
+                reached = axis.feeds(*span, self.target_sizes[axis.target] if axis.target is not None else 1)
+                if reached is None or ranges is None:
+                    ranges = None
+                elif axis.target is not None:
+                    ranges[axis.target] = reached
+            if ranges is not None:
+                found += coarsen(Box(tuple(ranges)), self.target_grid)
+        return tuple(found)
+
     def kernel_slice(self, piece: Box) -> Box:
         """The box of the kernel, on ``kernel_axes``, that a piece of the target uses."""
         return Box(tuple(self._kernel_range(axis, piece) for axis in self.kernel_axes))
@@ -341,6 +385,32 @@ class Network:
     def out_of(self, population: str) -> tuple[int, ...]:
         """Numbers of the projections that start in a population."""
         return self._out_of[population]
+
+    @cached_property
+    def _geometry(self) -> tuple[int, ...]:
+        """A number for each projection, the same for those that differ in names only."""
+        known: dict[object, int] = {}
+        return tuple(
+            known.setdefault((one.kind, one.source_axes, one.target_grid, one.kernel_axes), len(known))
+            for one in self.projections
+        )
+
+    @cached_property
+    def _remembered(self) -> dict[object, Any]:
+        return {}
+
+    def remember(self, number: int, work: Callable[[Projection, Box], Answer], box: Box) -> Answer:
+        """What ``work`` says of a projection and a box, computed once for all projections alike.
+
+        ``work`` may look at axes and kind of the projection, not at its names.
+        """
+        key = (self._geometry[number], work, box.ranges)
+        if key not in self._remembered:
+            if len(self._remembered) >= REMEMBERED:
+                self._remembered.clear()
+            self._remembered[key] = work(self.projections[number], box)
+        answer: Answer = self._remembered[key]
+        return answer
 
     @property
     def placed(self) -> tuple[Population, ...]:

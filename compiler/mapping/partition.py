@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from spikeloom.compiler.mapping.bounds import cores_by_limit, least_cores
 from spikeloom.compiler.mapping.chip import Chip
-from spikeloom.compiler.mapping.merge import Group, merge
+from spikeloom.compiler.mapping.cut import cut
+from spikeloom.compiler.mapping.demand import Demand
 from spikeloom.compiler.mapping.network import Network
-from spikeloom.compiler.mapping.place import place
+from spikeloom.compiler.mapping.pack import Group
 from spikeloom.compiler.mapping.placement import CoreUse, Load, Mapping, Tile, Traffic
+from spikeloom.compiler.mapping.placing.place import place
 from spikeloom.compiler.mapping.route import OUTSIDE, Flows, all_flows, busiest_link, distances
-from spikeloom.compiler.mapping.tiles import Piece, TileChooser
 from spikeloom.errors import Problem, UnsupportedError
 
 
@@ -36,40 +37,45 @@ def map_network(
     """
     rates = dict.fromkeys((population.name for population in network.populations), 1.0)
     rates |= activity or {}
-    pieces = _cut(network, chip, rates)
-    groups = merge(pieces, network, chip)
+    groups = cut(network, chip, rates)
     if len(groups) > chip.cores:
         raise UnsupportedError(_too_many(network, chip, groups))
-    tiles = tuple(Tile(p.population, p.box, core) for core, group in enumerate(groups) for p in group.pieces)
-    flows = all_flows(network, tiles)
-    messages = flows.neurons * np.array([rates[one.source] for one in network.projections])[flows.projection]
+    held = [group.demand for group in groups]
+    flows = all_flows(network, held)
+    messages = flows.neurons * np.array([rates[one.name] for one in network.populations])[flows.population]
     talking = (flows.source != OUTSIDE) & (flows.source != flows.target)
     pairs = np.stack([flows.source, flows.target], 1)[talking]
     slots = place(pairs, messages[talking], len(groups), chip, seed)
-    cores = _cores(network, chip, groups, slots)
-    return Mapping(
-        network,
-        chip,
-        tiles,
-        cores,
-        _traffic(network, flows, cores),
-        _load(flows, messages, cores, chip),
-        least_cores(network, chip),
-        seed,
-    )
+    tiles = tuple(Tile(p.population, p.box, core) for core, group in enumerate(groups) for p in group.pieces)
+    return assemble(network, chip, rates, tiles, held, slots, flows, seed)
 
 
-def _cut(network: Network, chip: Chip, rates: MappingOf[str, float]) -> list[Piece]:
-    chooser = TileChooser(network, chip, rates)
-    pieces: list[Piece] = []
-    problems: list[Problem] = []
-    for population in network.placed:
-        tiles, faults = chooser.choose(population)
-        pieces += tiles
-        problems += faults
-    if problems:
-        raise UnsupportedError(problems)
-    return pieces
+def assemble(
+    network: Network,
+    chip: Chip,
+    rates: MappingOf[str, float],
+    tiles: tuple[Tile, ...],
+    held: Sequence[Demand],
+    slots: NDArray[np.int64],
+    flows: Flows,
+    seed: int,
+) -> Mapping:
+    """The mapping with all that follows from tiles and slots.
+
+    Args:
+        network: what is mapped.
+        chip: onto what.
+        rates: messages a neuron and step, by population.
+        tiles: each on a core.
+        held: what is on each core and what it needs.
+        slots: of every core.
+        flows: between the cores.
+        seed: of the placement.
+    """
+    messages = flows.neurons * np.array([rates[one.name] for one in network.populations])[flows.population]
+    cores = _cores(network, chip, held, slots)
+    traffic, load = _traffic(network, flows, cores), _load(flows, messages, cores, chip)
+    return Mapping(network, chip, tiles, cores, traffic, load, least_cores(network, chip), seed)
 
 
 def _too_many(network: Network, chip: Chip, groups: Sequence[Group]) -> list[Problem]:
@@ -111,24 +117,12 @@ REMEDIES = {
 
 
 def _cores(
-    network: Network, chip: Chip, groups: Sequence[Group], slots: NDArray[np.int64]
+    network: Network, chip: Chip, held: Sequence[Demand], slots: NDArray[np.int64]
 ) -> tuple[CoreUse, ...]:
     cores = []
-    for group, slot in zip(groups, slots.tolist(), strict=True):
-        number, column, row = chip.position(slot)
-        uses = group.demand.uses(network, chip)
-        cores.append(CoreUse(slot, number, column, row, uses, _synapses(network, group.pieces)))
+    for demand, slot in zip(held, slots.tolist(), strict=True):
+        cores.append(CoreUse(slot, *chip.position(slot), demand.uses(network, chip)))
     return tuple(cores)
-
-
-def _synapses(network: Network, group: Sequence[Piece]) -> dict[int, int]:
-    counts: dict[int, int] = {}
-    for tile in group:
-        for number in network.into(tile.population):
-            projection = network.projections[number]
-            ending = sum(projection.synapses(piece) for piece in projection.target_pieces(tile.box))
-            counts[number] = counts.get(number, 0) + ending
-    return counts
 
 
 def _traffic(network: Network, flows: Flows, cores: Sequence[CoreUse]) -> tuple[Traffic, ...]:
@@ -136,12 +130,16 @@ def _traffic(network: Network, flows: Flows, cores: Sequence[CoreUse]) -> tuple[
     remote = flows.source != flows.target
     hops = distances(flows, columns, rows)
     crossing = (chips[flows.source] != chips[flows.target]) & (flows.source != OUTSIDE)
-    count = len(network.projections)
+    count = len(network.populations)
     sums = [
-        np.bincount(flows.projection, weights, count).astype(np.int64).tolist()
+        np.bincount(flows.population, weights, count).astype(np.int64).tolist()
         for weights in (flows.neurons * remote, flows.neurons * hops, flows.neurons * crossing)
     ]
-    return tuple(Traffic(number, *values) for number, values in enumerate(zip(*sums, strict=True)))
+    names = [one.name for one in network.populations if network.out_of(one.name)]
+    by_name = {
+        one.name: values for one, values in zip(network.populations, zip(*sums, strict=True), strict=True)
+    }
+    return tuple(Traffic(name, *by_name[name]) for name in names)
 
 
 def _load(flows: Flows, messages: NDArray[np.float64], cores: Sequence[CoreUse], chip: Chip) -> Load:

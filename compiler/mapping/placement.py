@@ -41,7 +41,6 @@ class CoreUse:
         chip: number of the chip.
         column, row: of its router, over all chips.
         uses: of each limit that the chip declares.
-        synapses: for each projection, by number, the synapses that end on this core.
     """
 
     slot: int
@@ -49,22 +48,21 @@ class CoreUse:
     column: int
     row: int
     uses: MappingOf[str, int]
-    synapses: MappingOf[int, int]
 
 
 @dataclass(frozen=True)
 class Traffic:
-    """The messages of a projection if every source neuron spikes once.
+    """The messages of a population if every neuron of it spikes once.
 
     Attributes:
-        projection: its number.
+        population: its name.
         messages: from a neuron to a core other than its own; a neuron sends one to each core that
-            reads it. From the network's inputs, every message counts.
+            reads it, by whichever projections. From the network's inputs, every message counts.
         hops: steps from router to router that they take; none is counted for inputs.
         crossings: messages that go to another chip.
     """
 
-    projection: int
+    population: str
     messages: int
     hops: int
     crossings: int
@@ -109,7 +107,7 @@ class Mapping:
         chip: what it is mapped onto.
         tiles: every neuron of every population that is placed lies in exactly one.
         cores: the cores in use; tiles refer to them by number.
-        traffic: of every projection.
+        traffic: of every population.
         load: at the firing rates given, or at one message a neuron and step where none are.
         bound: on the number of cores.
         seed: of the placement.
@@ -147,25 +145,23 @@ class Mapping:
     def messages(self, rates: MappingOf[str, float]) -> float:
         """Messages between cores per step, for messages per neuron and step of each population."""
         return sum(
-            one.messages * rates[self.network.projections[one.projection].source]
-            for one in self.traffic
-            if self._is_inside(one.projection)
+            one.messages * rates[one.population] for one in self.traffic if self._is_inside(one.population)
         )
 
     def hops(self, rates: MappingOf[str, float]) -> float:
         """Hops per step, for messages per neuron and step of each population."""
-        return sum(one.hops * rates[self.network.projections[one.projection].source] for one in self.traffic)
+        return sum(one.hops * rates[one.population] for one in self.traffic)
 
     def injected(self, rates: MappingOf[str, float]) -> float:
         """Messages from inputs to cores per step."""
         return sum(
-            one.messages * rates[self.network.projections[one.projection].source]
+            one.messages * rates[one.population]
             for one in self.traffic
-            if not self._is_inside(one.projection)
+            if not self._is_inside(one.population)
         )
 
-    def _is_inside(self, number: int) -> bool:
-        return self.network.population(self.network.projections[number].source).role != "input"
+    def _is_inside(self, population: str) -> bool:
+        return self.network.population(population).role != "input"
 
     def to_json(self) -> dict[str, Any]:
         """The mapping as a JSON object; the network is a document of its own."""
@@ -175,10 +171,7 @@ class Mapping:
             "bound": vars(self.bound),
             "load": vars(self.load),
             "tiles": [[tile.population, list(tile.box.ranges), tile.core] for tile in self.tiles],
-            "cores": [
-                {**vars(core), "uses": dict(core.uses), "synapses": [list(p) for p in core.synapses.items()]}
-                for core in self.cores
-            ],
+            "cores": [{**vars(core), "uses": dict(core.uses)} for core in self.cores],
             "traffic": [vars(one) for one in self.traffic],
         }
 
@@ -195,9 +188,7 @@ class Mapping:
                 Tile(population, Box(tuple((start, stop) for start, stop in ranges)), core)
                 for population, ranges, core in document["tiles"]
             )
-            cores = tuple(
-                CoreUse(**{**core, "synapses": dict(core["synapses"])}) for core in document["cores"]
-            )
+            cores = tuple(CoreUse(**core) for core in document["cores"])
             traffic = tuple(Traffic(**one) for one in document["traffic"])
             load, bound = Load(**document["load"]), Bound(**document["bound"])
             return Mapping(mapped, chip, tiles, cores, traffic, load, bound, document["seed"])

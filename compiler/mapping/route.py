@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spikeloom.compiler.mapping.box import Box, disjoint
-from spikeloom.compiler.mapping.network import Network
+from spikeloom.compiler.mapping.demand import Demand, tile_demand
+from spikeloom.compiler.mapping.network import Network, Population
+from spikeloom.compiler.mapping.overlap import overlaps
 from spikeloom.compiler.mapping.placement import Tile
 
 OUTSIDE = -1
 """The core number of the network's inputs."""
-
-CHUNK = 4_000_000
-"""Pairs of boxes compared at a time, to bound memory."""
 
 Counts = NDArray[np.int64]
 
@@ -26,83 +25,68 @@ class Flows:
     """Who reads whom, as parallel arrays.
 
     Attributes:
-        projection: its number.
+        population: number of the source population in the network.
         source, target: cores; the source is :data:`OUTSIDE` for inputs.
-        neurons: distinct neurons of the projection's source on the source core that the target core
-            reads; each of their spikes is one message.
+        neurons: distinct neurons of the population on the source core that the target core reads, by
+            any projection; each of their spikes is one message.
     """
 
-    projection: Counts
+    population: Counts
     source: Counts
     target: Counts
     neurons: Counts
 
 
-def readers(network: Network, tiles: Sequence[Tile], number: int) -> dict[int, tuple[Box, ...]]:
-    """For each core that a projection reaches, the source neurons it reads, on the finer axes.
+def demands(network: Network, tiles: Sequence[Tile], cores: int) -> list[Demand]:
+    """What is on each core and what it needs."""
+    found: list[Demand | None] = [None] * cores
+    for tile in tiles:
+        more = tile_demand(network, network.population(tile.population), tile.box)
+        before = found[tile.core]
+        found[tile.core] = more if before is None else before.with_tile(more)
+    return [demand for demand in found if demand is not None]
 
-    The boxes of a core do not overlap: a spike reaches it in one message. With a window narrower
+
+def readers(network: Network, tiles: Sequence[Tile], population: str) -> dict[int, tuple[Box, ...]]:
+    """For each core that reads a population, the neurons that it reads, as boxes that do not overlap.
+
+    A spike reaches such a core in one message, whatever reads it there. With a window narrower
     than its stride a box also holds neurons that nothing on the core reads.
     """
-    projection = network.projections[number]
     needs: dict[int, list[Box]] = {}
+    targets = {network.projections[number].target for number in network.out_of(population)}
     for tile in tiles:
-        if tile.population != projection.target:
-            continue
-        for piece in projection.target_pieces(tile.box):
-            need = projection.need(piece)
-            if need is not None:
-                needs.setdefault(tile.core, []).append(need)
-    return {core: disjoint(boxes) for core, boxes in needs.items()}
+        if tile.population in targets:
+            demand = tile_demand(network, network.population(tile.population), tile.box)
+            needs.setdefault(tile.core, []).extend(demand.reads.get(population, ()))
+    return {core: disjoint(boxes) for core, boxes in needs.items() if boxes}
 
 
-def all_flows(network: Network, tiles: Sequence[Tile]) -> Flows:
-    """The flows of every projection."""
-    by_population: dict[str, list[Tile]] = {}
-    for tile in tiles:
-        by_population.setdefault(tile.population, []).append(tile)
-    parts = [_flows(network, number, by_population) for number in range(len(network.projections))]
-    columns = [np.concatenate(column) for column in zip(*parts, strict=True)] if parts else []
-    return Flows(*columns) if columns else Flows(*(np.zeros(0, np.int64) for _ in range(4)))
+def all_flows(network: Network, demands: Sequence[Demand]) -> Flows:
+    """The flows of every population, from what each core holds and reads."""
+    parts = [
+        _flows(number, network.populations[number], demands) for number in range(len(network.populations))
+    ]
+    columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
+    return Flows(*columns)
 
 
 def _flows(
-    network: Network, number: int, tiles: Mapping[str, Sequence[Tile]]
+    number: int, population: Population, demands: Sequence[Demand]
 ) -> tuple[Counts, Counts, Counts, Counts]:
-    projection = network.projections[number]
-    population = network.population(projection.source)
+    reading = [(core, box) for core, one in enumerate(demands) for box in one.reads.get(population.name, ())]
     if population.role == "input":
-        sources = [(OUTSIDE, box) for box in projection.source_pieces(Box.whole(population.shape))]
+        holding = [(OUTSIDE, Box.whole(population.shape))]
     else:
-        held = tiles.get(population.name, ())
-        sources = [(tile.core, box) for tile in held for box in projection.source_pieces(tile.box)]
-    reached = readers(network, tiles.get(projection.target, ()), number)
-    targets = [(core, box) for core, boxes in reached.items() for box in boxes]
-    pairs: dict[tuple[int, int], int] = {}
-    rows = max(1, CHUNK // max(len(targets), 1))
-    for first in range(0, len(sources), rows):
-        part = sources[first : first + rows]
-        shared = _overlaps([box for _, box in part], [box for _, box in targets])
-        for i, j in zip(*np.nonzero(shared), strict=True):
-            key = part[i][0], targets[j][0]
-            pairs[key] = pairs.get(key, 0) + int(shared[i, j])
-    ends = np.array(sorted(pairs), np.int64).reshape(-1, 2)
-    neurons = np.array([pairs[key] for key in sorted(pairs)], np.int64)
-    return np.full(len(pairs), number, np.int64), ends[:, 0], ends[:, 1], neurons
-
-
-def _overlaps(a: Sequence[Box], b: Sequence[Box]) -> Counts:
-    """Number of indices [a, b] that each box of one list shares with each of the other."""
-    if not a or not b:
-        return np.zeros((len(a), len(b)), np.int64)
-    left = np.array([box.ranges for box in a], np.int64)
-    right = np.array([box.ranges for box in b], np.int64)
-    total = np.ones((len(a), len(b)), np.int64)
-    for axis in range(left.shape[1]):
-        low = np.maximum.outer(left[:, axis, 0], right[:, axis, 0])
-        high = np.minimum.outer(left[:, axis, 1], right[:, axis, 1])
-        total *= np.maximum(high - low, 0)
-    return total
+        held = enumerate(demands)
+        holding = [(core, box) for core, one in held for box in one.holds.get(population.name, ())]
+    first, second, shared = overlaps([box for _, box in holding], [box for _, box in reading])
+    source = np.array([core for core, _ in holding], np.int64)[first]
+    target = np.array([core for core, _ in reading], np.int64)[second]
+    keys, place = np.unique((source + 1) * (len(demands) + 1) + target, return_inverse=True)
+    neurons = np.bincount(place, shared, len(keys)).astype(np.int64)
+    ends = keys // (len(demands) + 1) - 1, keys % (len(demands) + 1)
+    return np.full(len(keys), number, np.int64), *ends, neurons
 
 
 def distances(flows: Flows, columns: Counts, rows: Counts) -> Counts:

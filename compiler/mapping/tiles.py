@@ -44,7 +44,7 @@ class Piece:
 
 
 @dataclass(frozen=True, order=True)
-class _Blocks:
+class Blocks:
     """Extents of a tile along each axis.
 
     Either every axis is cut into tiles of that extent and a remainder, or ``even``: into as few
@@ -55,12 +55,15 @@ class _Blocks:
     even: bool
 
     def ranges(self, shape: tuple[int, ...]) -> list[list[Range]]:
+        """The cuts of every axis."""
         return [_cuts(extent, size, self.even) for extent, size in zip(shape, self.sizes, strict=True)]
 
     def boxes(self, shape: tuple[int, ...]) -> Iterator[Box]:
+        """Every tile."""
         return (Box(ranges) for ranges in product(*self.ranges(shape)))
 
     def count(self, shape: tuple[int, ...]) -> int:
+        """How many tiles."""
         return prod(len(ranges) for ranges in self.ranges(shape))
 
     def kinds(self, shape: tuple[int, ...]) -> list[tuple[Box, int]]:
@@ -97,7 +100,7 @@ class TileChooser:
         self._network = network
         self._chip = chip
         self._rates = rates
-        self._chosen: dict[object, _Blocks] = {}
+        self._chosen: dict[object, Blocks] = {}
         self._cap = chip.neurons
 
     def choose(self, population: Population) -> tuple[list[Piece], list[Problem]]:
@@ -114,19 +117,19 @@ class TileChooser:
             if pieces:
                 self._chosen[signature] = blocks
                 return pieces, []
-        pieces = self._pieces(population, _Blocks((1,) * len(population.shape), even=True))
+        pieces = self._pieces(population, Blocks((1,) * len(population.shape), even=True))
         assert pieces, "the neuron in the middle reads most, and it fits"
         return pieces, []
 
-    def _ranked(self, population: Population) -> Iterator[_Blocks]:
+    def _ranked(self, population: Population) -> Iterator[Blocks]:
         """Candidates from good to bad: the whole population, then those that keep axes together."""
         if self._fits(population, Box.whole(population.shape)):
-            yield _Blocks(population.shape, even=True)
+            yield Blocks(population.shape, even=True)
         if population.together:
             yield from self._best(population, frozenset(population.together))
         yield from self._best(population, frozenset())
 
-    def _best(self, population: Population, whole: frozenset[int]) -> list[_Blocks]:
+    def _best(self, population: Population, whole: frozenset[int]) -> list[Blocks]:
         """The candidates that fit, the best first.
 
         Where another limit than the number of neurons keeps tiles small, a second round looks
@@ -143,7 +146,7 @@ class TileChooser:
         close.sort(key=lambda blocks: (self._traffic(population, blocks), blocks))
         return [self._finer(population, blocks) for blocks in close[:1]] + close + far
 
-    def _finer(self, population: Population, blocks: _Blocks) -> _Blocks:
+    def _finer(self, population: Population, blocks: Blocks) -> Blocks:
         """Smaller tiles that fill gaps, where neurons are not what fills a core and traffic stays.
 
         Sums of many products need few neurons and many axons; cut small, they find room on cores
@@ -156,17 +159,17 @@ class TileChooser:
             return blocks
         traffic, _ = self._traffic(population, blocks)
         for axis, size in enumerate(blocks.sizes):
-            halved = _Blocks((*blocks.sizes[:axis], -(-size // 2), *blocks.sizes[axis + 1 :]), blocks.even)
+            halved = Blocks((*blocks.sizes[:axis], -(-size // 2), *blocks.sizes[axis + 1 :]), blocks.even)
             if size > 1 and self._traffic(population, halved)[0] <= traffic:
                 return self._finer(population, halved)
         return blocks
 
-    def _judged(self, population: Population, whole: frozenset[int], cap: int) -> dict[_Blocks, float]:
+    def _judged(self, population: Population, whole: frozenset[int], cap: int) -> dict[Blocks, float]:
         """Candidates of up to ``cap`` neurons that fit, with the cores that they fill."""
         shape = population.shape
         queue = [self._entry(shape, blocks, axis, cap) for blocks, axis in _candidates(shape, whole, cap)]
         heapq.heapify(queue)
-        judged: dict[_Blocks, float] = {}
+        judged: dict[Blocks, float] = {}
         best = inf
         while queue and queue[0][0] <= TOLERANCE * best and len(judged) < MOST_JUDGED:
             _, _, blocks, axis = heapq.heappop(queue)
@@ -183,16 +186,14 @@ class TileChooser:
         return judged
 
     @staticmethod
-    def _entry(
-        shape: tuple[int, ...], blocks: _Blocks, axis: int, cap: int
-    ) -> tuple[float, int, _Blocks, int]:
+    def _entry(shape: tuple[int, ...], blocks: Blocks, axis: int, cap: int) -> tuple[float, int, Blocks, int]:
         return blocks.least_cores(shape, cap), blocks.count(shape), blocks, axis
 
-    def _shortened(self, population: Population, blocks: _Blocks, axis: int) -> _Blocks | None:
+    def _shortened(self, population: Population, blocks: Blocks, axis: int) -> Blocks | None:
         """The same extents but the largest along one axis that fits, or None."""
 
-        def with_size(size: int) -> _Blocks:
-            return _Blocks((*blocks.sizes[:axis], size, *blocks.sizes[axis + 1 :]), blocks.even)
+        def with_size(size: int) -> Blocks:
+            return Blocks((*blocks.sizes[:axis], size, *blocks.sizes[axis + 1 :]), blocks.even)
 
         low, high = 0, blocks.sizes[axis]
         while high - low > 1:
@@ -201,13 +202,13 @@ class TileChooser:
             low, high = (middle, high) if fits else (low, middle)
         return with_size(low) if low else None
 
-    def _estimate(self, shape: tuple[int, ...], blocks: _Blocks, uses: Mapping[str, int]) -> float:
+    def _estimate(self, shape: tuple[int, ...], blocks: Blocks, uses: Mapping[str, int]) -> float:
         """The cores that the tiles fill, from what the largest of them uses."""
         kinds = blocks.kinds(shape)
         fullest = share(uses, self._chip, SHAREABLE) / max(box.size for box, _ in kinds)
         return sum(_cores(fullest * box.size, count) for box, count in kinds)
 
-    def _traffic(self, population: Population, blocks: _Blocks) -> tuple[float, int]:
+    def _traffic(self, population: Population, blocks: Blocks) -> tuple[float, int]:
         """Source neurons that the tiles read, weighted with firing rates; and the number of tiles."""
         total = 0.0
         for box, count in blocks.kinds(population.shape):
@@ -218,7 +219,7 @@ class TileChooser:
                 total += count * read * self._rates.get(projection.source, 1.0)
         return total, blocks.count(population.shape)
 
-    def _pieces(self, population: Population, blocks: _Blocks) -> list[Piece]:
+    def _pieces(self, population: Population, blocks: Blocks) -> list[Piece]:
         """All tiles with what they need; empty if one does not fit."""
         pieces = []
         for box in blocks.boxes(population.shape):
@@ -261,7 +262,7 @@ class TileChooser:
         )
 
 
-def _candidates(shape: tuple[int, ...], whole: frozenset[int], cap: int) -> set[tuple[_Blocks, int]]:
+def _candidates(shape: tuple[int, ...], whole: frozenset[int], cap: int) -> set[tuple[Blocks, int]]:
     """Extents that give tiles of more than half of ``cap`` neurons, and the axis that was stretched."""
     found = set()
     for axis in range(len(shape)):
@@ -275,7 +276,7 @@ def _candidates(shape: tuple[int, ...], whole: frozenset[int], cap: int) -> set[
             longest = min(cap // prod(sizes), shape[axis])
             best = (*sizes[:axis], longest, *sizes[axis + 1 :])
             if 2 * prod(best) > cap:
-                found |= {(_Blocks(best, even), axis) for even in (False, True)}
+                found |= {(Blocks(best, even), axis) for even in (False, True)}
     return found
 
 
@@ -284,7 +285,7 @@ def _cores(filled: float, count: int) -> float:
     return count / max(int(1 / filled), 1)
 
 
-def _largest(blocks: _Blocks, shape: tuple[int, ...]) -> Box:
+def _largest(blocks: Blocks, shape: tuple[int, ...]) -> Box:
     return max((box for box, _ in blocks.kinds(shape)), key=lambda box: box.size)
 
 

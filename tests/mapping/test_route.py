@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from spikeloom.compiler.mapping.place import place
+from spikeloom.compiler.mapping.placing.place import place
 from spikeloom.compiler.mapping.route import OUTSIDE, Flows, busiest_link, distances
 
 

@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 
 from spikeloom.compiler.graph.graph import Graph
-from spikeloom.compiler.mapping.box import Box
 from spikeloom.compiler.mapping.check import check_mapping
+from spikeloom.compiler.mapping.execute import deliver
 from spikeloom.compiler.mapping.partition import map_network
 from spikeloom.compiler.mapping.placement import Mapping
 from spikeloom.compiler.mapping.route import readers
-from spikeloom.compiler.mapping.synapses import expand
 from spikeloom.errors import UnsupportedError
 from spikeloom.targets.loihi import loihi2
 
@@ -49,26 +48,12 @@ def test_random_spikes_reach_each_target_exactly_once(tiny: Mapping) -> None:
     """Messages go to the cores that read a neuron; there they meet the core's own synapses."""
     random = np.random.default_rng(0)
     network = tiny.network
-    for number, projection in enumerate(network.projections):
-        source, target = network.population(projection.source), network.population(projection.target)
-        spikes = random.random(source.size) < 0.2
-        everything = expand(projection, Box.whole(projection.target_sizes))
-        wanted = everything.source * target.size + everything.target
-        wanted = np.sort(wanted[spikes[everything.source]])
-        reached = []
-        for core, boxes in readers(network, tiny.tiles, number).items():
-            messages = np.zeros([size for sizes in projection.source_grid for size in sizes], int)
-            for box in boxes:
-                messages[box.slices] += 1
-            assert messages.max() == 1
-            arriving = messages.ravel().astype(bool) & spikes
-            for tile in tiny.tiles:
-                if tile.core == core and tile.population == target.name:
-                    for piece in projection.target_pieces(tile.box):
-                        found = expand(projection, piece)
-                        hit = arriving[found.source]
-                        reached.append(found.source[hit] * target.size + found.target[hit])
-        assert (np.sort(np.concatenate(reached)) == wanted).all()
+    tables = {one.name: readers(network, tiny.tiles, one.name) for one in network.populations}
+    spikes = {one.name: random.random(one.shape) < 0.2 for one in network.populations}
+    delivered = deliver(tiny, tables, spikes)
+    assert delivered.exact
+    assert delivered.messages > 0
+    assert delivered.spikes > 0
 
 
 def test_wider_weights_take_more_cores(spikformer: Callable[..., Graph]) -> None:

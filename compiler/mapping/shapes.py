@@ -1,0 +1,329 @@
+"""The shapes of tiles, chosen across layers.
+
+Every neuron is stored once, and every weight as often as positions are cut: a layer cut into c blocks
+of channels and s blocks of positions keeps s copies of its kernel, and sends each spike that it reads to
+c cores (and to a few more at seams). So fewer messages cost memory, and there is one price of memory for
+all layers at which the tiles fill just the cores that there should be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import inf, prod
+
+from spikeloom.compiler.mapping.box import Box, Range
+from spikeloom.compiler.mapping.chip import Chip
+from spikeloom.compiler.mapping.demand import Demand, tile_demand, violations
+from spikeloom.compiler.mapping.network import Network, Population
+from spikeloom.compiler.mapping.tiles import Blocks
+
+CHANNEL_PARTS = (*range(1, 17), 18, 20, 22, 24, 28, 32, 40, 48, 64, 80, 96, 128, 192, 256, 384, 512)
+"""Into how many blocks channels may be cut; the numbers above 512 double."""
+
+FILLS = (1.0, 0.75, 0.5, 0.34, 0.25)
+"""Shares of a core's neurons that a tile may have."""
+
+FULL = 0.985
+"""Blocks of positions that are this full, of those that fit, count as full."""
+
+LIGHT = 0.35
+"""Families whose kernels take at most this share of a core's synaptic memory can fill gaps anywhere."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """Populations that read the same neurons in the same way, as queries, keys and values do.
+
+    A tile of a family holds the same box of every member, so that a spike reaches all in one message,
+    and the part of every follower that reads this box.
+
+    Attributes:
+        members: of one shape.
+        followers: populations that read one member only, window by window, as pools do.
+    """
+
+    members: tuple[Population, ...]
+    followers: tuple[Population, ...] = ()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of every member."""
+        return self.members[0].shape
+
+    @property
+    def size(self) -> int:
+        """Neurons of all members and followers."""
+        return sum(one.size for one in (*self.members, *self.followers))
+
+    def boxes(self, box: Box) -> list[tuple[Population, Box]]:
+        """What a tile holds of each population, from the box of a member."""
+        found = [(member, box) for member in self.members]
+        for one in self.followers:
+            scaled = tuple(
+                (start * mine // theirs, stop * mine // theirs)
+                for (start, stop), mine, theirs in zip(box.ranges, one.shape, self.shape, strict=True)
+            )
+            if all(start < stop for start, stop in scaled):
+                found.append((one, Box(scaled)))
+        return found
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A way to cut a family.
+
+    Attributes:
+        blocks: extents of the tiles.
+        tiles: how many there are.
+        messages: a step, that arrive at all of them.
+        cores: that the tiles fill, where what needs no memory fills up the rest.
+        is_light: whether its tiles can be cut anywhere to fill gaps, since they hardly need memory.
+        apart: shapes of the followers, where they have tiles of their own.
+    """
+
+    blocks: Blocks
+    tiles: int
+    messages: float
+    cores: float
+    is_light: bool
+    apart: tuple[Shape, ...] = ()
+
+
+def filled(uses: Mapping[str, int], chip: Chip) -> float:
+    """The cores that tiles alike take, a tile, where what needs no memory fills up their neurons."""
+    memory = memory_share(uses, chip)
+    alone = 1 / max(int(1 / memory), 1) if memory > 1 / 3 else memory
+    return max(alone, uses["neurons"] / chip.neurons)
+
+
+def memory_share(uses: Mapping[str, int], chip: Chip) -> float:
+    """The largest share that is used of any limit but neurons."""
+    return max((uses[one.name] / one.value for one in chip.limits if one.name != "neurons"), default=0.0)
+
+
+def families(network: Network) -> list[Family]:
+    """All placed populations in the order of the data flow, those that belong together as one family."""
+    leaders = {one.name: leader for one in network.placed if (leader := _leader(network, one)) is not None}
+    found: dict[object, list[Population]] = {}
+    for population in network.placed:
+        if population.name in leaders:
+            continue
+        into = [network.projections[number] for number in network.into(population.name)]
+        reads = tuple((p.source, p.port, p.kind, p.source_axes, p.target_grid) for p in into)
+        alike = (population.shape, population.state_bytes, population.together, reads)
+        found.setdefault(alike if reads and not population.together else population.name, []).append(
+            population
+        )
+    return [
+        Family(
+            tuple(members),
+            tuple(
+                one for one in network.placed if leaders.get(one.name) in {member.name for member in members}
+            ),
+        )
+        for members in found.values()
+    ]
+
+
+def _leader(network: Network, population: Population) -> str | None:
+    """The population whose tiles a population follows: the only one that it reads, through unit weights."""
+    into = [network.projections[number] for number in network.into(population.name)]
+    if len(into) != 1 or into[0].kind not in ("pool", "elementwise"):
+        return None
+    source = network.population(into[0].source)
+    follows = [axis.target for axis in into[0].axes] == list(range(len(population.shape)))
+    if source.role == "input" or not follows or len(source.shape) != len(population.shape):
+        return None
+    second = [network.projections[number] for number in network.into(source.name)]
+    if len(second) == 1 and second[0].kind in ("pool", "elementwise"):
+        return None
+    return source.name
+
+
+def family_demand(network: Network, family: Family, box: Box) -> Demand:
+    """What a tile of a family needs."""
+    parts = [tile_demand(network, population, part) for population, part in family.boxes(box)]
+    demand = parts[0]
+    for part in parts[1:]:
+        demand = demand.with_tile(part)
+    return demand
+
+
+class ShapeChooser:
+    """All shapes of every family that fit a core, and the choice among them.
+
+    Attributes:
+        options: of each family; empty where none of the shapes that are tried fits.
+    """
+
+    def __init__(
+        self, network: Network, chip: Chip, rates: Mapping[str, float], groups: Sequence[Family]
+    ) -> None:
+        self._network = network
+        self._chip = chip
+        self._rates = rates
+        self.options = [self._options(family) for family in groups]
+
+    def choose(self, cores: float) -> list[Shape | None]:
+        """The shapes of fewest messages whose tiles fill at most so many cores, if there are such.
+
+        One price of a core holds for all families (Lagrange); it is found by bisection.
+        """
+        low, high = 0.0, self._highest_price()
+        if self._filled(self._at(0.0)) <= cores:
+            return self._at(0.0)
+        for _ in range(40):
+            price = (low * high) ** 0.5 if low else high / 1e6
+            if self._filled(self._at(price)) <= cores:
+                high = price
+            else:
+                low = price
+            if low and high / low < 1.001:
+                break
+        return self._at(high)
+
+    def _at(self, price: float) -> list[Shape | None]:
+        return [
+            min(options, key=lambda o: (o.messages + price * o.cores, o.blocks), default=None)
+            for options in self.options
+        ]
+
+    @staticmethod
+    def _filled(chosen: Sequence[Shape | None]) -> float:
+        return sum(shape.cores for shape in chosen if shape is not None)
+
+    def _highest_price(self) -> float:
+        messages = sum(max((o.messages for o in options), default=0.0) for options in self.options)
+        return 1e3 * max(messages, 1.0)
+
+    def _options(self, family: Family) -> list[Shape]:
+        found = self._shapes(family)
+        if family.followers:
+            apart = [self._shapes(Family((one,))) for one in family.followers]
+            if all(apart):
+                rest = tuple(min(shapes, key=lambda o: (o.messages, o.blocks)) for shapes in apart)
+                more, cores = sum(o.messages for o in rest), sum(o.cores for o in rest)
+                found += [
+                    replace(o, messages=o.messages + more, cores=o.cores + cores, apart=rest)
+                    for o in self._shapes(Family(family.members))
+                ]
+        return _undominated(found)
+
+    def _shapes(self, family: Family) -> list[Shape]:
+        """All that fit; channels are cut at most twice as fine as where all positions fit one tile."""
+        cap = self._chip.neurons * prod(family.shape) // family.size
+        found: list[Shape] = []
+        finest = 0
+        for channels in _channels(family):
+            if channels < finest:
+                break
+            for blocks in _candidates(family, channels, cap):
+                shape = self._judge(family, blocks)
+                found += [shape] if shape is not None else []
+                if shape is not None and blocks.sizes[1:] == family.shape[1:]:
+                    finest = max(finest, channels // 2)
+        return found
+
+    def _judge(self, family: Family, blocks: Blocks) -> Shape | None:
+        messages, cores, tiles = 0.0, 0.0, 0
+        is_light = self._is_light(family)
+        for box, count in sorted(blocks.kinds(family.shape), key=lambda kind: -kind[0].size):
+            demand = family_demand(self._network, family, box)
+            uses = demand.uses(self._network, self._chip)
+            if violations(uses, self._chip):
+                return None
+            messages += count * demand.arriving(self._rates)
+            cores += 0.0 if is_light else count * filled(uses, self._chip)
+            tiles += count
+        return Shape(blocks, tiles, messages, cores, is_light)
+
+    def _is_light(self, family: Family) -> bool:
+        limit = self._chip.limit("synaptic_memory")
+        if limit is None:
+            return True
+        into = {n for one in family.members for n in self._network.into(one.name)}
+        kernels = {self._network.projections[number].kernel for number in into}
+        bits = sum(
+            prod(self._network.kernel(name).shape) * self._network.kernel(name).bits for name in kernels
+        )
+        return bits <= LIGHT * limit.value * self._chip.encoding.word_bits
+
+
+def _undominated(shapes: Sequence[Shape]) -> list[Shape]:
+    """Those that no other beats in both messages and cores."""
+    kept: list[Shape] = []
+    least = inf
+    for shape in sorted(shapes, key=lambda s: (s.messages, s.cores, s.blocks)):
+        if shape.cores < least:
+            kept.append(shape)
+            least = shape.cores
+    return kept
+
+
+def _channels(family: Family) -> list[int]:
+    if 0 in family.members[0].together:
+        return [family.shape[0]]
+    return _parts(family.shape[0])
+
+
+def _candidates(family: Family, channels: int, cap: int) -> Iterator[Blocks]:
+    """Even cuts, whose number of copies is small, and uneven ones, whose tiles are full but for the last."""
+    whole = frozenset(family.members[0].together)
+    found: dict[tuple[tuple[Range, ...], ...], Blocks] = {}
+    for positions in _positions(family.shape[1:], whole, cap // channels):
+        for even in (True, False):
+            blocks = Blocks((channels, *positions), even)
+            if channels * prod(positions) <= cap:
+                found.setdefault(tuple(map(tuple, blocks.ranges(family.shape))), blocks)
+    yield from found.values()
+
+
+def _parts(extent: int) -> list[int]:
+    """Extents of the largest of equal parts."""
+    counts = [*CHANNEL_PARTS, *(1024 << i for i in range(20))]
+    return list(dict.fromkeys(-(-extent // parts) for parts in counts if parts <= extent))
+
+
+def _positions(extents: tuple[int, ...], whole: frozenset[int], room: int) -> Iterator[tuple[int, ...]]:
+    if not extents:
+        yield ()
+        return
+    if room < 1:
+        return
+    if any(axis + 1 in whole for axis in range(len(extents))):
+        yield extents
+        return
+    for fill in FILLS:
+        area = max(int(room * fill), 1)
+        if area >= prod(extents):
+            yield extents
+        elif len(extents) == 1:
+            yield (area,)
+        else:
+            yield from _blocks(extents, area)
+
+
+def _blocks(extents: tuple[int, ...], area: int) -> Iterator[tuple[int, ...]]:
+    """Boxes of nearly ``area`` positions, as square as they can be, whole along all axes after the second."""
+    inner = prod(extents[2:])
+    if area < inner:
+        yield from (
+            ((1, 1, *rest) for rest in _blocks(extents[2:], area))
+            if len(extents) > 3
+            else ((1, 1, min(area, extents[2])),)
+        )
+        return
+    area //= inner
+    choices = []
+    for height in range(1, min(extents[0], area) + 1):
+        width = min(area // height, extents[1])
+        if height == min(area // width, extents[0]):
+            choices.append((height, width))
+    full = max(height * width for height, width in choices)
+    close = [c for c in choices if c[0] * c[1] >= FULL * full]
+    square = sorted(choices, key=lambda c: (c[0] + c[1]) / (c[0] * c[1]))
+    tight = sorted(close, key=lambda c: (c[0] + c[1], c))
+    few = sorted(choices, key=lambda c: (-(-extents[0] // c[0]) * -(-extents[1] // c[1]), c[0] + c[1], c))
+    for height, width in dict.fromkeys((*square[:1], *tight[:2], *few[:3])):
+        yield height, width, *extents[2:]
