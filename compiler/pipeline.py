@@ -32,7 +32,6 @@ from spikeloom.compiler.graph.target import RunnableTarget, Target, find_target
 from spikeloom.compiler.layer_report import LayerReport, report_layers
 from spikeloom.compiler.ledger import Comparison, Ledger
 from spikeloom.compiler.mapping.check import check_mapping
-from spikeloom.compiler.mapping.partition import map_network
 from spikeloom.compiler.mapping.placement import Mapping as ChipMapping
 from spikeloom.compiler.mapping.target import ChipTarget
 from spikeloom.compiler.passes.canonicalise import CANONICALISE
@@ -670,6 +669,8 @@ def _run_eager(run: Compilation) -> tuple[Array, dict[str, Array]]:
 def _map(run: Compilation, target: Target, options: Options) -> ChipMapping | None:
     if not isinstance(target, ChipTarget):
         return None
+    from spikeloom.compiler.mapping.partition import map_network
+
     assert run.quantized is not None
     assert run.inputs is not None
     calibration = run.inputs.frames

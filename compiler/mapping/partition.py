@@ -42,12 +42,19 @@ def map_network(
         raise UnsupportedError(_too_many(network, chip, groups))
     held = [group.demand for group in groups]
     flows = all_flows(network, held)
-    messages = flows.neurons * np.array([rates[one.name] for one in network.populations])[flows.population]
-    talking = (flows.source != OUTSIDE) & (flows.source != flows.target)
-    pairs = np.stack([flows.source, flows.target], 1)[talking]
-    slots = place(pairs, messages[talking], len(groups), chip, seed)
+    pairs, messages = flow_pairs(network, rates, flows)
+    slots = place(pairs, messages, len(groups), chip, seed)
     tiles = tuple(Tile(p.population, p.box, core) for core, group in enumerate(groups) for p in group.pieces)
     return assemble(network, chip, rates, tiles, held, slots, flows, seed)
+
+
+def flow_pairs(
+    network: Network, rates: MappingOf[str, float], flows: Flows
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Pairs [flows, 2] of different cores that exchange messages, and the messages a step of each."""
+    messages = flows.neurons * np.array([rates[one.name] for one in network.populations])[flows.population]
+    talking = (flows.source != OUTSIDE) & (flows.source != flows.target)
+    return np.stack([flows.source, flows.target], 1)[talking], messages[talking]
 
 
 def assemble(

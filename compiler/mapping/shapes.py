@@ -21,8 +21,11 @@ from spikeloom.compiler.mapping.tiles import Blocks
 CHANNEL_PARTS = (*range(1, 17), 18, 20, 22, 24, 28, 32, 40, 48, 64, 80, 96, 128, 192, 256, 384, 512)
 """Into how many blocks channels may be cut; the numbers above 512 double."""
 
-FILLS = (1.0, 0.75, 0.5, 0.34, 0.25)
+FILLS = (1.0, 0.75, 0.5)
 """Shares of a core's neurons that a tile may have."""
+
+FINER = 3
+"""Channels are cut at most so many times as finely as the memory of a core asks for."""
 
 FULL = 0.985
 """Blocks of positions that are this full, of those that fit, count as full."""
@@ -211,7 +214,7 @@ class ShapeChooser:
         return _undominated(found)
 
     def _shapes(self, family: Family) -> list[Shape]:
-        """All that fit; channels are cut at most twice as fine as where all positions fit one tile."""
+        """All that fit; channels are cut at most three times as fine as they must be."""
         cap = self._chip.neurons * prod(family.shape) // family.size
         found: list[Shape] = []
         finest = 0
@@ -221,8 +224,8 @@ class ShapeChooser:
             for blocks in _candidates(family, channels, cap):
                 shape = self._judge(family, blocks)
                 found += [shape] if shape is not None else []
-                if shape is not None and blocks.sizes[1:] == family.shape[1:]:
-                    finest = max(finest, channels // 2)
+            if found and not finest:
+                finest = -(-channels // FINER)
         return found
 
     def _judge(self, family: Family, blocks: Blocks) -> Shape | None:
@@ -325,5 +328,5 @@ def _blocks(extents: tuple[int, ...], area: int) -> Iterator[tuple[int, ...]]:
     square = sorted(choices, key=lambda c: (c[0] + c[1]) / (c[0] * c[1]))
     tight = sorted(close, key=lambda c: (c[0] + c[1], c))
     few = sorted(choices, key=lambda c: (-(-extents[0] // c[0]) * -(-extents[1] // c[1]), c[0] + c[1], c))
-    for height, width in dict.fromkeys((*square[:1], *tight[:2], *few[:3])):
+    for height, width in dict.fromkeys((*square[:1], *tight[:1], *few[:2])):
         yield height, width, *extents[2:]

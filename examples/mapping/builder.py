@@ -69,8 +69,14 @@ class Builder:
         return tuple(term.linear(kernel) for term in flat)
 
     def classify(self, x: Terms, outputs: int) -> Terms:
-        """The mean over all positions of channels, then a dense map: one kernel row a channel."""
+        """The mean over all positions of channels, then a dense map: one kernel row a channel.
+
+        Where a neuron would hear more than 4,096 positions, accumulators of 4 x 4 come between.
+        """
         means = x
+        while len(means) * int(np.prod(means[0].shape[1:])) > 4096:
+            windows = tuple(term.pool((4, 4), (4, 4), (0, 0)) for term in means)
+            means = self.neurons(f"mean{means[0].shape[1]}", windows, role="accumulator")
         while len(means[0].shape) > 1:
             means = tuple(term.reduce(len(term.shape) - 1) for term in means)
         kernel = self._kernel((outputs, means[0].shape[0]))

@@ -213,9 +213,9 @@ CATALOGUE: Mapping[str, Callable[[], Workload]] = {
 
 
 def large_spikformer(neurons: float) -> Workload:
-    """The Spikformer-8-512 whose image is the smallest multiple of 16 that gives so many neurons."""
-    image = 224
+    """The Spikformer-8-512 whose image gives about so many neurons; a side of many is a multiple of 256."""
     pools = (True, True, True, True)
-    unit = spikformer(8, 512, image, pools).neurons / image**2
-    size = int(np.ceil((neurons / unit) ** 0.5 / 16)) * 16
+    step = 16 if neurons < 2e7 else 256
+    unit = spikformer(8, 512, 224, pools).neurons / 224**2
+    size = max(round((neurons / unit) ** 0.5 / step), 1) * step
     return spikformer(8, 512, size, pools)

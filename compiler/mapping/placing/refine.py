@@ -31,7 +31,7 @@ def _median(values: Counts, weights: Weights) -> int:
 
 
 @njit(cache=True)
-def _gain(
+def swap_gain(
     core: int,
     slot: int,
     slot_of: Counts,
@@ -110,7 +110,7 @@ def median_swaps(
                 for slot in slots_at[x, y]:
                     if slot < 0 or slot == slot_of[core]:
                         continue
-                    gain = _gain(core, slot, slot_of, core_at, columns, rows, first, other, weight)
+                    gain = swap_gain(core, slot, slot_of, core_at, columns, rows, first, other, weight)
                     if gain > best:
                         best, found = gain, slot
         if found >= 0:
@@ -281,7 +281,7 @@ def anneal(
         slot = _proposed(core, slot_of, columns, rows, slots_at, first, other, state)
         if slot < 0:
             continue
-        cost = -_gain(core, slot, slot_of, core_at, columns, rows, first, other, weight)
+        cost = -swap_gain(core, slot, slot_of, core_at, columns, rows, first, other, weight)
         temperature = hot * (cold / hot) ** (move / moves)
         chance = (_next(state) % 1048576) / 1048576.0
         # links are looked at only where hops leave a chance: strain seldom outweighs three temperatures

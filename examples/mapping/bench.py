@@ -1,0 +1,251 @@
+"""Maps every network of the catalogue with our mapper and with the peers, checks and executes each mapping.
+
+python -m examples.mapping.bench                     # all networks, all peers
+python -m examples.mapping.bench --only 'lenet;vgg11'
+python -m examples.mapping.bench --scale 1e8         # one Spikformer of so many neurons, no peers
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from examples.mapping.networks import CATALOGUE, Workload, large_spikformer
+from examples.mapping.peers import partitions, placements
+from examples.mapping.peers.grains import grains
+from spikeloom.compiler.mapping.bounds import least_cores
+from spikeloom.compiler.mapping.check import check_mapping
+from spikeloom.compiler.mapping.chip import Chip, read_description
+from spikeloom.compiler.mapping.execute import deliver
+from spikeloom.compiler.mapping.message_bound import least_messages
+from spikeloom.compiler.mapping.partition import assemble, flow_pairs, map_network
+from spikeloom.compiler.mapping.placement import Mapping as ChipMapping
+from spikeloom.compiler.mapping.placement import Tile
+from spikeloom.compiler.mapping.placing.graph import Talk, talk_of
+from spikeloom.compiler.mapping.route import all_flows, demands, readers
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results.json"
+EXECUTED = 6_000_000
+"""Networks of at most so many neurons are executed spike by spike."""
+
+GRAINS, LEAST_GRAIN = 1500, 96
+"""How many blocks the peers' partitioners move about, and how small they get."""
+
+Placer = Callable[[Talk, Chip], np.ndarray[tuple[int], np.dtype[np.int64]]]
+Cutter = Callable[[Workload, Chip], partitions.Clusters | None]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One mapper on one network.
+
+    Attributes:
+        network, mapper: their names.
+        neurons: on cores.
+        cores, least_cores: used, and the bound.
+        messages, least_messages: a step between cores, and the bound.
+        hops, busiest_link: a step, unicast along XY routes.
+        seconds: of processor time, from the network to the placed mapping.
+        violations: cores that exceed a limit, by limit.
+        executed: whether every spike of a random step was delivered exactly once; None if not run.
+    """
+
+    network: str
+    mapper: str
+    neurons: int
+    cores: int
+    least_cores: int
+    messages: float
+    least_messages: float
+    hops: float
+    busiest_link: float
+    seconds: float
+    violations: Mapping[str, int]
+    executed: bool | None
+
+
+def chip_for(load: Workload, extra: float = 1.3) -> Chip:
+    """As many chips of the benchmark as the network needs on the smallest board."""
+    chip = read_description(HERE / "manycore.toml").chip
+    cores = extra * least_cores(load.network, chip).cores
+    board = next(board for board in chip.boards if board.chips * chip.mesh.usable_cores >= cores)
+    return chip.with_chips(board.chips)
+
+
+def _grains(load: Workload, chip: Chip) -> list[partitions.Grain]:
+    return grains(load.network, chip, LEAST_GRAIN, GRAINS)
+
+
+PEERS: Mapping[str, tuple[Cutter, Placer]] = {
+    "layer tiles (NxTF), row-major (Lava)": (
+        lambda load, chip: partitions.layer_tiles(load.network, chip, load.rates),
+        placements.row_major,
+    ),
+    "block split (nengo-loihi), in order": (
+        lambda load, chip: partitions.block_split(load.network, chip),
+        placements.row_major,
+    ),
+    "SpiNeMap: exchange, swarm": (
+        lambda load, chip: partitions.exchange(load.network, chip, _grains(load, chip), load.rates),
+        placements.particle_swarm,
+    ),
+    "EdgeMap streaming, neurons only; Hilbert + forces": (
+        lambda load, chip: partitions.streaming(load.network, chip, _grains(load, chip), load.rates, False),
+        placements.hilbert_forces,
+    ),
+    "EdgeMap streaming, all limits; Hilbert + forces": (
+        lambda load, chip: partitions.streaming(load.network, chip, _grains(load, chip), load.rates, True),
+        placements.hilbert_forces,
+    ),
+    "ASPLOS 2023: in order, neurons only; Hilbert + forces": (
+        lambda load, chip: partitions.sequential(load.network, chip, _grains(load, chip), False),
+        placements.hilbert_forces,
+    ),
+    "ASPLOS 2023: in order, all limits; Hilbert + forces": (
+        lambda load, chip: partitions.sequential(load.network, chip, _grains(load, chip), True),
+        placements.hilbert_forces,
+    ),
+    "layer tiles (NxTF); Hilbert + forces": (
+        lambda load, chip: partitions.layer_tiles(load.network, chip, load.rates),
+        placements.hilbert_forces,
+    ),
+    "Mt-KaHyPar connectivity; Hilbert + forces": (
+        lambda load, chip: partitions.hypergraph(load.network, chip, _grains(load, chip), load.rates),
+        placements.hilbert_forces,
+    ),
+}
+
+
+def ours(name: str, load: Workload, chip: Chip) -> tuple[Row, ChipMapping]:
+    """Our mapper on a network."""
+    start = time.process_time()
+    mapping = map_network(load.network, chip, load.rates)
+    return _row(name, "Spikeloom", load, mapping, time.process_time() - start), mapping
+
+
+def our_tiles_placed(name: str, load: Workload, mapping: ChipMapping) -> Row:
+    """The placement of the closest peer on our tiles: what placement alone does."""
+    start = time.process_time()
+    placed = _assembled(load, mapping.chip, mapping.tiles, len(mapping.cores), placements.hilbert_forces)
+    return _row(name, "our tiles; Hilbert + forces", load, placed, time.process_time() - start)
+
+
+def peer(name: str, mapper: str, load: Workload, chip: Chip) -> Row | None:
+    """A peer on a network; None if it is not installed, or needs more cores than there are."""
+    cutter, placer = PEERS[mapper]
+    start = time.process_time()
+    clusters = cutter(load, chip)
+    if clusters is None:
+        return None
+    tiles = tuple(Tile(g.population, g.box, core) for core, cluster in enumerate(clusters) for g in cluster)
+    board = next((b for b in chip.boards if b.chips * chip.mesh.usable_cores >= len(clusters)), None)
+    if board is None:
+        return None
+    chip = chip.with_chips(max(board.chips, chip.chips))
+    mapping = _assembled(load, chip, tiles, len(clusters), placer)
+    return _row(name, mapper, load, mapping, time.process_time() - start)
+
+
+def _assembled(
+    load: Workload, chip: Chip, tiles: tuple[Tile, ...], cores: int, placer: Placer
+) -> ChipMapping:
+    held = demands(load.network, tiles, cores)
+    flows = all_flows(load.network, held)
+    pairs, messages = flow_pairs(load.network, load.rates, flows)
+    slots = placer(talk_of(pairs, messages, cores), chip)
+    return assemble(load.network, chip, load.rates, tiles, held, slots, flows, seed=0)
+
+
+def _row(name: str, mapper: str, load: Workload, mapping: ChipMapping, seconds: float) -> Row:
+    problems = check_mapping(mapping)
+    exceeded: dict[str, int] = {}
+    for problem in problems:
+        limit = problem.what.removeprefix("exceeds the limit of ").split(" ")[0]
+        exceeded[limit] = exceeded.get(limit, 0) + 1
+    return Row(
+        name,
+        mapper,
+        load.neurons,
+        len(mapping.cores),
+        mapping.bound.cores,
+        mapping.load.messages,
+        least_messages(load.network, mapping.chip, load.rates),
+        mapping.load.hops,
+        mapping.load.busiest_link,
+        seconds,
+        exceeded,
+        _executed(load, mapping) if load.neurons <= EXECUTED else None,
+    )
+
+
+def _executed(load: Workload, mapping: ChipMapping) -> bool:
+    random = np.random.default_rng(1)
+    network = load.network
+    spikes = {one.name: random.random(one.shape) < load.rates[one.name] for one in network.populations}
+    tables = {one.name: readers(network, mapping.tiles, one.name) for one in network.populations}
+    return deliver(mapping, tables, spikes).exact
+
+
+def scale(neurons: float) -> dict[str, float]:
+    """Time and memory of our mapper on the Spikformer of about so many neurons, in this process."""
+    load = large_spikformer(neurons)
+    chip = chip_for(load, 1.1)
+    start, clock = time.process_time(), time.perf_counter()
+    mapping = map_network(load.network, chip, load.rates)
+    seconds, wall = time.process_time() - start, time.perf_counter() - clock
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return {
+        "neurons": load.neurons,
+        "cores": len(mapping.cores),
+        "least_cores": mapping.bound.cores,
+        "messages": mapping.load.messages / least_messages(load.network, chip, load.rates),
+        "seconds": seconds,
+        "wall": wall,
+        "gib": peak,
+    }
+
+
+def main() -> None:
+    """Run what is asked for and write the results; docs/render_mapping.py makes the page of them."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", default=";".join(CATALOGUE), help="names of networks, with ';' between")
+    parser.add_argument("--peers", default="yes", choices=("yes", "no"))
+    parser.add_argument("--scale", type=float, help="map one Spikformer of so many neurons instead")
+    arguments = parser.parse_args()
+    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"rows": [], "scale": []}
+    if arguments.scale:
+        found = scale(arguments.scale)
+        results["scale"] = [s for s in results["scale"] if s["neurons"] != found["neurons"]] + [found]
+        print(found, flush=True)
+    names = arguments.only.split(";") if not arguments.scale else []
+    for name in names:
+        for row in _rows(name, arguments.peers == "yes"):
+            kept = [r for r in results["rows"] if (r["network"], r["mapper"]) != (row.network, row.mapper)]
+            results["rows"] = [*kept, asdict(row)]
+            print(json.dumps(asdict(row)), flush=True)
+            RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+    RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+
+
+def _rows(name: str, with_peers: bool) -> Iterator[Row]:
+    load = CATALOGUE[name]()
+    chip = chip_for(load)
+    row, mapping = ours(name, load, chip)
+    yield row
+    yield our_tiles_placed(name, load, mapping)
+    for mapper in PEERS if with_peers else ():
+        found = peer(name, mapper, load, chip)
+        if found is not None:
+            yield found
+
+
+if __name__ == "__main__":
+    main()
