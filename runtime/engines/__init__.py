@@ -1,7 +1,7 @@
 """Engines execute a compiled network; each is imported when it is opened.
 
-``reference`` is the definition in NumPy, ``onnx`` runs on ONNX Runtime. Targets add their own:
-``loihi`` executes the steps of the chip.
+``reference`` is the definition in NumPy, ``onnx`` runs on ONNX Runtime, ``event`` on compiled kernels that
+skip what is zero. Targets add their own: ``loihi`` executes the steps of the chip.
 """
 
 from __future__ import annotations
@@ -30,13 +30,23 @@ def _onnx(graph: Graph, artifacts: Mapping[str, bytes]) -> Engine:
     return OnnxEngine(artifacts["step.onnx"], artifacts["sequence.onnx"], graph)
 
 
-_OPENERS: dict[str, Opener] = {"onnx": _onnx, "reference": _reference}
+def _event(graph: Graph, artifacts: Mapping[str, bytes]) -> Engine:
+    try:
+        from spikeloom.runtime.engines.event.engine import EventEngine
+    except ImportError as error:
+        raise InputError.of(
+            "SL0801", "event", f"{error.name} is not installed", remedy=f"pip install {error.name}"
+        ) from error
+    return EventEngine(graph)
+
+
+_OPENERS: dict[str, Opener] = {"event": _event, "onnx": _onnx, "reference": _reference}
 
 
 def engine_names() -> list[str]:
     """Names of the engines, sorted.
 
-    >>> {"onnx", "reference"} <= set(engine_names())
+    >>> {"event", "onnx", "reference"} <= set(engine_names())
     True
     """
     return sorted({*_OPENERS, *_of_targets()})

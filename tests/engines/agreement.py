@@ -10,19 +10,21 @@ from numpy.typing import NDArray
 from spikeloom.compiler.graph.engine import Engine, Trace
 from spikeloom.compiler.graph.graph import Graph
 from spikeloom.compiler.graph.op import Array
+from spikeloom.runtime.engines.event.engine import EventEngine
 from spikeloom.runtime.engines.onnx import OnnxEngine
 from spikeloom.runtime.engines.reference import ReferenceEngine
 from spikeloom.targets.onnx import onnx
 
 
 def engines(graph: Graph) -> dict[str, Engine]:
-    """The reference, and both ONNX forms."""
+    """The reference, both ONNX forms, and the event engine."""
     files = onnx().artifacts(graph)
     step, sequence = files["step.onnx"], files["sequence.onnx"]
     return {
         "reference": ReferenceEngine(graph),
         "step": OnnxEngine(step, sequence, graph, mode="step"),
         "sequence": OnnxEngine(step, sequence, graph, mode="sequence"),
+        "event": EventEngine(graph),
     }
 
 

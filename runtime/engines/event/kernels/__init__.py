@@ -1,0 +1,1 @@
+"""What numba compiles, one file a family of kernels."""

@@ -1,0 +1,35 @@
+"""Products of two values: attention."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from spikeloom.compiler.graph.graph import Node
+from spikeloom.compiler.graph.op import Array
+from spikeloom.compiler.graph.ops.matmul import MatMul
+from spikeloom.runtime.engines.event.kernels.product import masked_product
+from spikeloom.runtime.engines.event.plan import Planner
+from spikeloom.runtime.engines.event.rules import Arrays, plans
+
+
+@plans(MatMul)
+def matmul(planner: Planner, node: Node, op: MatMul, inputs: Arrays) -> Arrays | None:
+    """Rows of the second operand are added where the first is not zero.
+
+    The result lies with the heads beside the columns, as the projection that follows it wants them.
+    """
+    if any(x.dtype not in (np.uint8, np.int32) for x in inputs):
+        return None
+    a, b = inputs
+    rank = a.ndim - 2
+    beside = (rank - 2, *range(rank - 2), rank - 1)
+    y = planner.take(node.output, beside, np.int32)
+    planner.call(masked_product, *(_by_head(planner, x) for x in (a, b)), _by_head(planner, y))
+    return (y,)
+
+
+def _by_head(planner: Planner, x: Array) -> Array:
+    """A view [steps * samples, heads, rows, columns], whatever the number of axes in front."""
+    shape = (x.shape[0] * x.shape[1], int(np.prod(x.shape[2:-2], dtype=np.int64)), *x.shape[-2:])
+    view = x.reshape(shape)
+    return view if np.may_share_memory(view, x) else planner.dense(x, tuple(range(x.ndim - 2))).reshape(shape)
