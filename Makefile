@@ -16,7 +16,7 @@ PIP := $(PY) -m pip --disable-pip-version-check install --constraint constraints
 READY := .venv/ready
 
 .DEFAULT_GOAL := help
-.PHONY: lava models test-upstream help demo test test-slow lint bench docs clean
+.PHONY: lava models test-upstream help demo test test-slow lint bench bench-digits docs clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*  ## /  make \1\t/p' Makefile | expand -t 20
@@ -42,7 +42,12 @@ lint: $(READY)  ## check style, formatting and types
 	$(PY) -m mypy
 	$(PY) -m mypy --explicit-package-bases examples tests docs .ci/readme.py .ci/packages.py
 
-bench: $(READY)  ## time the engines on the digits against PyTorch, in turn in one process
+bench: $(READY)  ## time the engines on generated networks against every peer, and write docs/benchmarks.md
+	mkdir -p out
+	OMP_NUM_THREADS=1 $(PY) -m spikeloom bench --compile --output out/benchmarks.json
+	$(PY) docs/render_benchmarks.py out/benchmarks.json
+
+bench-digits: $(READY)  ## time the engines on the digits against PyTorch, in turn in one process
 	$(PY) -m examples.digits.demo --compile-only
 	$(PY) -m spikeloom bench out/digits.loom --events out/digits/test \
 	    --model examples/digits/model.py:build --weights examples/digits/digits.pt

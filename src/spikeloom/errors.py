@@ -74,6 +74,7 @@ CODES: dict[str, str] = {
     "SL0801": "an engine is not known or cannot run here",
     "SL0802": "engines disagree on a spike",
     "SL0803": "the data does not match the compiled network",
+    "SL0804": "a benchmark network does not fire as it should",
     # command line
     "SL0901": "an option is malformed",
     "SL0902": "an output path cannot be written",

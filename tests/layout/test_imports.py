@@ -17,6 +17,7 @@ LAYERS = {
     "spikeloom": "facade",
     "spikeloom.__main__": "cli",
     "spikeloom.atomic": "leaf",
+    "spikeloom.benchmarks": "cli",
     "spikeloom.cli": "cli",
     "spikeloom.compiler": "empty",
     "spikeloom.compiler.agreement": "pipeline",
@@ -74,14 +75,19 @@ AT_IMPORT_TIME = {
     "onnxruntime": (),
     "pyarrow": (),
     "spikingjelly": (),
-    "torch": ("spikeloom.compiler.frontends.torch", "spikeloom.compiler.training"),
+    "torch": (
+        "spikeloom.benchmarks.torch_network",
+        "spikeloom.compiler.frontends.torch",
+        "spikeloom.compiler.training",
+    ),
 }
 
 # Where a package may be imported at all. A bundle runs without what it was compiled with.
 ANYWHERE = {
     "lava": ("spikeloom.targets.loihi",),
-    "spikingjelly": (),
+    "spikingjelly": ("spikeloom.benchmarks",),
     "torch": (
+        "spikeloom.benchmarks",
         "spikeloom.cli",
         "spikeloom.compiler.agreement",
         "spikeloom.compiler.frontends.torch",

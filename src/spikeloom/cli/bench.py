@@ -1,15 +1,17 @@
-"""``spikeloom bench``: how fast the engines are, against the trained model in PyTorch."""
+"""``spikeloom bench``: how fast the engines are, on a bundle or on a fixed set of networks."""
 
 from __future__ import annotations
 
 from importlib.metadata import version
+from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
 
-from spikeloom.cli.console import counted, percent, print_json, si, table
+from spikeloom.atomic import require_writable, write_text
+from spikeloom.cli.console import counted, errors, percent, print_json, si, table
 from spikeloom.cli.console import output as console
 from spikeloom.cli.sources import Data, Events, Inputs, Json, Strict, open_samples
 from spikeloom.compiler.bundle import Bundle, read_bundle
@@ -23,11 +25,15 @@ if TYPE_CHECKING:
 
     from spikeloom.compiler.graph.engine import Engine
 
+PEERS = ("SpikingJelly, float32", "ONNX Runtime, float32", "ONNX Runtime, int8", "torch.compile, float32")
+FIXED = ("spikformer-2-128", "spikformer-4-384", "spikformer-8-768")
 PEER = "PyTorch eager, float32"
 
 
 def bench(
-    bundle: Annotated[Path, typer.Argument(help="A compiled network.")],
+    bundle: Annotated[
+        Path | None, typer.Argument(help="A compiled network; without one, the fixed set of networks.")
+    ] = None,
     events: Events = None,
     inputs: Inputs = None,
     data: Data = None,
@@ -38,10 +44,25 @@ def bench(
     weights: Annotated[Path | None, typer.Option(help="Its checkpoint.")] = None,
     rounds: Annotated[int, typer.Option(min=3, help="How often each contender runs all samples.")] = 7,
     samples: Annotated[int, typer.Option(min=1, help="How many samples.")] = 16,
+    networks: Annotated[
+        str, typer.Option(help="Of the fixed set, by name: " + ", ".join(FIXED) + ".")
+    ] = "spikformer-2-128,spikformer-4-384",
+    compiles: Annotated[
+        bool, typer.Option("--compile/--no-compile", help="Time torch.compile, which takes minutes to begin.")
+    ] = False,
+    output: Annotated[Path | None, typer.Option(help="Write the figures of the fixed set as JSON.")] = None,
     strict: Strict = True,
     json: Json = False,
 ) -> None:
-    """Time the engines on real samples: batch 1, one thread, all contenders in turn in one process."""
+    """Time the engines: batch 1, one thread, all contenders in turn in one process.
+
+    With a bundle, on samples of the recording it was compiled for; without one, on generated networks that
+    fire at 15 %, against every peer that is installed and against what the machine could do at best.
+    """
+    if bundle is None:
+        document = _fixed(networks, rounds, compiles, output)
+        (print_json if json else _print_fixed)(document)
+        return
     compiled = read_bundle(bundle)
     recipe = read_recipe(compiled.json("recipe.json"))
     if model is not None and isinstance(recipe, ArrayRecipe):
@@ -56,7 +77,7 @@ def bench(
     timings = race(contenders, frames, rounds)
     document = {
         "machine": machine(),
-        "versions": {name: version(name) for name in ("numpy", "onnxruntime")},
+        "versions": {name: version(name) for name in ("numba", "numpy", "onnxruntime")},
         "samples": len(frames),
         "rounds": rounds,
         "batch": 1,
@@ -71,11 +92,47 @@ def bench(
         _print(document)
 
 
+def _fixed(networks: str, rounds: int, compiles: bool, output: Path | None) -> dict[str, Any]:
+    """The figures of the fixed set."""
+    from spikeloom.benchmarks.networks import NETWORKS
+    from spikeloom.benchmarks.suite import run_suite
+
+    names = [name.strip() for name in networks.split(",") if name.strip()]
+    if unknown := [name for name in names if name not in NETWORKS]:
+        raise InputError.of(
+            "SL0901", "--networks", "names no such network", wanted=", ".join(FIXED), got=unknown
+        )
+    if output is not None:
+        require_writable(output)
+    chosen = {name: NETWORKS[name] for name in names}
+    document = run_suite(chosen, rounds, compiles, lambda text: errors.print(text, highlight=False))
+    if output is not None:
+        write_text(output, dumps(document, indent=2) + "\n")
+    return document
+
+
+def _print_fixed(document: dict[str, Any]) -> None:
+    limits = document["limits"]
+    console.print(
+        f"{document['machine']['processor']}, one thread, batch 1: {limits['products'] / 1e9:.0f} G 8-bit "
+        f"products/s, {limits['bandwidth'] / 1e9:.1f} GB/s, {limits['update'] * 1e9:.2f} ns a neuron update"
+    )
+    for entry in [*document["networks"], *document["layers"]]:
+        peers = [name for name in PEERS if any(name == c["name"] for c in entry["contenders"])]
+        heads = [f"x {peer.partition(',')[0]}" for peer in peers]
+        shown = table(f"\n{entry['network']}", "contender", "time", "share of bound", *heads)
+        for row in entry["contenders"]:
+            ratios = (row["times_as_fast_as"].get(peer, {"median": 1.0})["median"] for peer in peers)
+            cells = (si(row["seconds"]["median"], "s"), percent(row["share_of_bound"]))
+            shown.add_row(row["name"], *cells, *(f"{ratio:.2f}" for ratio in ratios))
+        console.print(shown)
+
+
 def _contenders(bundle: Bundle, model: str | None, weights: Path | None) -> dict[str, Contender]:
     contenders: dict[str, Contender] = {}
     if model is not None:
         contenders[PEER] = _eager(model, weights)
-    for name in ("onnx", "reference"):
+    for name in ("event", "onnx", "reference"):
         contenders[f"{name}, int8"] = _engine(open_bundle_engine(bundle, name))
     return contenders
 

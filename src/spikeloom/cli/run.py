@@ -30,7 +30,9 @@ def run(
     inputs: Inputs = None,
     data: Data = None,
     labels: Labels = None,
-    engine: Annotated[str, typer.Option(help="What executes the network: onnx or reference.")] = "onnx",
+    engine: Annotated[
+        str, typer.Option(help="What executes the network: event, onnx or reference.")
+    ] = "onnx",
     log: Annotated[Path | None, typer.Option(help="Write the spike counts to this Parquet file.")] = None,
     outputs: Annotated[
         Path | None, typer.Option(help="Write the class evidence to this Parquet file.")

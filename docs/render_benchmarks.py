@@ -1,0 +1,108 @@
+"""Write docs/benchmarks.md from the JSON of `spikeloom bench`; `make bench` does both."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from spikeloom.atomic import write_text
+
+OPENING = """\
+# Benchmarks
+
+Written by `make bench`; do not edit. Networks are generated (random 8-bit weights, thresholds such that
+every layer fires at about 15 %, asserted), so nothing here speaks of accuracy. All contenders run in turn in
+one process, batch 1 and one thread; times are medians of the processor time of a run of all steps, and ratios
+are medians of the ratios of the rounds, with the smallest and the largest. Engines of Spikeloom compute in
+8-bit integers and are compared with the reference before they are timed: every spike is equal. **All training
+frameworks compute in float32**: part of a ratio is arithmetic, and part is what is not computed at all.
+
+The *bound* is what a dense execution would need on this machine at the rates measured below: products at the
+peak (or the weights read once from memory, where that takes longer) and neuron updates in the cache. Work
+that is skipped because nothing fired can go below it.
+"""
+
+
+def main() -> None:
+    """Read the figures and write the page."""
+    document = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    write_text(Path(__file__).with_name("benchmarks.md"), page(document))
+
+
+def page(document: dict[str, Any]) -> str:
+    """The page as text."""
+    parts = [OPENING, _machine(document)]
+    parts += [_network(entry) for entry in document["networks"]]
+    parts.append(_layers(document["layers"]))
+    return "\n".join(parts)
+
+
+def _machine(document: dict[str, Any]) -> str:
+    limits, found = document["limits"], document["machine"]
+    versions = ", ".join(f"{name} {number}" for name, number in document["versions"].items())
+    absent = ", ".join(document["missing"]) or "none"
+    return (
+        f"- Machine: {found['processor']}, {found['system']}.\n"
+        f"- Versions: {versions}. Peers that were not installed: {absent}.\n"
+        f"- Limits of one core, measured: {limits['products'] / 1e9:.0f} G 8-bit products a second, "
+        f"{limits['bandwidth'] / 1e9:.1f} GB/s read from memory, "
+        f"{limits['update'] * 1e9:.2f} ns a neuron update.\n"
+        f"- {document['rounds']} rounds.\n"
+    )
+
+
+def _network(entry: dict[str, Any]) -> str:
+    rates, second = entry["firing_rates"], entry["second_core"]
+    lines = [
+        f"## {entry['network']}, {entry['steps']} step{'s' * (entry['steps'] > 1)}\n",
+        f"{entry['products'] / 1e9:.2f} G products and {entry['updates'] / 1e6:.2f} M neuron updates a run, "
+        f"{entry['weights'] / 1e6:.1f} M weights; layers fire at {rates['min']:.1%} to {rates['max']:.1%}. "
+        f"Bound: {entry['bound_seconds'] * 1e3:.2f} ms. Two workers on eight samples, by the clock: "
+        f"{second['median']:.2f} times one ({second['min']:.2f} to {second['max']:.2f}).\n",
+        *_table(entry, ["SpikingJelly, float32", "ONNX Runtime, float32", "torch.compile, float32"]),
+    ]
+    if entry["left_out"]:
+        lines.append(
+            f"\nLeft out, because as set up here they compute something else: {', '.join(entry['left_out'])}."
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _layers(entries: list[dict[str, Any]]) -> str:
+    lines = ["## Single layers, one frame a call\n"]
+    for entry in entries:
+        lines += [
+            f"{entry['network']}, {entry['input_rate']:.1%} of the inputs active, {entry['frames']} frames; "
+            "the bound is the weights of active inputs, read from memory (a cache can be faster):\n",
+            *_table(entry, ["ONNX Runtime, int8"]),
+            "",
+        ]
+    return "\n".join(lines)
+
+
+def _table(entry: dict[str, Any], peers: list[str]) -> list[str]:
+    peers = [peer for peer in peers if any(peer == row["name"] for row in entry["contenders"])]
+    heads = ["contender", "ms", "smallest to largest", "share of bound", *(f"times {peer}" for peer in peers)]
+    lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
+    for row in entry["contenders"]:
+        times = row["seconds"]
+        cells = [
+            row["name"],
+            f"{times['median'] * 1e3:.3g}",
+            f"{times['min'] * 1e3:.3g} to {times['max'] * 1e3:.3g}",
+            f"{row['share_of_bound']:.0%}",
+            *(_ratio(row, peer) for peer in peers),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def _ratio(row: dict[str, Any], peer: str) -> str:
+    found = row["times_as_fast_as"].get(peer)
+    return "1" if found is None else f"{found['median']:.2f} ({found['min']:.2f} to {found['max']:.2f})"
+
+
+if __name__ == "__main__":
+    main()

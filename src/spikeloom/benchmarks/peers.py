@@ -1,0 +1,199 @@
+"""Other software that runs the same network, each in its own fastest way on a processor that we know.
+
+Peers compute in float32. Each is named by what it is; one that is not installed is left out and said to be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeloom.benchmarks.floats import KEEP
+from spikeloom.benchmarks.networks import BenchNetwork
+
+Contender = Callable[[NDArray[np.uint8]], object]
+SPIKINGJELLY = "SpikingJelly, float32"
+EAGER = "torch eager, float32"
+COMPILED = "torch.compile, float32"
+
+
+def torch_peers(network: BenchNetwork, compiles: bool) -> dict[str, Contender]:
+    """The peers on torch that are installed, by name: one thread, no gradients."""
+    found: dict[str, Contender] = {}
+    if _installed("torch"):
+        from spikeloom.benchmarks.torch_network import torch_network
+
+        for name, package, make in (
+            (SPIKINGJELLY, "spikingjelly", _spikingjelly),
+            ("snnTorch, float32", "snntorch", _snntorch),
+            ("norse, float32", "norse", _norse),
+            ("sinabs, float32", "sinabs", _sinabs),
+        ):
+            if _installed(package):
+                found[name] = _run(torch_network(network, make))
+        found[EAGER] = _run(torch_network(network, _plain))
+        if compiles:
+            found[COMPILED] = _compiled(network)
+    return found
+
+
+def missing() -> list[str]:
+    """Peers that are not installed here."""
+    return [name for name in ("torch", "spikingjelly", "snntorch", "norse", "sinabs") if not _installed(name)]
+
+
+def versions() -> dict[str, str]:
+    """Of everything that takes part."""
+    names = (
+        "numpy", "onnxruntime", "numba", "torch", "spikingjelly", "snntorch", "norse", "sinabs",
+    )  # fmt: skip
+    return {name: version(name) for name in names if _installed(name)}
+
+
+def _installed(package: str) -> bool:
+    try:
+        version(package)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def _run(module: Any) -> Contender:
+    import torch
+
+    torch.set_num_threads(1)
+
+    def run(frames: NDArray[np.uint8]) -> object:
+        with torch.inference_mode():
+            return module(torch.from_numpy(frames).float())
+
+    return run
+
+
+def _compiled(network: BenchNetwork) -> Contender:
+    import torch
+
+    from spikeloom.benchmarks.torch_network import torch_network
+
+    return _run(torch.compile(torch_network(network, _plain)))
+
+
+def _plain(level: float) -> Any:
+    """The neuron in four operations of torch."""
+    import torch
+    from torch import nn
+
+    class Neuron(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            v = torch.zeros_like(x[0])
+            spikes = []
+            for current in x:
+                v = v * KEEP + current
+                fires = v >= level
+                spikes.append(fires.float())
+                v = v.masked_fill(fires, 0.0)
+            return torch.stack(spikes)
+
+    return Neuron()
+
+
+def _spikingjelly(level: float) -> Any:
+    """Its multi-step neuron."""
+    from spikingjelly.activation_based.neuron import LIFNode
+    from torch import nn
+
+    class Neuron(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.neuron = LIFNode(
+                tau=1 / (1 - KEEP), decay_input=False, v_threshold=level, v_reset=0.0, step_mode="m"
+            )
+
+        def forward(self, x: Any) -> Any:
+            self.neuron.reset()
+            return self.neuron(x)
+
+    return Neuron()
+
+
+def _snntorch(level: float) -> Any:
+    """Step after step, as it is used."""
+    import snntorch
+    import torch
+    from torch import nn
+
+    class Neuron(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.neuron = snntorch.Leaky(
+                beta=KEEP, threshold=level, reset_mechanism="zero", reset_delay=False
+            )
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            v = torch.zeros_like(x[0])
+            spikes = []
+            for current in x:
+                s, v = self.neuron(current, v)
+                spikes.append(s)
+            return torch.stack(spikes)
+
+    return Neuron()
+
+
+def _norse(level: float) -> Any:
+    """Its box neuron; inputs are scaled by dt * tau_mem_inv inside, and so is the threshold."""
+    import torch
+    from norse.torch import LIFBoxCell, LIFBoxParameters
+    from torch import nn
+
+    class Neuron(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            inverse = (1 - KEEP) / 0.001
+            self.neuron = LIFBoxCell(
+                LIFBoxParameters(
+                    tau_mem_inv=torch.tensor(inverse),
+                    v_leak=torch.tensor(0.0),
+                    v_th=torch.tensor(level * (1 - KEEP)),
+                    v_reset=torch.tensor(0.0),
+                )
+            )
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            state = None
+            spikes = []
+            for current in x:
+                s, state = self.neuron(current, state)
+                spikes.append(s)
+            return torch.stack(spikes)
+
+    return Neuron()
+
+
+def _sinabs(level: float) -> Any:
+    """Its layer over a sequence; the input is not scaled by the decay."""
+    import sinabs.activation
+    import sinabs.layers
+    import torch
+    from torch import nn
+
+    class Neuron(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.neuron = sinabs.layers.LIF(
+                tau_mem=float(-1 / np.log(KEEP)),
+                spike_threshold=torch.tensor(level),
+                reset_fn=sinabs.activation.MembraneReset(),
+                norm_input=False,
+            )
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.neuron.reset_states()
+            y: torch.Tensor = self.neuron(x.transpose(0, 1)).transpose(0, 1)
+            return y
+
+    return Neuron()

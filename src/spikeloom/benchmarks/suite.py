@@ -1,0 +1,247 @@
+"""The benchmark: engines and peers on the same network, in turn, in one process."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from statistics import median
+from time import perf_counter, process_time
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeloom.benchmarks.bound import Limits, measure_limits
+from spikeloom.benchmarks.float_onnx import float_session
+from spikeloom.benchmarks.networks import BenchNetwork, dense_layer
+from spikeloom.benchmarks.peers import Contender, missing, torch_peers, versions
+from spikeloom.compiler.graph.engine import Engine
+from spikeloom.compiler.graph.target import find_target
+from spikeloom.errors import MismatchError
+from spikeloom.runtime.bench import machine
+from spikeloom.runtime.engines.event.engine import EventEngine
+from spikeloom.runtime.engines.onnx import OnnxEngine
+from spikeloom.runtime.engines.reference import ReferenceEngine
+from spikeloom.runtime.session import run_from_reset
+
+EVENT, ONNX, ONNX_STEP = "event, int8", "onnx, int8", "onnx step by step, int8"
+EVENT_STEP = "event step by step, int8"
+ORT_FLOAT = "ONNX Runtime, float32"
+LAYER_SIZES = (1024, 2048, 4096)
+_CALLS = 20
+_TOO_FAR = 0.5  # a peer whose outputs differ by this share computes something else
+
+
+@dataclass(frozen=True)
+class Race:
+    """Times of contenders on one network.
+
+    Attributes:
+        network: its name.
+        seconds: of each round, by contender.
+    """
+
+    network: str
+    seconds: Mapping[str, list[float]]
+
+    def ratio(self, peer: str, name: str) -> dict[str, float]:
+        """How many times as fast as a peer: median, smallest and largest over the rounds."""
+        rounds = [a / b for a, b in zip(self.seconds[peer], self.seconds[name], strict=True)]
+        return {"median": median(rounds), "min": min(rounds), "max": max(rounds)}
+
+    def to_json(self, limit: float) -> dict[str, Any]:
+        """Each contender with its ratios to every other, and its share of the machine's bound."""
+        rows = [
+            {
+                "name": name,
+                "seconds": {"median": median(times), "min": min(times), "max": max(times)},
+                "share_of_bound": limit / median(times),
+                "times_as_fast_as": {peer: self.ratio(peer, name) for peer in self.seconds if peer != name},
+            }
+            for name, times in self.seconds.items()
+        ]
+        return {"network": self.network, "bound_seconds": limit, "contenders": rows}
+
+
+def run_suite(
+    networks: Mapping[str, Callable[[], BenchNetwork]],
+    rounds: int,
+    compiles: bool,
+    say: Callable[[str], None] = lambda text: None,
+) -> dict[str, Any]:
+    """Time every network; returns the document that is printed and saved.
+
+    One thread and batch 1, processor time of the process, except for the second core, which is timed by
+    the clock. Before a network is timed, its engines are compared with the reference: a difference ends
+    the benchmark.
+
+    Raises:
+        MismatchError: SL0802, an engine gives other spikes than the reference.
+    """
+    say("limits of the machine")
+    limits = measure_limits()
+    documents = []
+    for make in networks.values():
+        network = make()
+        say(network.name)
+        documents.append(_time_network(network, limits, rounds, compiles))
+    layers = []
+    for size in LAYER_SIZES:
+        say(f"layer {size} x {size}")
+        layers.append(_time_layer(dense_layer(size), limits, rounds))
+    return {
+        "machine": machine(),
+        "versions": {**versions(), "python": platform.python_version()},
+        "missing": missing(),
+        "rounds": rounds,
+        "limits": limits.to_json(),
+        "networks": documents,
+        "layers": layers,
+    }
+
+
+def _time_network(network: BenchNetwork, limits: Limits, rounds: int, compiles: bool) -> dict[str, Any]:
+    engines = _engines(network)
+    _require_equal(network, engines)
+    runs: dict[str, Contender] = {name: _from_reset(engine) for name, engine in engines.items()}
+    runs[EVENT_STEP] = _step_by_step(engines[EVENT])
+    runs[ORT_FLOAT] = float_session(network)
+    runs.update(torch_peers(network, compiles))
+    outputs = _outputs(network, runs)
+    wrong = [name for name, difference in outputs.items() if not difference < _TOO_FAR]
+    runs = {name: run for name, run in runs.items() if name not in wrong}
+    race = _race(network.name, runs, network.frames, rounds, process_time)
+    rates = network.rates.values()
+    return {
+        **race.to_json(limits.of(network)),
+        "steps": len(network.frames),
+        "products": network.products,
+        "updates": network.updates,
+        "weights": network.weights,
+        "firing_rates": {"min": min(rates), "max": max(rates)},
+        "outputs": {name: outputs[name] for name in runs},
+        "left_out": wrong,
+        "second_core": _second_core(network, rounds),
+    }
+
+
+def _engines(network: BenchNetwork) -> dict[str, Engine]:
+    files = find_target("onnx").artifacts(network.graph)
+    forms = (files["step.onnx"], files["sequence.onnx"], network.graph)
+    return {
+        EVENT: EventEngine(network.graph),
+        ONNX: OnnxEngine(*forms),
+        ONNX_STEP: OnnxEngine(*forms, mode="step"),
+    }
+
+
+def _require_equal(network: BenchNetwork, engines: Mapping[str, Engine]) -> None:
+    """Every spike of every layer is that of the reference, or the figures mean nothing."""
+    wanted = run_from_reset(ReferenceEngine(network.graph), network.frames)
+    for name, engine in engines.items():
+        got = run_from_reset(engine, network.frames)
+        layers = [layer for layer in wanted.spikes if (wanted.spikes[layer] != got.spikes[layer]).any()]
+        if layers or (wanted.output != got.output).any():
+            raise MismatchError.of(
+                "SL0802", f"{network.name}, {name}", f"differs in {layers or 'its output'}"
+            )
+
+
+def _from_reset(engine: Engine) -> Contender:
+    return lambda frames: run_from_reset(engine, frames).output
+
+
+def _step_by_step(engine: Engine) -> Contender:
+    def run(frames: NDArray[np.uint8]) -> object:
+        engine.reset(frames.shape[1])
+        return np.concatenate([engine.run(frame[None]).output for frame in frames])
+
+    return run
+
+
+def _race(
+    name: str,
+    runs: Mapping[str, Contender],
+    frames: NDArray[np.uint8],
+    rounds: int,
+    clock: Callable[[], float],
+    calls: int = 1,
+) -> Race:
+    """All contenders in turn, round by round, after two runs that do not count."""
+    for run in runs.values():
+        run(frames)
+        run(frames)
+    seconds: dict[str, list[float]] = {contender: [] for contender in runs}
+    for _ in range(rounds):
+        for contender, run in runs.items():
+            start = clock()
+            for _ in range(calls):
+                run(frames)
+            seconds[contender].append((clock() - start) / calls)
+    return Race(name, seconds)
+
+
+def _outputs(network: BenchNetwork, runs: Mapping[str, Contender]) -> dict[str, float]:
+    """How far the outputs of each contender are from the event engine's, relative to their size.
+
+    Zero for what is exact. A float peer rounds elsewhere, and one spike that flips changes what follows.
+    """
+    wanted = np.asarray(runs[EVENT](network.frames), np.float64).ravel()
+    size = float(np.abs(wanted).mean()) or 1.0
+    return {
+        name: float(np.abs(np.asarray(run(network.frames), np.float64).ravel() - wanted).mean()) / size
+        for name, run in runs.items()
+    }
+
+
+def _second_core(network: BenchNetwork, rounds: int) -> dict[str, float]:
+    """Samples a second of two workers over those of one, by the clock, on eight samples."""
+    frames = np.repeat(network.frames, 8, axis=1)
+    engines = {str(workers): EventEngine(network.graph, workers) for workers in (1, 2)}
+    runs = {name: _from_reset(engine) for name, engine in engines.items()}
+    return _race(network.name, runs, frames, rounds, perf_counter).ratio("1", "2")
+
+
+def _time_layer(network: BenchNetwork, limits: Limits, rounds: int) -> dict[str, Any]:
+    """A layer on one frame a call: how ONNX Runtime's 8-bit product compares with gathering events.
+
+    Both are the product alone, called on arrays that are there, without neurons.
+    """
+    from spikeloom.compiler.graph.ops.linear import Linear
+    from spikeloom.runtime.engines.event.dense import Product
+    from spikeloom.runtime.engines.event.kernels.gather import gather_rows
+
+    op = next(node.op for node in network.graph.nodes if isinstance(node.op, Linear))
+    inputs = network.graph.types[network.graph.inputs[0]].kind
+    x, y = np.zeros((1, len(op.weight.T)), np.uint8), np.empty((1, len(op.weight)), np.int32)
+    matrix = np.array(op.weight.T, np.int8, order="C")
+    dense = Product.of(matrix, None, inputs).bind(x, y)
+    rooms = (np.empty(len(matrix) + 1, np.int32), np.empty(len(matrix.T), np.int16))
+
+    def by_event(frames: NDArray[np.uint8]) -> object:
+        for frame in frames:
+            np.copyto(x, frame)
+            gather_rows(x, matrix, 1, 1.0, *rooms, y)
+        return y
+
+    def by_product(frames: NDArray[np.uint8]) -> object:
+        for frame in frames:
+            np.copyto(x, frame)
+            dense()
+        return y
+
+    runs: dict[str, Contender] = {EVENT: by_event, "ONNX Runtime, int8": by_product}
+    wanted = network.frames[-1] @ matrix.astype(np.int64)
+    for name, run in runs.items():
+        if (run(network.frames) != wanted).any():
+            raise MismatchError.of("SL0802", f"{network.name}, {name}", "differs from the product")
+    race = _race(network.name, runs, network.frames, rounds, process_time, _CALLS)
+    frames, touched = len(network.frames), float(network.frames.mean()) * matrix.nbytes
+    document = race.to_json(frames * touched / limits.bandwidth)
+    return {
+        **document,
+        "frames": frames,
+        "input_rate": float(network.frames.mean()),
+        "bytes_touched": touched,
+    }

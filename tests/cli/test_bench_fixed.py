@@ -1,0 +1,94 @@
+"""``spikeloom bench`` without a bundle: generated networks that fire, and the page that is made of the figures."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from spikeloom.benchmarks import suite
+from spikeloom.benchmarks.bound import Limits
+from spikeloom.benchmarks.networks import RATE, TOLERANCE, BenchNetwork, dense_layer, spikformer
+from spikeloom.errors import InternalError
+from spikeloom.runtime.engines.event.engine import EventEngine
+from spikeloom.runtime.engines.reference import ReferenceEngine
+from spikeloom.runtime.session import run_from_reset
+
+
+def tiny() -> BenchNetwork:
+    return spikformer("tiny", 16, 48, 1, 3, 2, (False, False, True, True))
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    sizes, suite.LAYER_SIZES = suite.LAYER_SIZES, (64,)
+    try:
+        return suite.run_suite({"tiny": tiny}, rounds=3, compiles=False)
+    finally:
+        suite.LAYER_SIZES = sizes
+
+
+def test_every_layer_fires_at_the_rate() -> None:
+    network = tiny()
+    assert len(network.rates) == len(list(network.graph.neurons())) == 12
+    assert all(abs(rate - RATE) <= TOLERANCE for rate in network.rates.values())
+    trace = run_from_reset(ReferenceEngine(network.graph), network.frames)
+    assert {name: float(s.mean()) for name, s in trace.spikes.items()} == pytest.approx(network.rates)
+
+
+def test_a_network_that_does_not_fire_is_refused() -> None:
+    with pytest.raises(InternalError, match="SL0804"):
+        dense_layer(64, rate=0.0)
+
+
+def test_work_is_counted_as_by_hand() -> None:
+    network = dense_layer(64)
+    assert (network.products, network.updates, network.weights) == (8 * 64 * 64, 8 * 64, 64 * 64)
+    assert Limits(1e6, 1e12, 1e-6).of(network) == pytest.approx(8 * 64 * 64 / 1e6 + 8 * 64 * 1e-6)
+    assert Limits(1e12, 1e6, 0.0).of(network) == pytest.approx(64 * 64 / 1e6)
+
+
+def test_the_figures_name_peers_and_bound(document: dict[str, Any]) -> None:
+    (network,) = document["networks"]
+    names = {row["name"] for row in network["contenders"]}
+    assert {
+        suite.EVENT,
+        suite.ONNX,
+        suite.ORT_FLOAT,
+        "SpikingJelly, float32",
+        "torch eager, float32",
+    } <= names
+    for row in network["contenders"]:
+        times = row["seconds"]
+        assert 0 < times["min"] <= times["median"] <= times["max"]
+        assert row["share_of_bound"] == pytest.approx(network["bound_seconds"] / times["median"])
+    assert network["outputs"][suite.ONNX] == 0
+    assert network["outputs"]["torch eager, float32"] < 0.5
+
+
+def test_float_peers_compute_the_same_network() -> None:
+    """With thresholds that no potential meets by a hair, floats and integers give the same spikes."""
+    from spikeloom.benchmarks.float_onnx import float_session
+    from spikeloom.benchmarks.peers import torch_peers
+
+    network = tiny()
+    wanted = run_from_reset(EventEngine(network.graph), network.frames[:1]).output
+    single = BenchNetwork(network.name, network.graph, network.frames[:1], network.rates)
+    for name, run in {**torch_peers(single, compiles=False), "onnx": float_session(single)}.items():
+        got = np.asarray(run(single.frames)).reshape(wanted.shape)
+        assert np.abs(got - wanted).mean() < 0.02 * np.abs(wanted).mean(), name
+
+
+def test_the_page_holds_every_contender(document: dict[str, Any]) -> None:
+    script = Path(__file__).parents[2] / "docs/render_benchmarks.py"
+    spec = importlib.util.spec_from_file_location("render_benchmarks", script)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    page = module.page(document)
+    for entry in (*document["networks"], *document["layers"]):
+        for row in entry["contenders"]:
+            assert f"| {row['name']} |" in page
