@@ -85,7 +85,7 @@ AT_IMPORT_TIME = {
 # Where a package may be imported at all. A bundle runs without what it was compiled with.
 ANYWHERE = {
     "lava": ("spikeloom.targets.loihi",),
-    "spikingjelly": ("spikeloom.benchmarks",),
+    "spikingjelly": (),
     "torch": (
         "spikeloom.benchmarks",
         "spikeloom.cli",

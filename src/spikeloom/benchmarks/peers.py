@@ -1,11 +1,13 @@
 """Other software that runs the same network, each in its own fastest way on a processor that we know.
 
-Peers compute in float32. Each is named by what it is; one that is not installed is left out and said to be.
+Peers compute in float32. Each is named by what it is. They are nobody's dependency, so they are imported by
+name where somebody has installed them; one that is missing is left out and said to be.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -103,13 +105,14 @@ def _plain(level: float) -> Any:
 
 def _spikingjelly(level: float) -> Any:
     """Its multi-step neuron."""
-    from spikingjelly.activation_based.neuron import LIFNode
     from torch import nn
+
+    kind = import_module("spikingjelly.activation_based.neuron").LIFNode
 
     class Neuron(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.neuron = LIFNode(
+            self.neuron = kind(
                 tau=1 / (1 - KEEP), decay_input=False, v_threshold=level, v_reset=0.0, step_mode="m"
             )
 
@@ -122,16 +125,15 @@ def _spikingjelly(level: float) -> Any:
 
 def _snntorch(level: float) -> Any:
     """Step after step, as it is used."""
-    import snntorch
     import torch
     from torch import nn
+
+    kind = import_module("snntorch").Leaky
 
     class Neuron(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.neuron = snntorch.Leaky(
-                beta=KEEP, threshold=level, reset_mechanism="zero", reset_delay=False
-            )
+            self.neuron = kind(beta=KEEP, threshold=level, reset_mechanism="zero", reset_delay=False)
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             v = torch.zeros_like(x[0])
@@ -147,15 +149,16 @@ def _snntorch(level: float) -> Any:
 def _norse(level: float) -> Any:
     """Its box neuron; inputs are scaled by dt * tau_mem_inv inside, and so is the threshold."""
     import torch
-    from norse.torch import LIFBoxCell, LIFBoxParameters
     from torch import nn
+
+    norse = import_module("norse.torch")
 
     class Neuron(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             inverse = (1 - KEEP) / 0.001
-            self.neuron = LIFBoxCell(
-                LIFBoxParameters(
+            self.neuron = norse.LIFBoxCell(
+                norse.LIFBoxParameters(
                     tau_mem_inv=torch.tensor(inverse),
                     v_leak=torch.tensor(0.0),
                     v_th=torch.tensor(level * (1 - KEEP)),
@@ -176,18 +179,18 @@ def _norse(level: float) -> Any:
 
 def _sinabs(level: float) -> Any:
     """Its layer over a sequence; the input is not scaled by the decay."""
-    import sinabs.activation
-    import sinabs.layers
     import torch
     from torch import nn
+
+    layers, activation = import_module("sinabs.layers"), import_module("sinabs.activation")
 
     class Neuron(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.neuron = sinabs.layers.LIF(
+            self.neuron = layers.LIF(
                 tau_mem=float(-1 / np.log(KEEP)),
                 spike_threshold=torch.tensor(level),
-                reset_fn=sinabs.activation.MembraneReset(),
+                reset_fn=activation.MembraneReset(),
                 norm_input=False,
             )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from time import perf_counter, process_time
@@ -69,6 +69,7 @@ def run_suite(
     rounds: int,
     compiles: bool,
     say: Callable[[str], None] = lambda text: None,
+    sizes: Sequence[int] = LAYER_SIZES,
 ) -> dict[str, Any]:
     """Time every network; returns the document that is printed and saved.
 
@@ -87,7 +88,7 @@ def run_suite(
         say(network.name)
         documents.append(_time_network(network, limits, rounds, compiles))
     layers = []
-    for size in LAYER_SIZES:
+    for size in sizes:
         say(f"layer {size} x {size}")
         layers.append(_time_layer(dense_layer(size), limits, rounds))
     return {
