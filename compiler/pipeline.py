@@ -26,6 +26,7 @@ from spikeloom.compiler.graph.graph import Graph, Unit
 from spikeloom.compiler.graph.interpret import Interpreter
 from spikeloom.compiler.graph.kinds import REAL, levels, spike_dtype
 from spikeloom.compiler.graph.op import Array
+from spikeloom.compiler.graph.ops.integer_neuron import IntegerNeuron
 from spikeloom.compiler.graph.passes import run_passes
 from spikeloom.compiler.graph.profile import NumericProfile
 from spikeloom.compiler.graph.target import RunnableTarget, Target, find_target
@@ -781,7 +782,19 @@ def _activity_json(run: Compilation) -> dict[str, Any]:
         "rates": dict(run.activity.rates),
         "weights": grids,
         "rounding_bounds": bounds,
+        "potential_bounds": _potential_bounds(run.quantized.graph),
+        "layers": [layer.to_json() for layer in run.layers],
     }
+
+
+def _potential_bounds(graph: Graph) -> list[dict[str, Any]]:
+    """How far each membrane can go, whatever comes in: the proof that it does not overflow."""
+    return [
+        {"layer": node.name, "state_bits": node.op.state_bits, "reach": [int(end) for end in reach]}
+        for node in graph.nodes
+        if isinstance(node.op, IntegerNeuron)
+        for reach in [node.op.potential_bounds(*graph.input_types(node))]
+    ]
 
 
 def _traces(run: Compilation) -> dict[str, Array]:

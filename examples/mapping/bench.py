@@ -19,7 +19,7 @@ import numpy as np
 
 from examples.mapping.networks import CATALOGUE, Workload, large_spikformer
 from examples.mapping.peers import partitions, placements
-from examples.mapping.peers.grains import grains
+from examples.mapping.peers.grains import Grain, grains
 from spikeloom.compiler.mapping.bounds import least_cores
 from spikeloom.compiler.mapping.check import check_mapping
 from spikeloom.compiler.mapping.chip import Chip, read_description
@@ -80,7 +80,7 @@ def chip_for(load: Workload, extra: float = 1.3) -> Chip:
     return chip.with_chips(board.chips)
 
 
-def _grains(load: Workload, chip: Chip) -> list[partitions.Grain]:
+def _grains(load: Workload, chip: Chip) -> list[Grain]:
     return grains(load.network, chip, LEAST_GRAIN, GRAINS)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from spikeloom.compiler.graph.convolution import Convolution
 from spikeloom.compiler.graph.ops.conv1d import Conv1d
 from spikeloom.compiler.graph.ops.conv2d import Conv2d
 from spikeloom.compiler.mapping.network import (
@@ -55,7 +56,11 @@ class Builder:
         weight = np.broadcast_to(np.int8(1), shape)
         geometry = ((stride,) * dims, (size // 2,) * dims, (1,) * dims, groups)
         op = Conv1d(weight, None, *geometry) if dims == 1 else Conv2d(weight, None, *geometry)
-        kernel = self._kernel(shape)
+        return self.apply(x, op)
+
+    def apply(self, x: Terms, op: Convolution) -> Terms:
+        """A convolution of any geometry; its weights are looked at for their shape only."""
+        kernel = self._kernel(op.weight.shape)
         return tuple(term.convolution(op, kernel) for term in x)
 
     def pointwise(self, x: Terms, channels: int) -> Terms:

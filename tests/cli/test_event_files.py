@@ -8,8 +8,11 @@ import h5py
 import numpy as np
 import pytest
 
+from spikeloom.compiler.bundle import read_bundle
+from spikeloom.errors import InputError
 from spikeloom.runtime.events.formats import open_events
 from spikeloom.runtime.events.stream import Geometry
+from spikeloom.runtime.session import Session
 from tests.cli.conftest import Workshop
 from tests.cli.terminal import refused, spikeloom
 from tests.event_files import FILES, events
@@ -80,3 +83,24 @@ def test_run_refuses_another_sensor(bundle: Path, tmp_path: Path) -> None:
     path.write_bytes(FILES["evt3"][1](events(300)))
     [problem] = refused("run", bundle, "--events", path, within=tmp_path)
     assert (problem.code, problem.got) == ("SL0104", "128×128 pixels in its header")
+
+
+@pytest.mark.parametrize("own", ['kind = "number"\ntail = "last_frame"', 'kind = "event_count"\nevents = 60'])
+def test_recipes_without_a_duration_go_all_the_way(workshop: Workshop, tmp_path: Path, own: str) -> None:
+    recipe, compiled = tmp_path / "recipe.toml", tmp_path / "a.loom"
+    recipe.write_text(f"width = 8\nheight = 8\nsteps = 4\n{own}\n")
+    spikeloom("compile", workshop.model, "--weights", workshop.weights, "--recipe", recipe,
+              "--calibrate", workshop.train, "-o", compiled)  # fmt: skip
+    ran = spikeloom("run", compiled, "--events", workshop.test, "--json").json
+    assert ran["spikes_total"] > 0
+    assert ran["dropped_events"]["tail"] == (0 if "number" in own else 7 * (250 - 4 * 60))
+    estimated = spikeloom("estimate", compiled, "--events", workshop.test, "--json").json
+    assert list(estimated["modes"]) == ["back_to_back"]
+    spikeloom("report", compiled, "--events", workshop.test, "-o", tmp_path / "r.html")
+    recording = open_events(workshop.test / "0.bs2", Geometry(8, 8))
+    session = Session(read_bundle(compiled))
+    if "number" in own:
+        with pytest.raises(InputError, match=r'SL0110 .*kind "number" cannot be streamed'):
+            list(session.stream(recording))
+    else:
+        assert len(list(session.stream(recording))) == 4

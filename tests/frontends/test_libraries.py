@@ -20,6 +20,7 @@ from spikeloom.compiler.frontends.torch.eager import prove_capture
 from spikeloom.compiler.frontends.torch.neurons import (
     find_neurons,
     library_of,
+    probe,
     read_neurons,
     reset_states,
     survey_neurons,
@@ -178,9 +179,9 @@ class LICell(LIFCell):
 class PLIFNode(nn.Module):
     """As BrainCog's: one step a call, cleared by each spike."""
 
-    def __init__(self, threshold: float = 0.5, tau: float = 2.0, surrogate: Any = _above) -> None:
+    def __init__(self, threshold: Any = 0.5, tau: float = 2.0, surrogate: Any = _above) -> None:
         super().__init__()
-        self.threshold = nn.Parameter(torch.tensor(threshold))
+        self.threshold = nn.Parameter(torch.as_tensor(threshold))
         self.w = nn.Parameter(-torch.log(torch.tensor(tau - 1.0)))
         self.act_fun, self.v_reset, self.dt, self.step, self.groups = surrogate, 0.0, 1.0, 8, 1
         self.layer_by_layer = self.sigmoid_thres = False
@@ -244,6 +245,20 @@ def test_snntorch_in_every_setting(
         late_subtraction = reset == 0 and delay and beta > 0
         cleared = reset == 1 and (kind is Leaky or not delay)
         assert isinstance(equation, Neuron) == (late_subtraction or cleared)
+
+
+@pytest.mark.parametrize("delay", [True, False])
+@pytest.mark.parametrize("reset", range(3))
+@pytest.mark.parametrize("kind", [Leaky, Synaptic])
+def test_snntorch_with_parameters_of_each_channel(kind: Any, reset: int, delay: bool) -> None:
+    """As with ``learn_beta=True`` and a beta for each neuron."""
+    module = kind(beta=torch.tensor([0.2, 0.5, 0.9, 1.3]), reset=reset, delay=delay)
+    module.threshold = torch.tensor([1.0, 0.5, 2.0, 0.7])
+    equation = _equation(module)
+    assert isinstance(equation, EquationNeuron)
+    assert equation.parameters == ("beta", "threshold")
+    module.beta[1] += 0.2
+    assert "disagrees" in probe(module, equation)
 
 
 def test_a_late_subtraction_is_a_soft_reset_of_another_amount() -> None:
@@ -325,7 +340,7 @@ def test_counts_with_the_reset_of_plain_spikes(v_reset: float | None) -> None:
 # --- refusals --------------------------------------------------------------------------------------------
 
 REFUSED: list[tuple[nn.Module, str]] = [
-    (Leaky(beta=torch.rand(5)), "a parameter of 5 values"),
+    (PLIFNode(threshold=torch.rand(5)), "a parameter of 5 values"),
     (Leaky(inhibition=True), "inhibition of snnTorch"),
     (
         type("RLeaky", (Leaky,), {"forward": Leaky.forward})(),

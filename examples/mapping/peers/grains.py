@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,12 +84,12 @@ def wiring(network: Network, parts: Sequence[Grain], rates: Mapping[str, float])
             numbers, found = reading.setdefault(name, ([], []))
             numbers += [number] * len(boxes)
             found += boxes
-    columns: list[list[NDArray[np.float64]]] = [[], [], []]
+    columns: list[list[NDArray[Any]]] = [[], [], []]
     for name, held in holding.items():
-        numbers, boxes = reading.get(name, ([], []))
-        first, second, shared = overlaps([parts[number].box for number in held], boxes)
+        readers, wanted = reading.get(name, ([], []))
+        first, second, shared = overlaps([parts[number].box for number in held], wanted)
         columns[0].append(np.array(held, np.int64)[first])
-        columns[1].append(np.array(numbers, np.int64)[second])
+        columns[1].append(np.array(readers, np.int64)[second])
         columns[2].append(shared * rates[name])
     source, target, spikes = (np.concatenate(column) for column in columns)
     return Wiring(source.astype(np.int64), target.astype(np.int64), spikes)

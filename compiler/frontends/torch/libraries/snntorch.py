@@ -10,8 +10,10 @@ reset that takes the input of its step too (Lapicque and Synaptic to zero), one 
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -25,22 +27,43 @@ from spikeloom.compiler.frontends.torch.libraries.library import (
     has_all,
     number,
 )
+from spikeloom.compiler.graph.op import Array
 from spikeloom.compiler.graph.ops.neuron import Neuron
 
 SUBTRACT, ZERO, NONE = range(3)
 
 
+@dataclass(frozen=True)
+class _Dynamics:
+    """What a neuron does between spikes: i' = current i + x ; h = keep v + gain (i' or x).
+
+    Attributes:
+        keep, gain, current: numbers, or one for each channel; ``current`` is None where there is none.
+        late: whether a reset comes with the next step.
+        takes_input: whether a late reset to zero takes the input of its step too.
+    """
+
+    keep: Array
+    gain: Array = field(default_factory=lambda: np.ones(()))
+    current: Array | None = None
+    late: bool = True
+    takes_input: bool = True
+
+
 def _leaky(module: Any) -> SpikingNeuron:
-    beta = min(max(number(module.beta), 0.0), 1.0)
-    return _with_reset(module, beta, 1.0, bool(module.reset_delay))
+    return _neuron(module, _Dynamics(_share(module.beta), late=bool(module.reset_delay), takes_input=False))
 
 
 def _lapicque(module: Any) -> SpikingNeuron:
     """V' = (1 - dt / (R C)) v + x dt / C (snnTorch 1.0.0, ``Lapicque``); Euler, whatever beta is."""
     keep, gain = _euler(module)
-    if int(module.reset_mechanism_val) == ZERO:
-        return _dropped(module, [f"h = {keep!r} * v + {gain!r} * x"], ["v = 0"])
-    return _with_reset(module, keep, gain, late=True)
+    return _neuron(module, _Dynamics(np.array(keep), np.array(gain)))
+
+
+def _synaptic(module: Any) -> SpikingNeuron:
+    """I' = alpha i + x ; v' = beta v + i' (snnTorch 1.0.0, ``Synaptic``)."""
+    keep, current = _share(module.beta), _share(module.alpha)
+    return _neuron(module, _Dynamics(keep, current=current, late=bool(module.reset_delay)))
 
 
 def _euler(module: Any) -> tuple[float, float]:
@@ -48,76 +71,78 @@ def _euler(module: Any) -> tuple[float, float]:
     return 1.0 - dt / (resistance * capacity), resistance * (1 / (resistance * capacity)) * dt
 
 
-def _synaptic(module: Any) -> SpikingNeuron:
-    """I' = alpha i + x ; v' = beta v + i' (snnTorch 1.0.0, ``Synaptic``)."""
-    alpha, beta = (min(max(number(value), 0.0), 1.0) for value in (module.alpha, module.beta))
-    if int(module.reset_mechanism_val) == ZERO and bool(module.reset_delay):
-        return _dropped(module, [f"i = {alpha!r} * i + x", f"h = {beta!r} * v + i"], ["i = 0", "v = 0"])
-    return _with_reset(module, beta, 1.0, bool(module.reset_delay), alpha)
+def _share(value: Any) -> Array:
+    """What is left after a step, within 0 and 1: a number, or one for each channel."""
+    return np.clip(_plain(value), 0.0, 1.0)
 
 
-def _with_reset(
-    module: Any, keep: float, gain: float, late: bool, current: float | None = None
-) -> SpikingNeuron:
-    """A neuron whose reset takes nothing but what its potential holds."""
-    _check_settings(module)
-    threshold, factor = number(module.threshold), number(getattr(module, "graded_spikes_factor", 1.0))
-    reset = int(module.reset_mechanism_val)
-    strict = fires_above_only(module.spike_grad)
-    if threshold <= 0 or factor <= 0:
-        raise NotTakenError(f"a threshold of {threshold} and a graded_spikes_factor of {factor}")
-    if reset == NONE or (reset == SUBTRACT and (not late or keep <= 0)):
-        return _equations(module, keep, gain, current, late)
-    lost = threshold / keep if reset == SUBTRACT and late else None
-    kind: Any = "soft" if reset == SUBTRACT else "hard"
-    return Neuron(
-        keep,
-        gain,
-        threshold,
-        reset=kind,
-        strict=strict,
-        divisor=1 / factor,
-        current_decay=current,
-        reset_by=lost,
-    )
+def _plain(value: Any) -> Array:
+    """A parameter as a number where all channels have the same, else as an array."""
+    array: Array = torch.as_tensor(value).detach().double().numpy()
+    same = array.size and bool((array == array.reshape(-1)[0]).all())
+    return np.array(array.reshape(-1)[0]) if same else array
 
 
-def _equations(module: Any, keep: float, gain: float, current: float | None, late: bool) -> SpikingNeuron:
-    """No reset, a late one of a neuron that keeps nothing, or one at once.
-
-    The one at once takes one threshold; where more is left than that, the next step takes another.
-    """
-    driven = "x" if current is None else "i"
-    states = ["v = 0"] if current is None else ["i = 0", "v = 0"]
-    update = [] if current is None else [f"i = {current!r} * i + x"]
-    update.append(f"h = {keep!r} * v + {gain!r} * {driven}")
-    if int(module.reset_mechanism_val) == SUBTRACT:
-        threshold, sign = number(module.threshold), ">" if fires_above_only(module.spike_grad) else ">="
-        if not late:
-            over = [f"r = v {sign} {threshold!r}", *update, f"v = h - r * {threshold!r}"]
-            return _declared(module, states, over, [f"v = v - (s - r) * {threshold!r}"])
-        states.append("r = 0")
-        return _declared(module, states, [*update, f"v = h - r * {threshold!r}"], ["r = s"])
-    return _declared(module, states, [*update, "v = h"], [])
-
-
-def _dropped(module: Any, update: list[str], states: list[str]) -> SpikingNeuron:
-    """A late reset to zero that takes the input of its step too."""
-    return _declared(module, [*states, "r = 0"], [*update, "v = h - r * h"], ["r = s"])
-
-
-def _declared(module: Any, states: list[str], update: list[str], reset: list[str]) -> SpikingNeuron:
-    _check_settings(module)
-    if number(getattr(module, "graded_spikes_factor", 1.0)) != 1:
-        raise NotTakenError("a graded_spikes_factor with this reset")
-    sign = ">" if fires_above_only(module.spike_grad) else ">="
-    return Neuron.from_equations(states, update, f"v {sign} {number(module.threshold)!r}", reset)
-
-
-def _check_settings(module: Any) -> None:
+def _neuron(module: Any, moves: _Dynamics) -> SpikingNeuron:
+    """As a plain neuron where its reset can be one, else by its equations."""
     strange = [name for name in ("inhibition", "state_quant") if getattr(module, name, False)]
     if strange:
         raise NotTakenError(f"{' and '.join(strange)} of snnTorch")
+    threshold, factor = _plain(module.threshold), number(getattr(module, "graded_spikes_factor", 1.0))
+    if (threshold <= 0).any() or factor <= 0:
+        raise NotTakenError(f"a threshold of {threshold.min()} and a graded_spikes_factor of {factor}")
+    reset = int(module.reset_mechanism_val)
+    plain = all(a is None or a.ndim == 0 for a in (moves.keep, moves.gain, moves.current, threshold))
+    subtracts = reset == SUBTRACT and moves.late and bool((moves.keep > 0).all())
+    clears = reset == ZERO and not (moves.late and moves.takes_input)
+    if not plain or not (subtracts or clears):
+        if factor != 1:
+            raise NotTakenError("a graded_spikes_factor with this reset")
+        return _written(module, moves, threshold, reset)
+    return Neuron(
+        float(moves.keep),
+        float(moves.gain),
+        float(threshold),
+        reset="soft" if subtracts else "hard",
+        strict=fires_above_only(module.spike_grad),
+        divisor=1 / factor,
+        current_decay=None if moves.current is None else float(moves.current),
+        reset_by=float(threshold / moves.keep) if subtracts else None,
+    )
+
+
+def _written(module: Any, moves: _Dynamics, threshold: Array, reset: int) -> SpikingNeuron:
+    """The equations. ``r`` is whether the potential before the step was over the threshold.
+
+    A reset at once takes one threshold; where more is left than that, the next step takes another.
+    """
+    sign = ">" if fires_above_only(module.spike_grad) else ">="
+    arrays: dict[str, Array] = {}
+
+    def say(name: str, value: Array) -> str:
+        if value.ndim == 0:
+            return repr(float(value))
+        arrays[name] = value
+        return name
+
+    keep, gain, over = say("beta", moves.keep), say("gain", moves.gain), say("threshold", threshold)
+    states, update, driven = ["v = 0"], [], "x"
+    if moves.current is not None:
+        states, update, driven = ["i = 0", "v = 0"], [f"i = {say('alpha', moves.current)} * i + x"], "i"
+    left = "(v - r * v)" if reset == ZERO and moves.late and not moves.takes_input else "v"
+    update.append(f"h = {keep} * {left} + {gain} * {driven}")
+    taken = {SUBTRACT: f" - r * {over}", ZERO: " - r * h" if left == "v" and moves.late else "", NONE: ""}[
+        reset
+    ]
+    update.append(f"v = h{taken}")
+    after = []
+    if reset != NONE and moves.late:
+        states, after = [*states, "r = 0"], ["r = s"]
+    elif reset == SUBTRACT:
+        update, after = [f"r = v {sign} {over}", *update], [f"v = v - (s - r) * {over}"]
+    elif reset == ZERO:
+        after = ["v = v - s * v"]
+    return Neuron.from_equations(states, update, f"v {sign} {over}", after, arrays)
 
 
 EQUATIONS: dict[str, Equation] = {"Leaky": _leaky, "Lapicque": _lapicque, "Synaptic": _synaptic}
@@ -154,13 +179,14 @@ def _leak(module: Any) -> Neuron | None:
     """Without a reset, potentials are leaky sums of the input, whatever is sent."""
     if int(module.reset_mechanism_val) != NONE or type(module).__name__ not in EQUATIONS:
         return None
-    _check_settings(module)
     if type(module).__name__ == "Lapicque":
         keep, gain = _euler(module)
         return Neuron(keep, gain, NEVER_REACHED)
-    beta = min(max(number(module.beta), 0.0), 1.0)
-    alpha = min(max(number(module.alpha), 0.0), 1.0) if hasattr(module, "alpha") else None
-    return Neuron(beta, 1.0, NEVER_REACHED, current_decay=alpha)
+    shares = [_share(module.beta), _share(getattr(module, "alpha", 0.0))]
+    if any(share.ndim for share in shares):
+        return None
+    keep, current = map(float, shares)
+    return Neuron(keep, 1.0, NEVER_REACHED, current_decay=current if hasattr(module, "alpha") else None)
 
 
 SNNTORCH = Library(
