@@ -105,7 +105,7 @@ def _run(
     model = load_checkpoint(checkpoint, example.build)
     prepared = prepare(example, model, seen, options, seed)
     result = {"trained": measure(model, held_out).to_json(), "rounded": measure(prepared, held_out).to_json()}
-    fine_tune(example, prepared, seen, epochs, seed)
+    fine_tune(example, prepared, model, seen, epochs, seed)
     result["fine_tuned"] = measure(prepared, held_out).to_json()
     frames = _calibration(seen, seed)
     spikeloom.compile_model(prepared, prepared.input_shape, example.recipe, frames, options, output)
@@ -120,10 +120,13 @@ def prepare(
     return spikeloom.prepare(model, shape, _calibration(seen, seed), recipe=example.recipe, options=options)
 
 
-def fine_tune(example: Example, prepared: PreparedNetwork, seen: Recordings, epochs: int, seed: int) -> None:
-    """A few epochs of the training that the network had."""
+def fine_tune(
+    example: Example, prepared: PreparedNetwork, model: nn.Module, seen: Recordings, epochs: int, seed: int
+) -> None:
+    """A few epochs towards the answers of the trained network, on the recordings that it has seen."""
     torch.manual_seed(seed)
-    fit(prepared, seen, Plan(epochs, example.shift, seed, learning_rate=LEARNING_RATE), say)
+    plan = Plan(epochs, example.shift, seed, learning_rate=LEARNING_RATE)
+    fit(prepared, seen, plan, say, teacher=model)
 
 
 def _calibration(seen: Recordings, seed: int) -> Any:

@@ -85,7 +85,7 @@ def _row(
         "rounded": measure(plain, held_out),
         "corrected": measure(corrected, held_out),
     }
-    fine_tune(example, corrected, seen, epochs, seed)
+    fine_tune(example, corrected, model, seen, epochs, seed)
     rounded["fine_tuned"] = measure(corrected, held_out)
     say(f"seed {seed}, {target}, {bits} bits: {', '.join(f'{k} {v.share:.2%}' for k, v in rounded.items())}")
     return {name: accuracy.to_json() for name, accuracy in rounded.items()}

@@ -153,18 +153,32 @@ def train(
     return fit(build(), data, plan, report)
 
 
-def fit(model: Network, data: Recordings, plan: Plan, report: Callable[[str], None]) -> Network:
-    """Train a network that has weights already, with the random numbers of the moment."""
+def fit(
+    model: Network,
+    data: Recordings,
+    plan: Plan,
+    report: Callable[[str], None],
+    teacher: nn.Module | None = None,
+) -> Network:
+    """Train a network that has weights already, with the random numbers of the moment.
+
+    With a teacher, a network whose answers are to be kept, the loss is the cross-entropy to its answers on
+    the same frames (Hinton et al. 2015, at temperature 1) in place of that to the labels.
+    """
     steps = plan.epochs * math.ceil(len(data) / plan.batch)
     optimizer = torch.optim.AdamW(model.parameters(), plan.learning_rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, plan.learning_rate, total_steps=steps)
-    loss_of = nn.CrossEntropyLoss(label_smoothing=plan.label_smoothing)
+    loss_of = nn.CrossEntropyLoss(label_smoothing=plan.label_smoothing if teacher is None else 0.0)
     model.train()
+    if teacher is not None:
+        teacher.eval()
     for epoch in range(1, plan.epochs + 1):
         losses = []
         for chosen in torch.split(torch.randperm(len(data)), plan.batch):
             batch = data.take(chosen)
-            loss = loss_of(_scores(model, _shifted(batch.frames, plan.shift)), batch.labels)
+            frames = _shifted(batch.frames, plan.shift)
+            wanted = batch.labels if teacher is None else _scores(teacher, frames).softmax(1)
+            loss = loss_of(_scores(model, frames), wanted.detach())
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

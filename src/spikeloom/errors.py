@@ -41,6 +41,7 @@ CODES: dict[str, str] = {
     "SL0206": "a description of a model's inputs is malformed",
     "SL0211": "a NIR file is missing, damaged, or leads outside of itself",
     "SL0212": "NIR has no node for an operation of a network",
+    "SL0213": "an ONNX file is missing, damaged, or leads outside of itself",
     "SL0214": "a netx file is missing or damaged, or holds what has no integer meaning",
     # capture
     "SL0301": "the model cannot be exported",

@@ -25,7 +25,9 @@ from spikeloom.cli.model import (
     load_model,
 )
 from spikeloom.cli.network import (
+    NetworkSource,
     Preset,
+    States,
     TimeStep,
     check_options,
     is_network,
@@ -63,7 +65,7 @@ def check(
         str,
         typer.Argument(
             help="A function that builds the model, or a file of its nodes.",
-            metavar="FILE.py:factory|FILE.nir",
+            metavar="FILE.py:factory|FILE.nir|FILE.onnx",
         ),
     ],
     target: Annotated[str, typer.Option(help="What to compile for; see `spikeloom targets`.")] = "loihi2",
@@ -79,26 +81,32 @@ def check(
     steps: Steps = 0,
     execution: Preset = None,
     dt: TimeStep = None,
+    state: States = None,
     samples: Annotated[int, typer.Option(min=1, help="Calibrate on at most so many samples.")] = 8,
     json: Json = False,
 ) -> int:
     """List everything that stands between a model and a target; nothing is written."""
     find_target(target).profile(bits)
     frame_recipe = None if recipe is None else FrameRecipe.from_toml(recipe)
-    of_models: dict[str, object] = {
+    given: dict[str, object] = {
         "--weights": weights,
         "--arg": arg,
         "--model-config": model_config,
         "--repo": repo,
         "--model-inputs": model_inputs,
         "--input-shape": input_shape,
+        "--preset": execution,
+        "--dt": dt,
+        "--state": state,
     }
-    check_options(model, of_models, {"--preset": execution, "--dt": dt})
+    check_options(model, given)
+    network = NetworkSource(Path(model), execution, dt, input_shape, state or ())
     silence = calibrate.startswith(RANDOM)
     options = Options(target, bits, stop_after="integer", steps=steps, silence=silence)
     findings = Findings()
     if is_network(model):
-        _read(findings, Path(model), execution, dt, steps if frame_recipe is None else frame_recipe.steps)
+        steps = _read(findings, network, steps if frame_recipe is None else frame_recipe.steps)
+        options = replace(options, steps=steps)
     else:
         source = ModelSource(model, weights, arguments_of(arg, model_config), repo, model_inputs)
         _load(findings, source, input_shape, frame_recipe)
@@ -111,12 +119,13 @@ def check(
     return UnsupportedError.exit_status if findings.obstacles else 0
 
 
-def _read(findings: Findings, path: Path, execution: str | None, dt: float | None, steps: int) -> None:
-    """Read a file of nodes, and list those without a counterpart."""
+def _read(findings: Findings, source: NetworkSource, steps: int) -> int:
+    """Read a file of nodes, and list those without a counterpart; gives its time steps."""
     try:
-        findings.graph = load_network(path, execution, dt, steps)
+        findings.graph, steps = load_network(source, steps)
     except UnsupportedError as error:
         findings.obstacles += error.problems
+    return steps
 
 
 def _load(findings: Findings, source: ModelSource, shape: str | None, recipe: FrameRecipe | None) -> None:

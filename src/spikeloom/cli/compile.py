@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
@@ -34,7 +34,9 @@ from spikeloom.cli.model import (
     load_model,
 )
 from spikeloom.cli.network import (
+    NetworkSource,
     Preset,
+    States,
     TimeStep,
     check_options,
     is_network,
@@ -72,7 +74,7 @@ def compile_(
         str,
         typer.Argument(
             help="A function that builds the model, or a file of its nodes.",
-            metavar="FILE.py:factory|FILE.nir|FILE.net",
+            metavar="FILE.py:factory|FILE.nir|FILE.onnx|FILE.net",
         ),
     ],
     calibrate: Calibrate = "",
@@ -94,6 +96,7 @@ def compile_(
     steps: Steps = 0,
     execution: Preset = None,
     dt: TimeStep = None,
+    state: States = None,
     samples: Annotated[int, typer.Option(min=1, help="Calibrate on at most so many recordings.")] = 64,
     ledger: Annotated[int, typer.Option(min=1, help="Compare the stages on so many recordings.")] = 1,
     chips: Annotated[int, typer.Option(min=1, help="Chips that may be used.")] = 1,
@@ -105,7 +108,7 @@ def compile_(
     strict: Strict = True,
     json: Json = False,
 ) -> None:
-    """Compile a trained PyTorch model, or a NIR file, to a bundle for a chip or a simulator."""
+    """Compile a trained PyTorch model, or a file of NIR or ONNX, to a bundle for a chip or a simulator."""
     _check_stages("--stop-after", [stop_after])
     _check_stages("--dump-after", dump_after or [])
     width, budget = widths(bits, max_flips, max_bytes)
@@ -123,15 +126,19 @@ def compile_(
     frame_recipe = None if recipe is None else FrameRecipe.from_toml(recipe)
     silence = calibrate.startswith(RANDOM)
     options = Options(target, width, chips, seed, ledger, stop_after, steps, silence, within, correct, budget)
-    of_models: dict[str, object] = {
+    given: dict[str, object] = {
         "--weights": weights,
         "--arg": arg,
         "--model-config": model_config,
         "--repo": repo,
         "--model-inputs": model_inputs,
         "--input-shape": input_shape,
+        "--preset": execution,
+        "--dt": dt,
+        "--state": state,
     }
-    check_options(model, of_models, {"--preset": execution, "--dt": dt})
+    check_options(model, given)
+    network = NetworkSource(Path(model), execution, dt, input_shape, state or ())
     data = _Calibration(calibrate, frame_recipe, samples, strict)
 
     def show(stage: str, result: Any) -> None:
@@ -145,7 +152,7 @@ def compile_(
             "after_stage": show,
         }
         if is_network(model):
-            found = _compile_network(Path(model), execution, dt, data, options, output, watching)
+            found = _compile_network(network, data, options, output, watching)
         else:
             source = ModelSource(model, weights, arguments_of(arg, model_config), repo, model_inputs)
             found = _compile_model(source, input_shape, data, options, output, watching)
@@ -179,21 +186,16 @@ _Compiled = tuple[Compilation, DropReport, Sequence[str]]
 
 
 def _compile_network(
-    path: Path,
-    execution: str | None,
-    dt: float | None,
+    source: NetworkSource,
     data: _Calibration,
     options: Options,
     output: Path | None,
     watching: _Watching,
 ) -> _Compiled:
-    steps = options.steps if data.recipe is None else data.recipe.steps
-    graph = load_network(path, execution, dt, steps)
-    frames, dropped = network_calibration(
-        data.source, data.recipe, graph, options.steps, data.samples, data.strict
-    )
-    about = {"model": path.name, "preset": execution}
-    run = compile_graph(graph, data.recipe, frames, options, output, about, **watching)
+    graph, steps = load_network(source, options.steps if data.recipe is None else data.recipe.steps)
+    frames, dropped = network_calibration(data.source, data.recipe, graph, steps, data.samples, data.strict)
+    options = replace(options, steps=steps)
+    run = compile_graph(graph, data.recipe, frames, options, output, source.about, **watching)
     return run, dropped, ()
 
 

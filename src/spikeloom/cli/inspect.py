@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,7 +28,8 @@ def inspect(
     file: Annotated[
         Path,
         typer.Argument(
-            help="A compiled network, a checkpoint (.pt, .pth, .tar, .safetensors), NIR, or an event file."
+            help="A compiled network, a checkpoint (.pt, .pth, .tar, .safetensors), NIR, ONNX, or a file of "
+            "events."
         ),
     ],
     graph: Annotated[bool, typer.Option("--graph", help="Print the integer graph, node by node.")] = False,
@@ -45,6 +47,9 @@ def inspect(
         return
     if file.suffix == ".nir":
         _inspect_nir(file, json)
+        return
+    if file.suffix == ".onnx":
+        _inspect_onnx(file, json)
         return
     compiled = read_bundle(file)
     if json:
@@ -136,6 +141,29 @@ def _inspect_nir(path: Path, json: bool) -> None:
         told = ", ".join(f"{key} {text}" for key, text in shown[name].items())
         listed.add_row(*map(printable, (name, node.type, targets, told)))
     console.print(listed)
+
+
+def _inspect_onnx(path: Path, json: bool) -> None:
+    from spikeloom.compiler.frontends.onnx.file import read_onnx
+
+    network = read_onnx(path)
+    numbers = sum(array.size for array in network.constants.values())
+    ends = {
+        kind: {name: list(network.shapes[name]) for name in names}
+        for kind, names in (("inputs", network.inputs), ("outputs", network.outputs))
+    }
+    operators = dict(sorted(Counter(node.op for node in network.nodes).items()))
+    if json:
+        print_json({"opset": network.opset, **ends, "numbers": numbers, "operators": operators})
+        return
+    title = f"ONNX, opset {network.opset}: {counted(len(network.nodes), 'node')}, {numbers:,} numbers"
+    listed = table(printable(title), "operator", "nodes")
+    for name, count in operators.items():
+        listed.add_row(printable(name), f"{count:,}")
+    console.print(listed)
+    for kind, shapes in ends.items():
+        told = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+        console.print(printable(f"{kind}: {told}"), markup=False)
 
 
 def _shown(value: Any) -> str:

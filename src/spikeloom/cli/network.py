@@ -1,7 +1,9 @@
-"""Networks that come as a file of nodes and edges, without code: NIR."""
+"""Networks that come as a file of nodes and edges, without code: NIR and ONNX."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,7 +22,19 @@ from spikeloom.errors import InputError, Problem
 from spikeloom.runtime.events.recipe import FrameRecipe
 from spikeloom.runtime.events.stream import DropReport
 
-SUFFIXES = (".nir",)
+SUFFIXES = (".nir", ".onnx")
+MODEL = "FILE.py:factory"
+BELONGS = {
+    "--weights": (MODEL,),
+    "--arg": (MODEL,),
+    "--model-config": (MODEL,),
+    "--repo": (MODEL,),
+    "--input-shape": (MODEL, ".onnx"),
+    "--preset": (".nir",),
+    "--dt": (".nir",),
+    "--state": (".onnx",),
+}
+"""What each option is for."""
 
 Preset = Annotated[
     str | None, typer.Option("--preset", help=f"How a NIR file is executed: {', '.join(PRESETS)}.")
@@ -28,6 +42,42 @@ Preset = Annotated[
 TimeStep = Annotated[
     float | None, typer.Option("--dt", help="Seconds of a time step of a NIR file; the preset's by default.")
 ]
+States = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--state",
+        help="Which output of an ONNX file is the next step's input; may be repeated.",
+        metavar="INPUT=OUTPUT",
+    ),
+]
+
+
+TIME_AXIS = {Lead.BATCH: None, Lead.TIME_BATCH: 0, Lead.BATCH_TIME: 1}
+"""Where time is in the input of an ONNX file, by how the input begins."""
+
+
+@dataclass(frozen=True)
+class NetworkSource:
+    """A file of nodes and edges.
+
+    Attributes:
+        path: of the file.
+        execution: of a NIR file: name of a preset.
+        dt: of a NIR file: seconds of a time step; None for the preset's.
+        axes: of an ONNX file: of its input, as ``T,B,2,34,34`` where time is unrolled in it.
+        states: of an ONNX file: pairs INPUT=OUTPUT.
+    """
+
+    path: Path
+    execution: str | None = None
+    dt: float | None = None
+    axes: str | None = None
+    states: Sequence[str] = ()
+
+    @property
+    def about(self) -> dict[str, str]:
+        """What the manifest says of it."""
+        return {"model": self.path.name, **({"preset": self.execution} if self.execution else {})}
 
 
 def is_network(spec: str) -> bool:
@@ -39,38 +89,40 @@ def is_network(spec: str) -> bool:
     return Path(spec).suffix in SUFFIXES
 
 
-def check_options(spec: str, of_models: dict[str, object], of_networks: dict[str, object]) -> None:
-    """Refuse the options of PyTorch models for a file of nodes and edges, and the other way round.
+def check_options(spec: str, options: Mapping[str, object]) -> None:
+    """Refuse options that are for another kind of network.
 
     Args:
         spec: what the user named.
-        of_models: options of PyTorch models and their values; unset ones are None or empty.
-        of_networks: options of files, likewise.
+        options: all of :data:`BELONGS` and their values; unset ones are None or empty.
 
     Raises:
         InputError: SL0901, all that do not belong.
     """
-    foreign = of_models if is_network(spec) else of_networks
-    what = "is for PyTorch models" if is_network(spec) else "is for files of networks"
-    wanted = "FILE.py:factory" if is_network(spec) else " or ".join(f"FILE{suffix}" for suffix in SUFFIXES)
-    if given := [name for name, value in foreign.items() if value]:
-        raise InputError(Problem("SL0901", name, what, wanted=wanted, got=spec) for name in given)
+    kind = Path(spec).suffix if is_network(spec) else MODEL
+    problems = [
+        Problem("SL0901", name, "is for other networks", " or ".join(BELONGS[name]), spec)
+        for name, value in options.items()
+        if value and kind not in BELONGS[name]
+    ]
+    if problems:
+        raise InputError(problems)
 
 
-def load_network(path: Path, execution: str | None, dt: float | None, steps: int) -> Graph:
-    """The graph of a file.
+def load_network(source: NetworkSource, steps: int) -> tuple[Graph, int]:
+    """The graph of a file, and its time steps: those of the file, where it has them.
 
     Args:
-        path: of the file.
-        execution: name of a preset.
-        dt: seconds of a time step; None for the preset's.
+        source: the file and how it is meant.
         steps: time steps of a sample; 0 if not known.
 
     Raises:
-        InputError: SL0211, the file is damaged; SL0901, no preset is named.
-        UnsupportedError: SL0302, all nodes without a counterpart.
+        InputError: SL0211, SL0213, the file is damaged; SL0901, an option is missing or malformed.
+        UnsupportedError: SL0302, all nodes without a counterpart; others as the frontends say.
     """
-    if execution is None:
+    if source.path.suffix == ".onnx":
+        return _load_onnx(source, steps)
+    if source.execution is None:
         raise InputError.of(
             "SL0901",
             "--preset",
@@ -78,8 +130,25 @@ def load_network(path: Path, execution: str | None, dt: float | None, steps: int
             wanted=" or ".join(PRESETS),
             remedy="name the simulator that the network was trained with",
         )
-    rule = preset(execution, dt)
-    return lower_nir(read_nir(path), rule, REAL, path.stem, steps)
+    rule = preset(source.execution, source.dt)
+    return lower_nir(read_nir(source.path), rule, REAL, source.path.stem, steps), steps
+
+
+def _load_onnx(source: NetworkSource, steps: int) -> tuple[Graph, int]:
+    from spikeloom.compiler.frontends.onnx.file import read_onnx
+    from spikeloom.compiler.frontends.onnx.lower import lower_onnx
+
+    pairs = [text.partition("=") for text in source.states]
+    if wrong := [before + equals for before, equals, after in pairs if not (before and after)]:
+        raise InputError.of("SL0901", "--state", f"{wrong[0]!r} is no pair", wanted="INPUT=OUTPUT")
+    lead = Lead.BATCH if source.axes is None else InputShape.parse(source.axes).lead
+    if lead not in TIME_AXIS:
+        wanted = "T,B,... or B,T,... or B,..."
+        raise InputError.of("SL0901", "--input-shape", "ONNX files begin otherwise", wanted=wanted)
+    network = read_onnx(source.path)
+    axis = TIME_AXIS[lead]
+    graph = lower_onnx(network, source.path.stem, axis, {before: after for before, _, after in pairs}, steps)
+    return graph, steps if axis is None else network.shapes[network.inputs[0]][axis]
 
 
 def network_calibration(

@@ -1,0 +1,1 @@
+"""ONNX: networks that exist as nothing else, of one time step with its states, or with time unrolled."""
