@@ -6,7 +6,7 @@ running the file once, on zeros, in ONNX Runtime.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -91,7 +91,7 @@ def read_onnx(path: Path) -> OnnxNetwork:
         )
     try:
         model = onnx.load_model(path, load_external_data=False)
-        foreign = [tensor.name for tensor in model.graph.initializer if tensor.external_data]
+        foreign = [tensor.name for tensor in _tensors(model) if tensor.external_data]
         if not foreign:
             onnx.checker.check_model(model)
             model = onnx.inliner.inline_local_functions(model)
@@ -102,6 +102,19 @@ def read_onnx(path: Path) -> OnnxNetwork:
         raise InputError(Problem("SL0213", f"{path}: {name}", what) for name in foreign)
     _fix_sizes(model, str(path))
     return _network(model, str(path))
+
+
+def _tensors(message: Any) -> Iterator[Any]:
+    """Every tensor of a model: initializers, and those in attributes, graphs and functions."""
+    from onnx import TensorProto
+
+    if isinstance(message, TensorProto):
+        yield message
+        return
+    for descriptor, value in message.ListFields():
+        if descriptor.message_type is not None:
+            for part in value if isinstance(value, Sequence) else [value]:
+                yield from _tensors(part)
 
 
 def _fix_sizes(model: Any, where: str) -> None:

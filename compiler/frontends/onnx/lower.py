@@ -128,12 +128,12 @@ def _place(walk: Walk, unit: _Unit, steps: int) -> list[Problem]:
 
 
 def _visit(walk: Walk, node: OnnxNode) -> list[Problem]:
-    """Lower one node; what follows a node that failed is passed over."""
-    if any(name not in walk.values and name not in walk.constants for name in node.used):
-        return []
+    """Lower one node; one that follows a node that failed is only looked up."""
     where = f"{node.name} ({node.op})"
     if node.op not in RULES:
         return [Problem("SL0302", where, "has no counterpart", wanted=", ".join(sorted(RULES)))]
+    if any(name not in walk.values and name not in walk.constants for name in node.used):
+        return []
     try:
         walk.values[node.outputs[0]] = RULES[node.op](walk, node)
     except (NotExpressibleError, InternalError) as error:

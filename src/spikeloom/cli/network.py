@@ -29,6 +29,7 @@ BELONGS = {
     "--arg": (MODEL,),
     "--model-config": (MODEL,),
     "--repo": (MODEL,),
+    "--model-inputs": (MODEL,),
     "--input-shape": (MODEL, ".onnx"),
     "--preset": (".nir",),
     "--dt": (".nir",),
