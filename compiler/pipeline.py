@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 
     from spikeloom.compiler.frontends.torch.axes import InputShape
     from spikeloom.compiler.frontends.torch.capture import Capture
+    from spikeloom.compiler.frontends.torch.recorded.network import ReferenceCheck
     from spikeloom.compiler.training.network import PreparedNetwork
 
 MAPPED_ON = 8
@@ -399,8 +400,11 @@ def _capture(
 
     from spikeloom.compiler.frontends.torch.capture import capture
     from spikeloom.compiler.frontends.torch.eager import prove_capture
+    from spikeloom.compiler.frontends.torch.recorded.network import RecordedNetwork
     from spikeloom.compiler.training.network import PreparedNetwork
 
+    if isinstance(model, RecordedNetwork):
+        run.ledger.add(_recorded(model.check()))
     samples = calibration.reshape(-1, *shape.sample)
     given: Recipe = recipe or ArrayRecipe.spanning(samples, max(steps, 1))
     kind = levels(given.max_value) if _is_whole(given) else REAL
@@ -443,6 +447,20 @@ def _capture(
     )
     run.captured = run.capture.graph
     return run.captured
+
+
+def _recorded(reference: ReferenceCheck) -> Comparison:
+    """What says how far a network that was recorded elsewhere does the same here."""
+    there = f"PyTorch {reference.torch} on Python {reference.python}"
+    return Comparison(
+        "recorded network",
+        f"where it was recorded ({there}), decision by decision",
+        reference.samples,
+        reference.steps,
+        reference.cells,
+        reference.differing,
+        "measured",
+    )
 
 
 def _take(

@@ -43,6 +43,7 @@ CODES: dict[str, str] = {
     "SL0212": "NIR has no node for an operation of a network",
     "SL0213": "an ONNX file is missing, damaged, or leads outside of itself",
     "SL0214": "a netx file is missing or damaged, or holds what has no integer meaning",
+    "SL0215": "a capture of another environment is missing or damaged",
     # capture
     "SL0301": "the model cannot be exported",
     "SL0302": "an operation of the model has no counterpart in the graph",

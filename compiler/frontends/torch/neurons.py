@@ -154,7 +154,7 @@ def probe(module: nn.Module, neuron: SpikingNeuron, seed: int = 0) -> str:
         return f"the equation of {type(module).__name__} does not fire on currents of any size"
     for trial in range(PROBES):
         currents = random.normal(0.6 * reach, reach, (PROBE_STEPS, *_shape(neuron, PROBE_WIDTH)))
-        expected, certain = _run_equation(neuron, currents)
+        expected, certain = run_equation(neuron, currents)
         got, _ = _run_module(module, currents)
         if (certain & (expected != got)).any():
             step, *unit = (int(place) for place in np.argwhere(certain & (expected != got))[0])
@@ -213,7 +213,7 @@ def _probe_threshold(module: nn.Module, neuron: Neuron, random: np.random.Genera
 def _probe_ties(module: nn.Module, neuron: SpikingNeuron, reach: float, random: np.random.Generator) -> str:
     """Drive both with few different currents, so that many decisions are ties, in the first step."""
     currents = random.integers(-64, 65, (1, *_shape(neuron, TIES))) * reach / 8
-    expected, certain = _run_equation(neuron, currents)
+    expected, certain = run_equation(neuron, currents)
     got, _ = _run_module(module, currents)
     ties = ~certain
     if ties.any() and (expected != got)[ties].all():
@@ -227,7 +227,7 @@ def reset_states(model: nn.Module) -> None:
         library_of(module).reset(module)
 
 
-def _run_equation(neuron: SpikingNeuron, currents: Array) -> tuple[Array, Array]:
+def run_equation(neuron: SpikingNeuron, currents: Array) -> tuple[Array, Array]:
     """Spikes [steps, batch, ...], and whether they would be the same at a threshold a little off."""
     if isinstance(neuron, Neuron):
         margin = ROUNDING * (neuron.threshold - neuron.v_reset)

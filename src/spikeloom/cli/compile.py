@@ -74,7 +74,7 @@ def compile_(
         str,
         typer.Argument(
             help="A function that builds the model, or a file of its nodes.",
-            metavar="FILE.py:factory|FILE.nir|FILE.onnx|FILE.net",
+            metavar="FILE.py:factory|FILE.capture|FILE.nir|FILE.onnx|FILE.net",
         ),
     ],
     calibrate: Calibrate = "",
@@ -214,7 +214,7 @@ def _compile_model(
     kind = type(loaded.model).__name__
     run = compile_model(
         loaded.model, loaded.shape, data.recipe, frames, options, output,
-        name=kind if loaded.config else Path(source.spec.rpartition(":")[0]).stem,
+        name=kind if loaded.config else Path(source.spec.rpartition(":")[0] or source.spec).stem,
         provenance={"model": kind, "checkpoint": source.weights.name if source.weights else ""},
         **watching,
     )  # fmt: skip

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from spikeloom.errors import InputError, SpikeloomError, UnsupportedError
+from spikeloom.errors import InputError, Problem, SpikeloomError, UnsupportedError
 from spikeloom.factories import load_factory
 from spikeloom.runtime.events.recipe import FrameRecipe
 
@@ -158,9 +158,12 @@ def load_model(source: ModelSource, shape: str | None, recipe: FrameRecipe | Non
 
     Raises:
         UnsupportedError: SL0301, PyTorch is not installed.
-        InputError: SL0201 to SL0205, the factory or the checkpoint is bad; SL0307, no shape.
+        InputError: SL0201 to SL0205, the factory or the checkpoint is bad; SL0215, a capture is; SL0307, no
+            shape.
     """
     require_torch("compiling")
+    if is_recorded(source.spec):
+        return _load_recorded(source, shape)
     from torch import nn
 
     from spikeloom.compiler.frontends.torch.axes import InputShape
@@ -190,6 +193,35 @@ def load_model(source: ModelSource, shape: str | None, recipe: FrameRecipe | Non
     if inputs is not None:
         model = WithFixedInputs(model, inputs, parsed.lead.tags.index("B")).eval()
     return Loaded(model, parsed, config, dead)
+
+
+def is_recorded(spec: str) -> bool:
+    """Whether what a user names was recorded in another environment.
+
+    >>> is_recorded("model.capture"), is_recorded("model.py:factory")
+    (True, False)
+    """
+    return spec.endswith(".capture")
+
+
+def _load_recorded(source: ModelSource, shape: str | None) -> Loaded:
+    """A network that spikeloom_capture.py recorded; weights and the shape of its input are in the file."""
+    from spikeloom.compiler.frontends.torch.axes import InputShape
+    from spikeloom.compiler.frontends.torch.recorded.file import read_capture
+    from spikeloom.compiler.frontends.torch.recorded.network import RecordedNetwork
+
+    given = {
+        "--weights": source.weights,
+        "--arg or --model-config": source.arguments,
+        "--repo": source.repo,
+        "--model-inputs": source.inputs,
+        "--input-shape": shape,
+    }
+    what = "is told where the network is recorded, and holds in the file"
+    if problems := [Problem("SL0901", name, what) for name, value in given.items() if value]:
+        raise InputError(problems)
+    file = read_capture(Path(source.spec))
+    return Loaded(RecordedNetwork(file), InputShape.parse(",".join(map(str, file.axes))), {})
 
 
 def _described(source: ModelSource) -> ModelInputs | None:
