@@ -16,6 +16,8 @@ from spikeloom.compiler.graph.ops.broadcast import Broadcast
 from spikeloom.compiler.graph.ops.concat import Concat
 from spikeloom.compiler.graph.ops.delay import Delay
 from spikeloom.compiler.graph.ops.divide import Divide
+from spikeloom.compiler.graph.ops.embedding import Embedding
+from spikeloom.compiler.graph.ops.integer_key_value import SHARE_BITS, WEIGHT_LIMIT, IntegerKeyValue
 from spikeloom.compiler.graph.ops.integer_norm import IntegerNorm
 from spikeloom.compiler.graph.ops.leaky_sum import KEEP_ONE, LeakySum
 from spikeloom.compiler.graph.ops.linear_state import LinearState
@@ -234,6 +236,39 @@ def _(op: Lookup, x: Tensor) -> tuple[Tensor, ...]:
 @execute.register
 def _(op: ReduceMax, x: Tensor) -> tuple[Tensor, ...]:
     return (x.amax(op.axis + 2, keepdim=True),)
+
+
+@execute.register
+def _(op: Embedding, x: Tensor) -> tuple[Tensor, ...]:
+    """A row has no slope along the numbers of the tokens."""
+    return (_constant(op.weight, x)[x.detach().long()],)
+
+
+@execute.register
+def _(op: IntegerKeyValue, k: Tensor, v: Tensor) -> tuple[Tensor, ...]:
+    """Between the rounded shares, the slope of the mean in the shares and in the values."""
+    share, growth = _constant(op.share, k), _constant(op.growth, k)
+    decay, bonus = _constant(op.decay, k), _constant(op.bonus, k)
+    slope = _constant(np.gradient(op.share.astype(np.float64)) if len(op.share) > 1 else np.zeros(1), k)
+
+    def moved(m: Tensor, v: Tensor, d: Tensor) -> Tensor:
+        inside = d.clamp(-op.reach, op.reach)
+        place = (inside.detach() + op.reach).long()
+        taken = straight_through(inside * slope[place], share[place])
+        smooth = m + (v - m) * taken / 2**SHARE_BITS
+        exact = (m + torch.floor(((v - m) * share[place] + 2 ** (SHARE_BITS - 1)) / 2**SHARE_BITS)).detach()
+        return straight_through(smooth, exact)
+
+    m = torch.zeros_like(k[0], dtype=torch.float64)
+    left = torch.full_like(m, -WEIGHT_LIMIT)
+    seen = []
+    for key, value in zip(k.double(), v.double(), strict=True):
+        seen.append(moved(m, value, key + bonus - left))
+        faded = left + decay
+        apart = (key - faded).detach().abs().clamp(max=op.reach).long()
+        m = moved(m, value, key - faded)
+        left = (torch.maximum(faded, key) + growth[apart]).clamp(-WEIGHT_LIMIT, WEIGHT_LIMIT)
+    return (torch.stack(seen),)
 
 
 def _exactly(op: Op, *inputs: Tensor) -> Tensor:

@@ -17,9 +17,9 @@ from tests.cli.terminal import refused, spikeloom, tree
     ("options", "where", "what"),
     [
         (["--no-such-option"], "spikeloom compile", "No such option: --no-such-option"),
-        (["--bits", "9"], "spikeloom compile", "'--bits'"),
-        (["--bits", "1"], "spikeloom compile", "'--bits'"),
-        (["--bits", "eight"], "spikeloom compile", "'--bits'"),
+        (["--bits", "9"], "--bits", "is no width of a weight"),
+        (["--bits", "1"], "--bits", "is no width of a weight"),
+        (["--bits", "eight"], "--bits", "is no width of a weight"),
         (["--samples", "0"], "spikeloom compile", "'--samples'"),
         (["--chips", "0"], "spikeloom compile", "'--chips'"),
         (["--stop-after", "lunch"], "--stop-after", "no such stage"),

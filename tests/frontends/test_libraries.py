@@ -107,7 +107,7 @@ class Synaptic(Leaky):
 
     def charge(self, x: Tensor) -> Tensor:
         self.syn = self.alpha * (self.syn if self.syn.shape == x.shape else torch.zeros_like(x)) + x
-        return self.beta * self.mem + self.syn
+        return self.beta.clamp(0, 1) * self.mem + self.syn
 
     def cleared(self, x: Tensor, before: Tensor) -> Tensor:
         return self.charge(x) * (1 - before)

@@ -34,7 +34,7 @@ SEEDS = range(30)
 PROFILE = NumericProfile("onnx")
 FLOAT_ONLY = {
     "affine", "avg_pool2d", "batch_norm", "elementwise", "layer_norm", "mean", "neuron", "softmax",
-    "step_affine", "time_mean",
+    "step_affine", "time_mean", "weighted_key_value",
 }  # fmt: skip
 LEARNS = {"conv1d", "conv2d", "equation_neuron", "integer_neuron", "linear", "rescale"}
 

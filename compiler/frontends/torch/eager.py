@@ -45,7 +45,7 @@ def watching(model: nn.Module, after: After, before: Before | None = None) -> It
         for path, module in find_neurons(model).items():
 
             def leave(module: nn.Module, _: Any, result: Any, path: str = path) -> Tensor | None:
-                return after(path, module, spikes_of(result))
+                return after(path, module, spikes_of(result).clone())  # the model may add to them in place
 
             def enter(module: nn.Module, inputs: Any, path: str = path) -> None:
                 if before is not None:

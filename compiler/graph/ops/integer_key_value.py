@@ -38,7 +38,7 @@ class IntegerKeyValue(StatefulOp):
     >>> op = IntegerKeyValue(np.array([-1]), np.array([0]), np.array([0, 2**13, 2**14]), np.array([1, 0]))
     >>> start = {name: array[None] for name, array in op.initial(*[Type((1,), current(-9, 9))] * 2).items()}
     >>> (first,), state = op.step((np.array([[0]]), np.array([[8]])), start)
-    >>> (second,), _ = op.step((np.array([[-1]]), np.array([[4]])), state)
+    >>> (second,), _ = op.step((np.array([[0]]), np.array([[4]])), state)
     >>> first.tolist(), second.tolist()
     ([[8]], [[6]])
     """

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from spikeloom.compiler.graph.engine import Trace
 from spikeloom.compiler.graph.graph import Graph, Node, Stage
+from spikeloom.compiler.graph.kinds import spike_dtype
 from spikeloom.compiler.graph.op import Array
 from spikeloom.errors import InputError
 from spikeloom.runtime.engines.event.memory import restored
@@ -204,7 +205,9 @@ class EventEngine:
 
         def room(name: str) -> Array:
             axes = self._shared.axes[name]
-            return restored(np.empty((*lead, *(types[name].shape[axis] for axis in axes)), np.uint8), axes)
+            kind = types[name]
+            held = np.empty((*lead, *(kind.shape[axis] for axis in axes)), spike_dtype(kind.kind))
+            return restored(held, axes)
 
         output = np.empty((*lead, *types[self._graph.outputs[0]].shape), np.int64)
         counts: dict[str, Array] = {name: np.empty(lead, np.int64) for name in layers}

@@ -132,7 +132,7 @@ def _load(findings: Findings, source: ModelSource, shape: str | None, recipe: Fr
     """Build the model; without its checkpoint, if only that does not fit."""
     try:
         findings.loaded = load_model(source, shape, recipe)
-    except InputError as error:
+    except (InputError, UnsupportedError) as error:
         findings.obstacles += error.problems
         codes = {problem.code for problem in error.problems}
         if source.weights is not None and codes <= {"SL0202", "SL0203", "SL0204"}:
@@ -150,6 +150,7 @@ def _compile(
     loaded, graph = findings.loaded, findings.graph
     try:
         if loaded is not None:
+            options = replace(options, steps=options.steps or loaded.steps)
             frames, _ = calibration(source, recipe, loaded.shape, options.steps, samples, strict=True)
             compile_model(
                 loaded.model,

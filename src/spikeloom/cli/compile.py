@@ -208,6 +208,7 @@ def _compile_model(
     watching: _Watching,
 ) -> _Compiled:
     loaded = load_model(source, shape, data.recipe)
+    options = replace(options, steps=options.steps or loaded.steps)
     frames, dropped = calibration(
         data.source, data.recipe, loaded.shape, options.steps, data.samples, data.strict
     )

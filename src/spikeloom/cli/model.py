@@ -82,12 +82,14 @@ class Loaded:
         shape: of its input.
         config: keywords of its constructor that the checkpoint held.
         dead_keys: tensors of the checkpoint that the model has no place for.
+        steps: time steps of a sample, where the source says them; else 0.
     """
 
     model: nn.Module
     shape: InputShape
     config: Mapping[str, Any]
     dead_keys: Sequence[str] = ()
+    steps: int = 0
 
 
 def arguments_of(given: Sequence[str] | None, config: Path | None) -> dict[str, Any]:
@@ -221,7 +223,8 @@ def _load_recorded(source: ModelSource, shape: str | None) -> Loaded:
     if problems := [Problem("SL0901", name, what) for name, value in given.items() if value]:
         raise InputError(problems)
     file = read_capture(Path(source.spec))
-    return Loaded(RecordedNetwork(file), InputShape.parse(",".join(map(str, file.axes))), {})
+    shaped = InputShape.parse(",".join(map(str, file.axes)))
+    return Loaded(RecordedNetwork(file), shaped, {}, steps=file.steps)
 
 
 def _described(source: ModelSource) -> ModelInputs | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
@@ -75,7 +76,8 @@ def quantize(
     )  # fmt: skip
     source = ModelSource(model, weights, arguments_of(arg, model_config), repo)
     loaded = load_model(source, input_shape, frame_recipe)
-    frames, dropped = calibration(calibrate, frame_recipe, loaded.shape, steps, samples, strict)
+    options = replace(options, steps=options.steps or loaded.steps)
+    frames, dropped = calibration(calibrate, frame_recipe, loaded.shape, options.steps, samples, strict)
     with progress(STAGES, "quantizing") as bar:
         task = bar.task_ids[0]
         run = compile_model(

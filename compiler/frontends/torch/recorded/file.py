@@ -57,6 +57,7 @@ class CaptureFile:
     Attributes:
         path: of the file.
         axes: of the input, as ``("T", "B", 2, 34, 34)``.
+        steps: time steps of a sample; 0 if they were not told.
         neurons: of each layer its path, and its class, settings and answers to probes, or its stairs.
         recordings: of at least two sizes.
         tensors: constants, probes and reference, by number.
@@ -67,6 +68,7 @@ class CaptureFile:
 
     path: Path
     axes: Axes
+    steps: int
     neurons: Sequence[Mapping[str, Any]]
     recordings: Sequence[Recording]
     tensors: Sequence[Tensor]
@@ -125,6 +127,7 @@ def _read(path: Path, archive: zipfile.ZipFile) -> CaptureFile:
     return CaptureFile(
         path,
         tuple(axis if axis in ("T", "B") else int(axis) for axis in told["shape"]),
+        int(told["steps"]),
         [_checked(one) for one in told["neurons"]],
         recordings,
         tensors,
@@ -151,4 +154,10 @@ def _tensor(entry: Mapping[str, Any], data: bytes) -> Tensor:
         raise ValueError(f"a tensor of {len(data)} bytes for the shape {shape}")
     if not data:
         return torch.zeros(shape, dtype=dtype)
-    return torch.frombuffer(bytearray(data), dtype=stored).to(dtype).reshape(shape)
+    order = [int(axis) for axis in entry["order"]]
+    if sorted(order) != list(range(len(shape))):
+        raise ValueError(f"axes {order} in memory")
+    flat = torch.frombuffer(bytearray(data), dtype=stored).to(dtype)
+    if not shape:
+        return flat.reshape(())
+    return flat.reshape([shape[axis] for axis in order]).permute(*map(order.index, range(len(shape))))

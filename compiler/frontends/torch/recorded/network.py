@@ -232,8 +232,11 @@ class RecordedNetwork(nn.Module):
         if path is None or not tensor.is_floating_point():
             return tensor
         parent, _, name = path.rpartition(".")
+        holder = self._holder(parent)
+        if isinstance(own := getattr(holder, name, None), Tensor):  # a setting of a neuron layer
+            return own
         parameter = nn.Parameter(tensor, requires_grad=False)
-        self._holder(parent).register_parameter(name, parameter)
+        holder.register_parameter(name, parameter)
         return parameter
 
     def _place(self, path: str, module: nn.Module) -> nn.Module:

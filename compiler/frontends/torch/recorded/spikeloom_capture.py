@@ -20,6 +20,7 @@ import argparse
 import ast
 import copy
 import ctypes
+import hashlib
 import importlib.util
 import inspect
 import json
@@ -72,7 +73,7 @@ class Recorder:
     """
 
     def __init__(self, model):
-        self.tensors, self.numbers, self.kept = [], {}, []
+        self.tensors, self.numbers = [], {}
         self.calls, self.outputs, self.stack, self.count = [], [], [], 0
         self.paths = {id(tensor): path for path, tensor in model.named_parameters()}
         self.names = function_names()
@@ -90,15 +91,22 @@ class Recorder:
 
     def constant(self, tensor):
         """The number of a constant in the file."""
-        if id(tensor) not in self.numbers:
-            self.kept.append(tensor)  # so that no other gets its id
-            self.numbers[id(tensor)] = self.store(tensor, self.paths.get(id(tensor), ""))
-        return self.numbers[id(tensor)]
+        path = self.paths.get(id(tensor), "")
+        held = tensor.detach().as_subclass(torch.Tensor).cpu()
+        key = (
+            path,
+            str(held.dtype),
+            held.shape,
+            held.stride(),
+            hashlib.sha256(raw(held.contiguous())).digest(),
+        )
+        if key not in self.numbers:  # what a model computes from its weights is made anew in each call
+            self.numbers[key] = self.store(held, path)
+        return self.numbers[key]
 
     def store(self, tensor, path=""):
         """Put a tensor into the file."""
-        plain = tensor.detach().as_subclass(torch.Tensor).cpu().clone()
-        self.tensors.append((plain, path))
+        self.tensors.append((tensor.detach().as_subclass(torch.Tensor).cpu().clone(), path))
         return len(self.tensors) - 1
 
     def call(self, function, args, kwargs, result):
@@ -187,6 +195,17 @@ def leaves(value):
     if isinstance(value, dict):
         return leaves(list(value.values()))
     return [value]
+
+
+def memory_order(tensor):
+    """The axes of a tensor from the outermost in memory; sums over it are taken in that order."""
+    return sorted(range(tensor.dim()), key=lambda axis: -tensor.stride(axis))
+
+
+def raw(tensor):
+    """The bytes of a tensor."""
+    size = tensor.numel() * tensor.element_size()
+    return ctypes.string_at(tensor.data_ptr(), size) if size else b""
 
 
 def plain(value):
@@ -609,12 +628,11 @@ def write(path, document, tensors):
     with zipfile.ZipFile(path + ".partial", "w", zipfile.ZIP_DEFLATED) as archive:
         for number, (tensor, name) in enumerate(tensors):
             kind = str(tensor.dtype).split(".")[-1]
-            tensor = (tensor.to(torch.uint8) if tensor.dtype is torch.bool else tensor).contiguous()
-            size = tensor.numel() * tensor.element_size()
-            archive.writestr(
-                "tensors/%d" % number, ctypes.string_at(tensor.data_ptr(), size) if size else b""
-            )
-            entries.append({"dtype": kind, "shape": list(tensor.shape), "parameter": name})
+            tensor = tensor.to(torch.uint8) if tensor.dtype is torch.bool else tensor
+            order = memory_order(tensor)
+            archive.writestr("tensors/%d" % number, raw(tensor.permute(*order).contiguous() if order else tensor))
+            entry = {"dtype": kind, "shape": list(tensor.shape), "order": order, "parameter": name}
+            entries.append(entry)
         archive.writestr("capture.json", json.dumps(dict(document, tensors=entries)))
     os.replace(path + ".partial", path)
 

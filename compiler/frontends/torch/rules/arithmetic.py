@@ -6,6 +6,7 @@ from dataclasses import replace
 from numbers import Real
 
 import numpy as np
+from torch import Tensor
 
 from spikeloom.compiler.frontends.torch.axes import Lead, NoCounterpartError
 from spikeloom.compiler.frontends.torch.lowering import (
@@ -24,6 +25,7 @@ from spikeloom.compiler.graph.ops.accumulate import Accumulate
 from spikeloom.compiler.graph.ops.add import Add
 from spikeloom.compiler.graph.ops.affine import Affine
 from spikeloom.compiler.graph.ops.divide import Divide
+from spikeloom.compiler.graph.ops.linear import Linear
 from spikeloom.compiler.graph.ops.matmul import MatMul
 from spikeloom.compiler.graph.ops.mean import Mean
 from spikeloom.compiler.graph.ops.mul import Mul
@@ -106,9 +108,13 @@ def _of_steps(lower: Lowering, call: Call, x: Value, each: Array) -> Value:
 
 @rule("matmul", "bmm")
 def matmul(lower: Lowering, call: Call) -> Operand:
-    """A product of two values."""
-    a, b = (call.value(name) for name in list(call.arguments)[:2])
-    return lower.emit(call, MatMul(), a, b)[0]
+    """A product of two values, or of a value with a constant matrix on its right."""
+    first, second = list(call.arguments)[:2]
+    a, other = call.value(first), call.arguments[second]
+    if isinstance(other, Tensor) and other.ndim == 2:
+        weight = other.detach().cpu().numpy().T  # a view: PyTorch then sums in the same order
+        return lower.emit(call, Linear(weight, None), a)[0]
+    return lower.emit(call, MatMul(), a, call.value(second))[0]
 
 
 @rule("mean.dim", "sum.dim_IntList", any_layout=True)
