@@ -157,6 +157,12 @@ def test_damaged_files_and_options_that_do_not_belong(captured: Path, tmp_path: 
     assert [problem.where for problem in told] == ["--arg or --model-config", "--input-shape"]
 
 
+def test_the_command_writes_the_script(tmp_path: Path) -> None:
+    path = tmp_path / "there.py"
+    assert "wrote" in spikeloom("capture-script", "-o", path).out
+    assert path.read_text("utf-8") == Path(spikeloom_capture.__file__).read_text("utf-8")
+
+
 def test_the_script_is_python_of_old_environments() -> None:
     source = Path(spikeloom_capture.__file__).read_text("utf-8")
     tree = ast.parse(source, feature_version=(3, 6))

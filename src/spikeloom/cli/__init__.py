@@ -14,6 +14,7 @@ import typer
 import spikeloom
 from spikeloom.cli import (
     bench,
+    capture_script,
     check,
     doctor,
     estimate,
@@ -50,6 +51,7 @@ app.command("run")(run.run)
 app.command("verify")(verify.verify)
 app.command("estimate")(estimate.estimate)
 app.command("inspect")(inspect.inspect)
+app.command("capture-script")(capture_script.capture_script)
 app.command("export")(export.export)
 app.command("report")(report.report)
 app.command("targets")(targets.targets)

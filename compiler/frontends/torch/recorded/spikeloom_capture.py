@@ -630,7 +630,9 @@ def write(path, document, tensors):
             kind = str(tensor.dtype).split(".")[-1]
             tensor = tensor.to(torch.uint8) if tensor.dtype is torch.bool else tensor
             order = memory_order(tensor)
-            archive.writestr("tensors/%d" % number, raw(tensor.permute(*order).contiguous() if order else tensor))
+            archive.writestr(
+                "tensors/%d" % number, raw(tensor.permute(*order).contiguous() if order else tensor)
+            )
             entry = {"dtype": kind, "shape": list(tensor.shape), "order": order, "parameter": name}
             entries.append(entry)
         archive.writestr("capture.json", json.dumps(dict(document, tensors=entries)))
