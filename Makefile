@@ -16,7 +16,7 @@ PIP := $(PY) -m pip --disable-pip-version-check install --constraint constraints
 READY := .venv/ready
 
 .DEFAULT_GOAL := help
-.PHONY: lava models test-upstream help demo test test-slow lint bench bench-digits docs clean
+.PHONY: lava models test-upstream help demo test test-slow lint bench bench-digits fuzz-engines docs clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*  ## /  make \1\t/p' Makefile | expand -t 20
@@ -46,6 +46,10 @@ bench: $(READY)  ## time the engines on generated networks against every peer, a
 	mkdir -p out
 	OMP_NUM_THREADS=1 $(PY) -m spikeloom bench --compile --output out/benchmarks.json
 	$(PY) docs/render_benchmarks.py out/benchmarks.json
+
+fuzz-engines: $(READY)  ## compare all engines on random networks: COUNT of them from SEED on; goes on where it stopped
+	mkdir -p out
+	$(PY) -m tests.fuzz_engines --seed $(or $(SEED),0) --count $(or $(COUNT),10000) --log out/fuzz.jsonl
 
 bench-digits: $(READY)  ## time the engines on the digits against PyTorch, in turn in one process
 	$(PY) -m examples.digits.demo --compile-only

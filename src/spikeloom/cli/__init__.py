@@ -16,6 +16,7 @@ from spikeloom.cli import (
     bench,
     capture_script,
     check,
+    diff,
     doctor,
     estimate,
     export,
@@ -23,6 +24,7 @@ from spikeloom.cli import (
     models,
     ops,
     quantize,
+    reduce,
     report,
     run,
     targets,
@@ -49,6 +51,8 @@ app.command("quantize")(quantize.quantize)
 app.command("check")(check.check)
 app.command("run")(run.run)
 app.command("verify")(verify.verify)
+app.command("diff")(diff.diff)
+app.command("reduce")(reduce.reduce)
 app.command("estimate")(estimate.estimate)
 app.command("inspect")(inspect.inspect)
 app.command("capture-script")(capture_script.capture_script)
