@@ -48,6 +48,20 @@ def test_the_trained_model_is_an_engine_on_the_stored_samples(bundle: Path, work
     assert "stored" in refused.err or "in the bundle only" in refused.err
 
 
+def test_the_membrane_of_the_trained_model(bundle: Path, workshop: Workshop) -> None:
+    """Of one place both membranes: they decide differently, so that one is above its threshold."""
+    given = ("--engines", "trained,event", "--model", workshop.model, "--weights", workshop.weights)
+    document = spikeloom("diff", bundle, *given, "--json", expect=3).json
+    found, trained = document["difference"], document["trained"]
+    assert (trained["margin"] >= 0) == (found["place"]["wanted"] > 0)
+    assert (found["membranes"]["event"]["margin"] > 0) == (found["place"]["got"] > 0)
+    assert trained["threshold"] == 1.0
+    share = found["membranes"]["event"]["potential"] / found["thresholds"][0]
+    assert share == pytest.approx(trained["potential"], abs=0.05)
+    assert "in the model's units" in spikeloom("diff", bundle, *given, expect=3).out
+    assert "SL0901" in spikeloom("diff", bundle, "--model", workshop.model, expect=4).err
+
+
 @pytest.mark.parametrize("engines", ["event", "event,event", "event,trained", "event,onnx,reference"])
 def test_two_engines_are_wanted(bundle: Path, engines: str) -> None:
     assert "SL0901" in spikeloom("diff", bundle, "--engines", engines, expect=4).err

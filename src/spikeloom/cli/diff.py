@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple
+from dataclasses import asdict, astuple
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,8 +11,10 @@ import typer
 from numpy.typing import NDArray
 
 from spikeloom.cli.console import output as console
-from spikeloom.cli.console import print_json, printable, table
+from spikeloom.cli.console import percent, print_json, printable, table
+from spikeloom.cli.model import Arguments, ModelConfig, ModelSource, Repository, Weights, arguments_of
 from spikeloom.cli.sources import Data, Events, Inputs, Json, Labels, Strict, open_samples
+from spikeloom.cli.trained import TrainedMembrane, trained_membrane
 from spikeloom.compiler.bundle import Bundle, read_bundle
 from spikeloom.compiler.graph.engine import Engine, Trace
 from spikeloom.errors import InputError, MismatchError
@@ -36,12 +38,21 @@ def diff(
     data: Data = None,
     labels: Labels = None,
     strict: Strict = True,
+    model: Annotated[
+        str | None,
+        typer.Option(help="The trained model, for its membrane.", metavar="FILE.py:factory"),
+    ] = None,
+    weights: Weights = None,
+    arg: Arguments = None,
+    model_config: ModelConfig = None,
+    repo: Repository = None,
     json: Json = False,
 ) -> int:
     """Name the first difference of two engines: sample, step, layer, neuron, membranes, margin.
 
     Without samples, those stored in the bundle are used. Samples are looked at one after the other, and the
-    first that differs ends the search. Exit status 3 if there is one.
+    first that differs ends the search. Exit status 3 if there is one. A bundle holds the spikes of the
+    trained model and not its membranes: with `--engines trained,event --model ...` they are computed.
     """
     compiled = read_bundle(bundle)
     names = tuple(name.strip() for name in engines.split(","))
@@ -49,20 +60,28 @@ def diff(
         raise InputError.of(
             "SL0901", "--engines", "names two engines, `trained` only as the first", got=engines
         )
+    if model is not None and names[0] != TRAINED:
+        raise InputError.of("SL0901", "--model", "is looked at with `--engines trained,...` only")
     chosen = [events, inputs, data]
     if names[0] == TRAINED and any(source is not None for source in chosen):
         raise InputError.of("SL0901", "--engines", "`trained` is known on the samples in the bundle only")
     opened = {name: open_bundle_engine(compiled, name) for name in names if name != TRAINED}
-    found, label = None, ""
+    found, label, trained = None, "", None
     for name, frames, stored in _samples(compiled, events, inputs, data, labels, strict):
         label, found = name, _difference(compiled, names, opened, frames, stored)
+        if found is not None and model is not None:
+            source = ModelSource(model, weights, arguments_of(arg, model_config), repo)
+            trained = trained_membrane(compiled, source, stored, found.place)
         if found is not None:
             break
     document = {"engines": list(names), "sample": label, "difference": found and found.to_json()}
+    if trained is not None:
+        document["trained"] = asdict(trained)
     if json:
         print_json(document)
     else:
         _print(names, label, found)
+        _print_trained(trained)
     return 0 if found is None else MismatchError.exit_status
 
 
@@ -132,9 +151,17 @@ def _print(names: tuple[str, ...], label: str, found: Explanation | None) -> Non
         console.print(shown)
         thresholds = ", ".join(f"{theta:,}" for theta in found.thresholds)
         console.print(f"it fires above {thresholds}, in state units")
-    if first == TRAINED and found.membranes:
-        console.print("a bundle holds the spikes of the trained model, and not its membranes")
     if found.states:
         console.print(
             printable(f"states that differed before that step: {', '.join(found.states)}"), markup=False
         )
+
+
+def _print_trained(membrane: TrainedMembrane | None) -> None:
+    if membrane is None:
+        return
+    console.print(
+        f"trained: membrane {membrane.before:.6g} before the step, potential {membrane.potential:.6g}, "
+        f"threshold {membrane.threshold:.6g}, above it by {membrane.margin:.3g} "
+        f"({percent(membrane.margin / membrane.threshold)} of it), in the model's units"
+    )
