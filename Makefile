@@ -49,7 +49,8 @@ bench: $(READY)  ## time the engines on generated networks against every peer, a
 
 fuzz-engines: $(READY)  ## compare all engines on random networks: COUNT of them from SEED on; goes on where it stopped
 	mkdir -p out
-	$(PY) -m tests.fuzz_engines --seed $(or $(SEED),0) --count $(or $(COUNT),10000) --log out/fuzz.jsonl
+	OMP_NUM_THREADS=1 PYTHONPATH=src $(PY) -m tests.fuzz_engines --seed $(or $(SEED),0) --count $(or $(COUNT),10000) \
+	    --jobs $$(nproc) --log out/fuzz.jsonl $(ARGS)
 
 bench-digits: $(READY)  ## time the engines on the digits against PyTorch, in turn in one process
 	$(PY) -m examples.digits.demo --compile-only

@@ -49,6 +49,7 @@ from spikeloom.compiler.graph.ops.time_window import TimeWindow
 from spikeloom.compiler.graph.ops.transpose import Transpose
 from spikeloom.compiler.graph.ops.upsample2d import Upsample2d
 
+CLOSE = 0.02  # a firing rate this near to what was aimed at will do
 RATES = (0.02, 0.6)  # the share of neuron steps with a spike, of every layer of every network
 
 
@@ -168,10 +169,18 @@ class Grower:
             return float((_run(_style(style, base * spread, bias), drive) > 0).mean()) - self.rate
 
         low, high = 0.0, float(2 ** (style.fraction_bits + 1) * (np.abs(drive).max() + 1) * len(drive))
+        best, least = 0.0, 2.0
+        base = 2**style.fraction_bits * float(np.quantile(np.abs(drive - drive.mean()), 1 - self.rate)) + 1
         for _ in range(18):
-            middle = (low + high) / 2
-            low, high = (middle, high) if excess(middle) > 0 else (low, middle)
-        return _style(style, min(low, high, key=lambda base: abs(excess(base))) * spread, bias)
+            over = excess(base)
+            useful = RATES[0] <= over + self.rate <= RATES[1]
+            if abs(over) + (not useful) < least:
+                best, least = base, abs(over) + (not useful)
+            if least < CLOSE:
+                break
+            low, high = (base, high) if over > 0 else (low, base)
+            base = (low + high) / 2 if low and high < 4 * low else max(2 * low, high / 4)
+        return _style(style, best * spread, bias)
 
     def declared(self, x: str, choice: int, name: str = "own") -> str | None:
         """Append a neuron layer with declared equations; None if no gain makes it fire at about the rate."""
@@ -272,18 +281,21 @@ def random_style(rng: np.random.Generator, steps: int) -> NeuronStyle:
     )
 
 
-def random_network(seed: int, steps: int = 6, batch: int = 2) -> RandomNetwork:
-    """A small network of random shape: an image, a sequence or a vector in, evidence out."""
+def random_network(seed: int, steps: int = 6, batch: int = 2, small: bool = False) -> RandomNetwork:
+    """A small network of random shape: an image, a sequence or a vector in, evidence out.
+
+    Half of the parts are left out of a ``small`` one, which takes a third of the time to make and to run.
+    """
     rng = np.random.default_rng(seed)
     kind = ("image", "image", "sequence", "vector")[seed % 4]
     high = int(rng.choice([1, 1, 3, 200]))
-    size = int(rng.integers(8, 15))
+    size = int(rng.integers(4, 8) if small else rng.integers(8, 15))
     shape = {"image": (2, size, size + 1), "sequence": (3, 4 * size), "vector": (8 * size,)}[kind]
     frames = random_frames(rng, shape, steps, batch, high)
     grower = Grower(f"random{seed}", frames, rng, high, rate=float(rng.uniform(0.08, 0.4)))
-    walk = _Walk(grower)
+    walk = _Walk(grower, small=small)
     tokens = {"image": walk.image, "sequence": walk.sequence, "vector": walk.vector}[kind]()
-    for _ in range(int(rng.integers(1, 3))):
+    for _ in range(int(rng.integers(0, 2) if small else rng.integers(1, 3))):
         tokens = walk.block(tokens, heads=int(rng.choice([1, 2, 4])), ratio=2)
     return grower.finish(walk.readout(tokens))
 
@@ -318,6 +330,11 @@ class _Walk:
 
     grow: Grower
     plain: bool = False
+    small: bool = False
+
+    def takes(self, probability: float = 0.5) -> bool:
+        """Whether a part is taken that only small networks do without."""
+        return not self.small or self.chance(probability)
 
     def chance(self, probability: float) -> bool:
         return bool(self.grow.rng.random() < probability)
@@ -358,18 +375,24 @@ class _Walk:
         x = self.pool(x) if self.chance(0.5) else x
         x = self.fire(x)
         x = self.pool(x) if self.chance(0.5) else x
-        x = self.framed(x) if self.chance(0.4) else x
-        same = Conv2d(grow.weights((8, 8, 3, 3)), None, (1, 1), (1, 1), (1, 1))
-        (branch,) = grow.add("conv", same, x)
-        branch = self.fire(self.membranes(branch, x) if self.chance(0.4) else branch)
-        x = self.pick(grow.add("add", Add(), x, branch), grow.add("join", Concat(0), x, branch))[0]
+        x = self.framed(x) if self.takes() and self.chance(0.4) else x
+        x = self.shortcut(x) if self.takes() else x
         height = grow.shape(x)[1]
         if height > 1 and self.chance(0.3):
             first, second = grow.add("cut", Split(1, (height // 2, height - height // 2)), x)
             x = grow.add("swap", Concat(1), second, first)[0]
-        x = self.fire(self.conv(x, Conv2d, 8))
+        x = self.fire(self.conv(x, Conv2d, 8)) if self.takes() else x
         channels, *sizes = grow.shape(x)
         return grow.add("tokens", Reshape((channels, int(np.prod(sizes)))), x)[0]
+
+    def shortcut(self, x: str) -> str:
+        """A residual of spikes, added or beside each other, that may add currents inside."""
+        grow = self.grow
+        same = Conv2d(grow.weights((8, 8, 3, 3)), None, (1, 1), (1, 1), (1, 1))
+        (branch,) = grow.add("conv", same, x)
+        branch = self.fire(self.membranes(branch, x) if self.chance(0.4) else branch)
+        joined = self.pick(grow.add("add", Add(), x, branch), grow.add("join", Concat(0), x, branch))
+        return str(joined[0])
 
     def framed(self, x: str) -> str:
         """A larger picture, cut to its old size, with a border."""
@@ -399,7 +422,7 @@ class _Walk:
         """Convolutions along one axis; ends as tokens [channels, positions]."""
         x = self.fire(self.conv(self.grow.x, Conv1d, 8))
         x = self.timed(x) if self.chance(0.7) else x
-        return self.fire(self.conv(x, Conv1d, self.pick(8, 12)))
+        return self.fire(self.conv(x, Conv1d, self.pick(8, 12))) if self.takes() else x
 
     def timed(self, x: str) -> str:
         """Delays, a convolution along time, constants of their own at each step."""
@@ -469,11 +492,21 @@ class _Walk:
 
     def block(self, x: str, heads: int, ratio: int) -> str:
         """A transformer block on tokens [channels, positions]; the residual adds spikes."""
+        if self.takes(0.7):
+            x = self.attending(x, heads)
+        return self.mixing(x, ratio) if self.takes() else x
+
+    def attending(self, x: str, heads: int) -> str:
+        """Attention and its projection, beside the shortcut."""
         channels, _ = self.grow.shape(x)
         attended = self.fire(self.attention(x, heads), "attn")
         project = Conv1d(self.grow.weights((channels, channels, 1)))
         attended = self.fire(*self.grow.add("proj", project, attended))
-        x = self.grow.add("residual", Add(), x, attended)[0]
+        return self.grow.add("residual", Add(), x, attended)[0]
+
+    def mixing(self, x: str, ratio: int) -> str:
+        """Two linear maps of each token, beside the shortcut."""
+        channels, _ = self.grow.shape(x)
         turned = self.grow.add("turn", Transpose((1, 0)), x)[0]
         widen = Linear(self.grow.weights((ratio * channels, channels)))
         hidden = self.fire(*self.grow.add("fc1", widen, turned))

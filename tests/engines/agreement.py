@@ -11,29 +11,33 @@ from spikeloom.compiler.graph.engine import Engine, Trace
 from spikeloom.compiler.graph.graph import Graph
 from spikeloom.compiler.graph.op import Array
 from spikeloom.runtime.engines.event.engine import EventEngine
-from spikeloom.runtime.engines.onnx import OnnxEngine
+from spikeloom.runtime.engines.onnx import Mode, OnnxEngine
 from spikeloom.runtime.engines.reference import ReferenceEngine
-from spikeloom.targets.onnx import onnx
+from spikeloom.targets.onnx.forms import SequenceWriter, StepWriter
+from spikeloom.targets.onnx.model import build_model
+from spikeloom.targets.onnx.writer import Writer
+
+FORMS: tuple[Mode, ...] = ("step", "sequence")
+WRITERS: dict[Mode, type[Writer]] = {"step": StepWriter, "sequence": SequenceWriter}
 
 
-def engines(graph: Graph) -> dict[str, Engine]:
-    """The reference, both ONNX forms, and the event engine."""
-    files = onnx().artifacts(graph)
-    step, sequence = files["step.onnx"], files["sequence.onnx"]
-    return {
-        "reference": ReferenceEngine(graph),
-        "step": OnnxEngine(step, sequence, graph, mode="step"),
-        "sequence": OnnxEngine(step, sequence, graph, mode="sequence"),
-        "event": EventEngine(graph),
-    }
+def engines(graph: Graph, forms: Sequence[Mode] = FORMS) -> dict[str, Engine]:
+    """The reference, the ONNX engine in some of its forms, and the event engine."""
+    made: dict[str, Engine] = {"reference": ReferenceEngine(graph)}
+    for form in forms:
+        model = build_model(graph, WRITERS[form]).SerializeToString()
+        made[form] = OnnxEngine(model, model, graph, mode=form)
+    return {**made, "event": EventEngine(graph)}
 
 
-def disagreements(graph: Graph, frames: NDArray[np.uint8], cuts: Sequence[int] = ()) -> list[str]:
+def disagreements(
+    graph: Graph, frames: NDArray[np.uint8], cuts: Sequence[int] = (), forms: Sequence[Mode] = FORMS
+) -> list[str]:
     """Everything in which an engine differs from the reference, over chunks cut at these steps.
 
     Compared are the output, every spike of every layer, and after each chunk every state.
     """
-    first, *others = engines(graph).items()
+    first, *others = engines(graph, forms).items()
     for _, engine in (first, *others):
         engine.reset(frames.shape[1])
     found = []

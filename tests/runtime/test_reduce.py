@@ -12,6 +12,7 @@ import pytest
 
 from spikeloom.compiler.graph.engine import Engine
 from spikeloom.compiler.graph.graph import Graph
+from spikeloom.compiler.graph.op import all_ops
 from spikeloom.compiler.graph.ops.integer_neuron import IntegerNeuron
 from spikeloom.compiler.graph.ops.linear import Linear
 from spikeloom.runtime.divergence import explain, first_difference
@@ -19,6 +20,7 @@ from spikeloom.runtime.engines.reference import ReferenceEngine
 from spikeloom.runtime.failures import open_anew, read_failure, write_failure, write_test
 from spikeloom.runtime.reduce import Reducer
 from spikeloom.runtime.session import run_from_reset
+from spikeloom.targets.onnx.emitters import FLOAT_ONLY
 from tests import fuzz_engines
 from tests.random_networks import RandomNetwork, random_network
 
@@ -104,9 +106,9 @@ def test_every_engine_opens_anew(network: RandomNetwork) -> None:
 def test_a_fuzz_run_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
 
-    def run(seed: int, folder: Path) -> list[str]:
+    def run(seed: int, folder: Path) -> fuzz_engines.Outcome:
         seen.append(seed)
-        return []
+        return fuzz_engines.Outcome(seed, [], [])
 
     monkeypatch.setattr(fuzz_engines, "run", run)
     log = tmp_path / "log.jsonl"
@@ -116,9 +118,24 @@ def test_a_fuzz_run_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest
     assert seen == [5, 6, 7, 7, 8]
 
 
+def test_a_fuzz_run_stops_in_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(fuzz_engines, "run", lambda seed, folder: fuzz_engines.Outcome(seed, [], ["add"]))
+    fuzz_engines.main(["--count", "1000", "--seconds", "1e-9", "--log", str(tmp_path / "log.jsonl")])
+    assert capsys.readouterr().out.startswith("1 of 1,000 networks with 1 operations in 0 s")
+
+
 def test_a_fuzz_run_keeps_what_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fuzz_engines, "disagreements", lambda graph, frames, cuts: ["differs"])
+    monkeypatch.setattr(fuzz_engines, "disagreements", lambda graph, frames, cuts, forms: ["differs"])
     log = tmp_path / "log.jsonl"
     assert fuzz_engines.main(["--count", "1", "--log", str(log)]) == 3
     assert json.loads(log.read_text()) == {"seed": 0, "faults": ["differs"]}
     assert (tmp_path / "failures/seed0.loom").exists()
+
+
+def test_small_networks_hold_every_operation_between_them() -> None:
+    seen: set[str] = set()
+    for seed in range(1, 150):
+        seen.update(node.op.name for node in fuzz_engines.network_of(seed).graph.nodes)
+    assert seen == set(all_ops()) - FLOAT_ONLY
