@@ -10,7 +10,7 @@ from spikeloom.compiler.mapping.chip import Chip
 from spikeloom.compiler.mapping.demand import tile_demand
 from spikeloom.compiler.mapping.network import Network, Population
 from spikeloom.compiler.mapping.pack import Group, Packing
-from spikeloom.compiler.mapping.shapes import Family, Shape, ShapeChooser, families
+from spikeloom.compiler.mapping.shapes import Family, Shape, ShapeChooser, families, fitting
 from spikeloom.compiler.mapping.tiles import Piece, TileChooser
 from spikeloom.errors import Problem, UnsupportedError
 
@@ -85,7 +85,7 @@ def _packed(
     for family, shape in zip(kin, shapes, strict=True):
         if shape is None:
             continue
-        for tiles, is_light in _tiles(family, shape):
+        for tiles, is_light in _tiles(network, chip, family, shape):
             if is_light and not tiles[0][0].together:
                 for population, part in tiles:
                     light.setdefault(population.name, []).append(part)
@@ -101,14 +101,19 @@ def _packed(
     return packing.groups()
 
 
-def _tiles(family: Family, shape: Shape) -> Iterator[tuple[list[tuple[Population, Box]], bool]]:
+def _tiles(
+    network: Network, chip: Chip, family: Family, shape: Shape
+) -> Iterator[tuple[list[tuple[Population, Box]], bool]]:
     """What each tile holds, and whether it may be cut further."""
     together = Family(family.members) if shape.apart else family
-    for box in shape.blocks.boxes(family.shape):
-        yield together.boxes(box), shape.is_light
-    for one, own in zip(family.followers, shape.apart, strict=False):
-        for box in own.blocks.boxes(one.shape):
-            yield [(one, box)], own.is_light
+    whole = [
+        (together, shape),
+        *((Family((one,)), own) for one, own in zip(family.followers, shape.apart, strict=False)),
+    ]
+    for one, own in whole:
+        for block in own.blocks.boxes(one.shape):
+            for box in fitting(network, chip, one, block):
+                yield one.boxes(box), own.is_light
 
 
 def _arriving(groups: Sequence[Group], rates: Mapping[str, float]) -> float:

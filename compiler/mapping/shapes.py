@@ -8,8 +8,10 @@ all layers at which the tiles fill just the cores that there should be.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from math import inf, prod
 
 from spikeloom.compiler.mapping.box import Box, Range
@@ -70,6 +72,26 @@ class Family:
             if all(start < stop for start, stop in scaled):
                 found.append((one, Box(scaled)))
         return found
+
+    def kinds(self, blocks: Blocks) -> list[tuple[Box, int]]:
+        """A box of each extent, of members and of followers, near the middle, and how many tiles have it."""
+        choices = []
+        for axis, ranges in enumerate(blocks.ranges(self.shape)):
+            extents = [self._extents(axis, span) for span in ranges]
+            counts = Counter(extents)
+            order = sorted(range(len(ranges)), key=lambda number: abs(2 * number - len(ranges)))
+            first = {extents[number]: ranges[number] for number in reversed(order)}
+            choices.append([(first[extent], count) for extent, count in counts.items()])
+        return [
+            (Box(tuple(span for span, _ in parts)), prod(count for _, count in parts))
+            for parts in product(*choices)
+        ]
+
+    def _extents(self, axis: int, span: Range) -> tuple[int, ...]:
+        """How far a range of an axis reaches in a member and in each follower."""
+        mine = self.shape[axis]
+        scaled = [[edge * one.shape[axis] // mine for edge in span] for one in self.followers]
+        return span[1] - span[0], *(stop - start for start, stop in scaled)
 
 
 @dataclass(frozen=True)
@@ -153,6 +175,18 @@ def family_demand(network: Network, family: Family, box: Box) -> Demand:
     return demand
 
 
+def fitting(network: Network, chip: Chip, family: Family, box: Box) -> Iterator[Box]:
+    """The box, or halves of it where its tile exceeds a limit: shapes are judged by a tile of each extent."""
+    uses = family_demand(network, family, box).uses(network, chip)
+    if box.size == 1 or not violations(uses, chip):
+        yield box
+        return
+    axis = max(range(len(box.shape)), key=lambda number: (box.shape[number], number))
+    start, stop = box.ranges[axis]
+    for half in ((start, (start + stop) // 2), ((start + stop) // 2, stop)):
+        yield from fitting(network, chip, family, Box((*box.ranges[:axis], half, *box.ranges[axis + 1 :])))
+
+
 class ShapeChooser:
     """All shapes of every family that fit a core, and the choice among them.
 
@@ -231,7 +265,7 @@ class ShapeChooser:
     def _judge(self, family: Family, blocks: Blocks) -> Shape | None:
         messages, cores, tiles = 0.0, 0.0, 0
         is_light = self._is_light(family)
-        for box, count in sorted(blocks.kinds(family.shape), key=lambda kind: -kind[0].size):
+        for box, count in sorted(family.kinds(blocks), key=lambda kind: -kind[0].size):
             demand = family_demand(self._network, family, box)
             uses = demand.uses(self._network, self._chip)
             if violations(uses, self._chip):

@@ -197,7 +197,7 @@ def _executed(load: Workload, mapping: ChipMapping) -> bool:
 def scale(neurons: float) -> dict[str, float]:
     """Time and memory of our mapper on the Spikformer of about so many neurons, in this process."""
     load = large_spikformer(neurons)
-    chip = chip_for(load, 1.1)
+    chip = chip_for(load, 1.1 if neurons > 5e7 else 1.3)
     start, clock = time.process_time(), time.perf_counter()
     mapping = map_network(load.network, chip, load.rates)
     seconds, wall = time.process_time() - start, time.perf_counter() - clock

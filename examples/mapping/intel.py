@@ -18,7 +18,9 @@ from examples.mapping.builder import Builder, Terms
 from examples.mapping.networks import Workload
 from spikeloom.compiler.graph.ops.conv2d import Conv2d
 from spikeloom.compiler.mapping.check import check_mapping
+from spikeloom.compiler.mapping.demand import tile_demand
 from spikeloom.compiler.mapping.partition import map_network
+from spikeloom.compiler.mapping.placement import Mapping as ChipMapping
 from spikeloom.targets.loihi import loihi2
 
 
@@ -27,17 +29,25 @@ class Layer:
     """A layer on cores, ours beside theirs.
 
     Attributes:
-        network, name: of the layer, as the table names it.
+        name: of the layer, as the table has it.
         theirs: cores that Intel's compiler gave it.
+        their_neurons, their_words: neurons and words of synaptic memory on one of them.
         ours: cores that hold some of it; layers may share a core.
-        share: of these cores that it fills, if a core's neurons or its memory count, whichever is more.
+        worth: cores that it fills by itself: of each tile the share of the limit that it uses most.
+        our_neurons, our_words: of its largest tile.
+        limit: that this tile uses most, and ``full`` its share.
     """
 
-    network: str
     name: str
     theirs: int
+    their_neurons: int
+    their_words: int
     ours: int
-    share: float
+    worth: float
+    our_neurons: int
+    our_words: int
+    limit: str
+    full: float
 
 
 @dataclass(frozen=True)
@@ -99,21 +109,37 @@ def compare(table: Path) -> list[Comparison]:
     Args:
         table: ``partition_tables.csv`` of the conformance data.
     """
-    theirs: dict[str, dict[str, int]] = {}
-    for row in csv.DictReader(table.open(encoding="utf-8")):
-        theirs.setdefault(row["net"], {})[row["layer"]] = int(row["cores"])
+    theirs: dict[str, dict[str, Mapping[str, str]]] = {}
+    for row in csv.DictReader(table.read_text(encoding="utf-8").splitlines()):
+        theirs.setdefault(row["net"], {})[row["layer"]] = row
     return [_compared(name, load, theirs[name]) for name, load in NETWORKS.items()]
 
 
-def _compared(name: str, load: Workload, theirs: Mapping[str, int]) -> Comparison:
-    chip = loihi2().chip()
-    mapping = map_network(load.network, chip, load.rates)
-    layers = []
-    for layer, cores in theirs.items():
-        tiles = [tile for tile in mapping.tiles if tile.population == layer]
-        held = {tile.core for tile in tiles}
-        full = sum(tile.box.size for tile in tiles) / chip.neurons
-        layers.append(Layer(name, layer, cores, len(held), full))
-    used = len(mapping.cores)
+def _compared(name: str, load: Workload, theirs: Mapping[str, Mapping[str, str]]) -> Comparison:
+    mapping = map_network(load.network, loihi2().chip(), load.rates)
+    layers = tuple(_layer(mapping, row) for row in theirs.values())
+    total = sum(layer.theirs for layer in layers)
     keeps = not check_mapping(mapping)
-    return Comparison(name, sum(theirs.values()), used, mapping.bound.cores, keeps, tuple(layers))
+    return Comparison(name, total, len(mapping.cores), mapping.bound.cores, keeps, layers)
+
+
+def _layer(mapping: ChipMapping, row: Mapping[str, str]) -> Layer:
+    network, chip = mapping.network, mapping.chip
+    population = network.population(row["layer"])
+    tiles = [tile for tile in mapping.tiles if tile.population == population.name]
+    uses = [tile_demand(network, population, tile.box).uses(network, chip) for tile in tiles]
+    shares = [{one.name: use[one.name] / one.value for one in chip.limits} for use in uses]
+    fullest = max(range(len(tiles)), key=lambda number: max(shares[number].values()))
+    limit = max(shares[fullest], key=lambda key: shares[fullest][key])
+    return Layer(
+        row["layer"],
+        int(row["cores"]),
+        int(row["neurons_per_core"]),
+        int(row["synmem_per_core"]),
+        len({tile.core for tile in tiles}),
+        sum(max(share.values()) for share in shares),
+        uses[fullest]["neurons"],
+        uses[fullest]["synaptic_memory"],
+        limit,
+        shares[fullest][limit],
+    )

@@ -213,7 +213,15 @@ CATALOGUE: Mapping[str, Callable[[], Workload]] = {
 
 
 def large_spikformer(neurons: float) -> Workload:
-    """The Spikformer-8-512 whose image gives about so many neurons; a side of many is a multiple of 256."""
+    """A Spikformer of about so many neurons.
+
+    Below 3 million it has four blocks for images of 32 or 16, and its width gives the number. Above it has
+    eight blocks of width 512 for ImageNet, and the image gives the number; a side of many is a multiple of 256.
+    """
+    if neurons < 3e6:
+        image = 32 if neurons > 4e5 else 16
+        width = 384 * neurons / 1.57e6 * (32 / image) ** 2
+        return spikformer(4, max(round(width / 32), 1) * 32, image, (False, False, True, True))
     pools = (True, True, True, True)
     step = 16 if neurons < 2e7 else 256
     unit = spikformer(8, 512, 224, pools).neurons / 224**2

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Mapping as MappingOf
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from spikeloom.compiler.graph.graph import Graph
+from spikeloom.compiler.graph.interpret import Interpreter
+from spikeloom.compiler.graph.op import Array
+from spikeloom.compiler.mapping.box import Box
 from spikeloom.compiler.mapping.check import check_mapping
 from spikeloom.compiler.mapping.execute import deliver
+from spikeloom.compiler.mapping.network import Network, Population
 from spikeloom.compiler.mapping.partition import map_network
 from spikeloom.compiler.mapping.placement import Mapping
 from spikeloom.compiler.mapping.route import readers
+from spikeloom.compiler.mapping.synapses import expand
 from spikeloom.errors import UnsupportedError
 from spikeloom.targets.loihi import loihi2
 
@@ -54,6 +61,39 @@ def test_random_spikes_reach_each_target_exactly_once(tiny: Mapping) -> None:
     assert delivered.exact
     assert delivered.messages > 0
     assert delivered.spikes > 0
+
+
+def test_every_spike_of_a_run_reaches_each_target_exactly_once(tiny: Mapping, tiny_graph: Graph) -> None:
+    """Frames through the interpreter; what fires is sent through the routing tables."""
+    network = tiny.network
+    tables = {one.name: readers(network, tiny.tiles, one.name) for one in network.populations}
+    interpreter = Interpreter(tiny_graph)
+    interpreter.reset(1)
+    shape = tiny_graph.types[tiny_graph.inputs[0]].shape
+    sent = set()
+    for frame in np.random.default_rng(3).integers(0, 2, (6, 1, *shape), np.uint8):
+        values = interpreter.step(frame)
+        spikes = {one.name: _fired(network, one, values) for one in network.populations}
+        delivered = deliver(tiny, tables, spikes)
+        assert delivered.exact
+        assert delivered.spikes == sum(int(fired.sum()) for fired in spikes.values())
+        sent |= {name for name, fired in spikes.items() if fired.any()}
+    assert sent == {one.name for one in network.populations}, "a population that is silent proves nothing"
+
+
+def _fired(network: Network, population: Population, values: MappingOf[str, Array]) -> NDArray[np.bool_]:
+    """Which neurons of a population send in a step; a product does where both of its factors do."""
+    if population.role != "product":
+        return np.asarray(values[population.name][0] != 0).reshape(population.shape)
+    fired = np.ones(population.size, bool)
+    for number in network.into(population.name):
+        projection = network.projections[number]
+        factor = values[projection.source][0].ravel() != 0
+        wires = expand(projection, Box.whole(projection.target_sizes))
+        reached = np.zeros(population.size, bool)
+        reached[wires.target] = factor[wires.source]
+        fired &= reached
+    return fired.reshape(population.shape)
 
 
 def test_wider_weights_take_more_cores(spikformer: Callable[..., Graph]) -> None:
