@@ -14,9 +14,9 @@ from spikeloom.compiler.mapping.cut import cut
 from spikeloom.compiler.mapping.demand import Demand
 from spikeloom.compiler.mapping.network import Network
 from spikeloom.compiler.mapping.pack import Group
-from spikeloom.compiler.mapping.placement import CoreUse, Load, Mapping, Tile, Traffic
+from spikeloom.compiler.mapping.placement import CoreUse, Links, Load, Mapping, Tile, Traffic
 from spikeloom.compiler.mapping.placing.place import place
-from spikeloom.compiler.mapping.route import OUTSIDE, Flows, all_flows, busiest_link, distances
+from spikeloom.compiler.mapping.route import OUTSIDE, Flows, all_flows, distances, link_loads
 from spikeloom.errors import Problem, UnsupportedError
 
 
@@ -80,9 +80,10 @@ def assemble(
         seed: of the placement.
     """
     messages = flows.neurons * np.array([rates[one.name] for one in network.populations])[flows.population]
-    cores = _cores(network, chip, held, slots)
-    traffic, load = _traffic(network, flows, cores), _load(flows, messages, cores, chip)
-    return Mapping(network, chip, tiles, cores, traffic, load, least_cores(network, chip), seed)
+    cores = _cores(network, chip, held, slots, flows, messages)
+    links = _links(flows, messages, cores, chip)
+    traffic, load = _traffic(network, flows, cores), _load(flows, messages, cores, links)
+    return Mapping(network, chip, tiles, cores, traffic, load, links, least_cores(network, chip), seed)
 
 
 def _too_many(network: Network, chip: Chip, groups: Sequence[Group]) -> list[Problem]:
@@ -124,12 +125,28 @@ REMEDIES = {
 
 
 def _cores(
-    network: Network, chip: Chip, held: Sequence[Demand], slots: NDArray[np.int64]
+    network: Network,
+    chip: Chip,
+    held: Sequence[Demand],
+    slots: NDArray[np.int64],
+    flows: Flows,
+    messages: NDArray[np.float64],
 ) -> tuple[CoreUse, ...]:
-    cores = []
-    for demand, slot in zip(held, slots.tolist(), strict=True):
-        cores.append(CoreUse(slot, *chip.position(slot), demand.uses(network, chip)))
-    return tuple(cores)
+    talking = (flows.source != OUTSIDE) & (flows.source != flows.target)
+    sent, received = (
+        np.bincount(end[talking], messages[talking], len(held)).tolist()
+        for end in (flows.source, flows.target)
+    )
+    return tuple(
+        CoreUse(slot, *chip.position(slot), demand.uses(network, chip), sent[core], received[core])
+        for core, (demand, slot) in enumerate(zip(held, slots.tolist(), strict=True))
+    )
+
+
+def _links(flows: Flows, messages: NDArray[np.float64], cores: Sequence[CoreUse], chip: Chip) -> Links:
+    columns, rows, _ = _places(cores)
+    loads = link_loads(flows, messages, columns, rows, chip.routers)
+    return Links(*(tuple(map(tuple, lanes)) for lanes in loads.tolist()))
 
 
 def _traffic(network: Network, flows: Flows, cores: Sequence[CoreUse]) -> tuple[Traffic, ...]:
@@ -149,7 +166,7 @@ def _traffic(network: Network, flows: Flows, cores: Sequence[CoreUse]) -> tuple[
     return tuple(Traffic(name, *by_name[name]) for name in names)
 
 
-def _load(flows: Flows, messages: NDArray[np.float64], cores: Sequence[CoreUse], chip: Chip) -> Load:
+def _load(flows: Flows, messages: NDArray[np.float64], cores: Sequence[CoreUse], links: Links) -> Load:
     columns, rows, chips = _places(cores)
     outside = flows.source == OUTSIDE
     talking = ~outside & (flows.source != flows.target)
@@ -159,7 +176,7 @@ def _load(flows: Flows, messages: NDArray[np.float64], cores: Sequence[CoreUse],
         float((messages * distances(flows, columns, rows)).sum()),
         float(messages[crossing].sum()),
         float(messages[outside].sum()),
-        busiest_link(flows, messages, columns, rows, chip.routers),
+        links.busiest,
     )
 
 

@@ -16,6 +16,8 @@ from spikeloom.errors import InputError
 
 NOT_PLACED = -1
 
+Lanes = tuple[tuple[float, ...], ...]
+
 
 @dataclass(frozen=True)
 class Tile:
@@ -41,6 +43,7 @@ class CoreUse:
         chip: number of the chip.
         column, row: of its router, over all chips.
         uses: of each limit that the chip declares.
+        sent, received: messages a step to and from other cores, at the firing rates given.
     """
 
     slot: int
@@ -48,6 +51,8 @@ class CoreUse:
     column: int
     row: int
     uses: MappingOf[str, int]
+    sent: float
+    received: float
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,25 @@ class Load:
 
 
 @dataclass(frozen=True)
+class Links:
+    """Messages per time step on every link between routers, with XY routing, at the firing rates given.
+
+    Attributes:
+        east, west, south, north: [rows][columns], what leaves each router in that direction.
+    """
+
+    east: Lanes
+    west: Lanes
+    south: Lanes
+    north: Lanes
+
+    @property
+    def busiest(self) -> float:
+        """On the link that carries most."""
+        return max(max(map(max, lanes)) for lanes in (self.east, self.west, self.south, self.north))
+
+
+@dataclass(frozen=True)
 class Bound:
     """No mapping needs fewer cores than this.
 
@@ -109,6 +133,7 @@ class Mapping:
         cores: the cores in use; tiles refer to them by number.
         traffic: of every population.
         load: at the firing rates given, or at one message a neuron and step where none are.
+        links: what each link carries of it.
         bound: on the number of cores.
         seed: of the placement.
     """
@@ -119,6 +144,7 @@ class Mapping:
     cores: tuple[CoreUse, ...]
     traffic: tuple[Traffic, ...]
     load: Load
+    links: Links
     bound: Bound
     seed: int
 
@@ -170,6 +196,7 @@ class Mapping:
             "seed": self.seed,
             "bound": vars(self.bound),
             "load": vars(self.load),
+            "links": {way: [list(lane) for lane in lanes] for way, lanes in vars(self.links).items()},
             "tiles": [[tile.population, list(tile.box.ranges), tile.core] for tile in self.tiles],
             "cores": [{**vars(core), "uses": dict(core.uses)} for core in self.cores],
             "traffic": [vars(one) for one in self.traffic],
@@ -191,6 +218,7 @@ class Mapping:
             cores = tuple(CoreUse(**core) for core in document["cores"])
             traffic = tuple(Traffic(**one) for one in document["traffic"])
             load, bound = Load(**document["load"]), Bound(**document["bound"])
-            return Mapping(mapped, chip, tiles, cores, traffic, load, bound, document["seed"])
+            links = Links(**{way: tuple(map(tuple, lanes)) for way, lanes in document["links"].items()})
+            return Mapping(mapped, chip, tiles, cores, traffic, load, links, bound, document["seed"])
         except (KeyError, TypeError, ValueError) as error:
             raise InputError.of("SL0703", "mapping", f"does not describe a mapping: {error}") from error

@@ -97,10 +97,10 @@ def distances(flows: Flows, columns: Counts, rows: Counts) -> Counts:
     return np.where(flows.source == OUTSIDE, 0, hops)
 
 
-def busiest_link(
+def link_loads(
     flows: Flows, messages: NDArray[np.float64], columns: Counts, rows: Counts, mesh: tuple[int, int]
-) -> float:
-    """Messages on the link that carries most, first along the row, then along the column.
+) -> NDArray[np.float64]:
+    """Messages on every link, on routes first along the row, then along the column.
 
     Args:
         flows: who reads whom.
@@ -108,21 +108,26 @@ def busiest_link(
         columns: column of the router of each core.
         rows: row of the router of each core.
         mesh: columns and rows of routers.
+
+    Returns:
+        [4, rows, columns]: what leaves each router to the east, west, south and north.
     """
     inside = flows.source != OUTSIDE
     source, target, load = flows.source[inside], flows.target[inside], messages[inside]
     width, height = mesh
-    east = _swept(columns[source], columns[target], rows[source], load, width, height)
-    south = _swept(rows[source], rows[target], columns[target], load, height, width)
-    return float(max(east.max(initial=0), south.max(initial=0)))
+    east, west = _swept(columns[source], columns[target], rows[source], load, width, height)
+    south, north = _swept(rows[source], rows[target], columns[target], load, height, width)
+    return np.stack([east, west, south.T, north.T])
 
 
 def _swept(
     start: Counts, stop: Counts, lane: Counts, load: NDArray[np.float64], length: int, lanes: int
-) -> NDArray[np.float64]:
-    """Load of every link of parallel lanes, for each of the two directions."""
-    change = np.zeros((2, lanes, length + 1))
-    backward = (stop < start).astype(np.int64)
-    np.add.at(change, (backward, lane, np.minimum(start, stop)), load)
-    np.add.at(change, (backward, lane, np.maximum(start, stop)), -load)
-    return change.cumsum(-1)
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What leaves each place of parallel lanes forward, and backward: [lanes, length] each."""
+    found = []
+    for first, last, ahead in ((start, stop, stop > start), (stop + 1, start + 1, start > stop)):
+        change = np.zeros((lanes, length + 2))
+        np.add.at(change, (lane[ahead], first[ahead]), load[ahead])
+        np.add.at(change, (lane[ahead], last[ahead]), -load[ahead])
+        found.append(np.maximum(change.cumsum(-1)[:, :length], 0.0))
+    return found[0], found[1]

@@ -216,7 +216,7 @@ def large_spikformer(neurons: float) -> Workload:
     """A Spikformer of about so many neurons.
 
     Below 3 million it has four blocks for images of 32 or 16, and its width gives the number. Above it has
-    eight blocks of width 512 for ImageNet, and the image gives the number; a side of many is a multiple of 256.
+    eight blocks of width 512 for ImageNet, and the image gives the number; long sides are multiples of 256.
     """
     if neurons < 3e6:
         image = 32 if neurons > 4e5 else 16

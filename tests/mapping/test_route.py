@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from spikeloom.compiler.mapping.placing.place import place
-from spikeloom.compiler.mapping.route import OUTSIDE, Flows, busiest_link, distances
+from spikeloom.compiler.mapping.route import OUTSIDE, Flows, distances, link_loads
 
 
 def walked(
@@ -31,14 +31,19 @@ def walked(
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_busiest_link_and_hops_against_a_walk(seed: int) -> None:
+def test_links_and_hops_against_a_walk(seed: int) -> None:
     random = np.random.default_rng(seed)
     columns, rows = random.integers(0, 7, 20), random.integers(0, 5, 20)
     source, target = random.integers(-1, 20, 60), random.integers(0, 20, 60)
     flows = Flows(np.zeros(60, np.int64), source, target, np.ones(60, np.int64))
     messages = random.random(60)
     links, hops = walked(flows, messages, columns, rows)
-    assert busiest_link(flows, messages, columns, rows, (7, 5)) == pytest.approx(max(links.values()))
+    loads = link_loads(flows, messages, columns, rows, (7, 5))
+    assert loads.shape == (4, 5, 7)
+    for way, (right, down) in enumerate(((1, 0), (-1, 0), (0, 1), (0, -1))):
+        for row, column in np.ndindex(5, 7):
+            link = (column, row), (column + right, row + down)
+            assert loads[way, row, column] == pytest.approx(links[link])
     assert (distances(flows, columns, rows) * messages).sum() == pytest.approx(hops)
 
 

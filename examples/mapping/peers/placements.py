@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
+from numba import njit
 
 from spikeloom.compiler.mapping.chip import Chip
-from spikeloom.compiler.mapping.placing.graph import Counts, Talk
+from spikeloom.compiler.mapping.placing.graph import Counts, Talk, Weights
 from spikeloom.compiler.mapping.placing.place import Plan, plan_for, slot_table
 from spikeloom.compiler.mapping.placing.refine import swap_gain
 from spikeloom.compiler.mapping.placing.starts import over_whole_mesh
 
 PARTICLES, ROUNDS = 40, 150
 INERTIA, OWN, BEST = 0.7, 1.4, 1.4
+LEAST_GAIN = 1e-9
 TENSE = 0.3
 """Share of the adjacent pairs, the tensest first, that a round of force-directed swaps looks at."""
 
@@ -35,12 +37,12 @@ def hilbert_forces(talk: Talk, chip: Chip) -> Counts:
     """
     plan = plan_for(talk, chip, over_whole_mesh(slot_table(chip))[: talk.cores])
     pairs = _adjacent(plan)
+    weight = talk.sent + talk.received
     while True:
-        gains = swap_gains(plan, pairs)
-        order = np.argsort(-gains, kind="stable")
-        tense = [number for number in order[: int(TENSE * len(order)) + 1].tolist() if gains[number] > 1e-9]
-        moved = sum(_swap_if_better(plan, *pairs[number].tolist()) for number in tense)
-        if not moved:
+        state = (plan.slot_of, plan.core_at, plan.columns, plan.rows, talk.first, talk.other, weight)
+        gains = _gains(pairs, *state)
+        order = np.argsort(-gains, kind="stable")[: int(TENSE * len(pairs)) + 1]
+        if not _swap_what_gains(pairs[order[gains[order] > LEAST_GAIN]], *state):
             return plan.slot_of
 
 
@@ -73,31 +75,67 @@ def particle_swarm(talk: Talk, chip: Chip, seed: int = 0) -> Counts:
     return slots[np.argsort(np.argsort(best, kind="stable"))]
 
 
-def swap_gains(plan: Plan, pairs: Counts) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Hops saved by swapping what is in each pair of slots."""
-    return np.array([_gain(plan, a, b) for a, b in pairs.tolist()])
-
-
-def _gain(plan: Plan, a: int, b: int) -> float:
-    core, slot = (int(plan.core_at[a]), b) if plan.core_at[a] >= 0 else (int(plan.core_at[b]), a)
+@njit(cache=True)
+def _gain(
+    a: int,
+    b: int,
+    slot_of: Counts,
+    core_at: Counts,
+    columns: Counts,
+    rows: Counts,
+    first: Counts,
+    other: Counts,
+    weight: Weights,
+) -> float:  # pragma: no cover - compiled
+    """Hops saved by swapping what is in two slots."""
+    core, slot = (core_at[a], b) if core_at[a] >= 0 else (core_at[b], a)
     if core < 0:
         return 0.0
-    talk = plan.talk
-    weight = talk.sent + talk.received
-    where = (plan.slot_of, plan.core_at, plan.columns, plan.rows)
-    return float(swap_gain(core, slot, *where, talk.first, talk.other, weight))
+    return swap_gain(core, slot, slot_of, core_at, columns, rows, first, other, weight)
 
 
-def _swap_if_better(plan: Plan, a: int, b: int) -> bool:
-    if _gain(plan, a, b) <= 1e-9:
-        return False
-    first, second = int(plan.core_at[a]), int(plan.core_at[b])
-    plan.core_at[a], plan.core_at[b] = second, first
-    if first >= 0:
-        plan.slot_of[first] = b
-    if second >= 0:
-        plan.slot_of[second] = a
-    return True
+@njit(cache=True)
+def _gains(
+    pairs: Counts,
+    slot_of: Counts,
+    core_at: Counts,
+    columns: Counts,
+    rows: Counts,
+    first: Counts,
+    other: Counts,
+    weight: Weights,
+) -> Weights:  # pragma: no cover - compiled
+    gains = np.empty(len(pairs))
+    for number in range(len(pairs)):
+        a, b = pairs[number]
+        gains[number] = _gain(a, b, slot_of, core_at, columns, rows, first, other, weight)
+    return gains
+
+
+@njit(cache=True)
+def _swap_what_gains(
+    pairs: Counts,
+    slot_of: Counts,
+    core_at: Counts,
+    columns: Counts,
+    rows: Counts,
+    first: Counts,
+    other: Counts,
+    weight: Weights,
+) -> int:  # pragma: no cover - compiled
+    """Swap pair after pair, where that still saves hops; how many were swapped."""
+    moved = 0
+    for number in range(len(pairs)):
+        a, b = pairs[number]
+        if _gain(a, b, slot_of, core_at, columns, rows, first, other, weight) > LEAST_GAIN:
+            one, two = core_at[a], core_at[b]
+            core_at[a], core_at[b] = two, one
+            if one >= 0:
+                slot_of[one] = b
+            if two >= 0:
+                slot_of[two] = a
+            moved += 1
+    return moved
 
 
 def _adjacent(plan: Plan) -> Counts:

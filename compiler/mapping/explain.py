@@ -1,0 +1,177 @@
+"""Why a mapping is as large as it is: which limit binds each core, how far the provable bounds are, and what
+larger cores or narrower weights would change.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from collections.abc import Mapping as MappingOf
+from dataclasses import dataclass, replace
+from typing import Any
+
+from spikeloom.compiler.mapping.bounds import cores_by_limit, least_cores
+from spikeloom.compiler.mapping.chip import Chip
+from spikeloom.compiler.mapping.cut import cut
+from spikeloom.compiler.mapping.hop_bound import least_hops
+from spikeloom.compiler.mapping.message_bound import least_messages
+from spikeloom.compiler.mapping.network import Network
+from spikeloom.compiler.mapping.partition import flow_pairs
+from spikeloom.compiler.mapping.placement import Mapping
+from spikeloom.compiler.mapping.placing.graph import talk_of
+from spikeloom.compiler.mapping.route import all_flows, demands
+from spikeloom.errors import InputError, UnsupportedError
+
+TRIED = 600
+"""Mappings of at most so many cores are made again under each change; of larger ones the bounds are given."""
+
+LARGER = 2
+"""A larger core holds so many times as much."""
+
+NARROWEST = 2
+"""Bits of the narrowest weight."""
+
+
+@dataclass(frozen=True)
+class WhatIf:
+    """The same network after a change.
+
+    Attributes:
+        change: what is other.
+        cores, messages: that our mapper needs then; None where it was not tried, or nothing fits.
+        least_cores, least_messages: the bounds.
+    """
+
+    change: str
+    cores: int | None
+    messages: float | None
+    least_cores: int
+    least_messages: float
+
+
+@dataclass(frozen=True)
+class LayerBinding:
+    """A population: how many cores hold some of it, and the limit that binds most of these."""
+
+    population: str
+    cores: int
+    limit: str
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why a mapping is as it is. Messages and hops are a time step's.
+
+    Attributes:
+        cores, least_cores: in use, and the bound.
+        messages, least_messages: between cores, and the bound over all mappings.
+        hops, least_hops: and the bound over all placements of these tiles.
+        binding: how many cores use each limit more than any other.
+        alone: the cores that each limit alone asks for.
+        layers: every population.
+        what_if: changes of the chip and of the weights.
+    """
+
+    cores: int
+    least_cores: int
+    messages: float
+    least_messages: float
+    hops: float
+    least_hops: float
+    binding: MappingOf[str, int]
+    alone: MappingOf[str, int]
+    layers: tuple[LayerBinding, ...]
+    what_if: tuple[WhatIf, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The explanation as a JSON object."""
+        return {
+            **vars(self),
+            "binding": dict(self.binding),
+            "alone": dict(self.alone),
+            "layers": [vars(one) for one in self.layers],
+            "what_if": [vars(one) for one in self.what_if],
+        }
+
+    @staticmethod
+    def from_json(document: MappingOf[str, Any]) -> Explanation:
+        """The explanation again.
+
+        Raises:
+            InputError: SL0703, the document is not of this version.
+        """
+        try:
+            layers = tuple(LayerBinding(**one) for one in document["layers"])
+            what_if = tuple(WhatIf(**one) for one in document["what_if"])
+            return Explanation(**{**document, "layers": layers, "what_if": what_if})
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError.of("SL0703", "explanation", f"does not explain a mapping: {error}") from error
+
+
+def explain(mapping: Mapping, activity: MappingOf[str, float]) -> Explanation:
+    """Explain a mapping.
+
+    Args:
+        mapping: of a network onto a chip.
+        activity: messages per neuron and step that it was made for; those not named count as one.
+    """
+    network, chip = mapping.network, mapping.chip
+    rates = {one.name: activity.get(one.name, 1.0) for one in network.populations}
+    binding = [mapping.binding_limit(core)[0] for core in range(len(mapping.cores))]
+    held = demands(network, mapping.tiles, len(mapping.cores))
+    pairs, messages = flow_pairs(network, rates, all_flows(network, held))
+    return Explanation(
+        len(mapping.cores),
+        mapping.bound.cores,
+        mapping.load.messages,
+        least_messages(network, chip, rates),
+        mapping.load.hops,
+        least_hops(talk_of(pairs, messages, len(mapping.cores)), chip.mesh),
+        dict(Counter(binding).most_common()),
+        cores_by_limit(network, chip),
+        _layers(mapping, binding),
+        tuple(
+            _tried(change, net, other, rates, len(mapping.cores) <= TRIED)
+            for change, net, other in _changes(network, chip, binding)
+        ),
+    )
+
+
+def _layers(mapping: Mapping, binding: list[str]) -> tuple[LayerBinding, ...]:
+    cores: dict[str, set[int]] = {one.name: set() for one in mapping.network.placed}
+    for tile in mapping.tiles:
+        cores[tile.population].add(tile.core)
+    return tuple(
+        LayerBinding(name, len(held), Counter(binding[core] for core in sorted(held)).most_common(1)[0][0])
+        for name, held in cores.items()
+    )
+
+
+def _changes(network: Network, chip: Chip, binding: list[str]) -> Iterator[tuple[str, Network, Chip]]:
+    if any(kernel.bits > NARROWEST for kernel in network.kernels):
+        kernels = tuple(replace(one, bits=max(one.bits - 1, NARROWEST)) for one in network.kernels)
+        yield "weights of one bit less", replace(network, kernels=kernels), chip
+    names = [limit.name for limit in chip.limits]
+    for name in sorted(set(binding), key=names.index):
+        words = name.replace("_", " ")
+        yield f"cores with {LARGER} times the {words}", network, _larger(chip, [name])
+    yield f"cores {LARGER} times as large in everything", network, _larger(chip, names)
+
+
+def _larger(chip: Chip, names: list[str]) -> Chip:
+    limits = tuple(
+        replace(one, value=one.value * LARGER) if one.name in names else one for one in chip.limits
+    )
+    return replace(chip, limits=limits)
+
+
+def _tried(change: str, network: Network, chip: Chip, rates: MappingOf[str, float], cheap: bool) -> WhatIf:
+    bounds = least_cores(network, chip).cores, least_messages(network, chip, rates)
+    if not cheap:
+        return WhatIf(change, None, None, *bounds)
+    try:
+        groups = cut(network, chip, rates)
+    except UnsupportedError:
+        return WhatIf(change, None, None, *bounds)
+    _, messages = flow_pairs(network, rates, all_flows(network, [group.demand for group in groups]))
+    return WhatIf(change, len(groups), float(messages.sum()), *bounds)
