@@ -8,6 +8,7 @@ A directory, or one ``.loom`` file (a zip of it)::
     recipe.json           how events become frames
     ledger.json           what was compared on the way, and with what result
     network.json, mapping.json   populations, and the cores that they are on (chips only)
+    explanation.json      what binds the mapping, its bounds, and what would change it (chips only)
     onnx/step.onnx, onnx/sequence.onnx   the same network for ONNX Runtime
     traces.safetensors    input and spikes of eager PyTorch on some samples, for `verify`
 

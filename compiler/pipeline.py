@@ -33,6 +33,7 @@ from spikeloom.compiler.graph.target import RunnableTarget, Target, find_target
 from spikeloom.compiler.layer_report import LayerReport, report_layers
 from spikeloom.compiler.ledger import Comparison, Ledger
 from spikeloom.compiler.mapping.check import check_mapping
+from spikeloom.compiler.mapping.explanation import Explanation
 from spikeloom.compiler.mapping.placement import Mapping as ChipMapping
 from spikeloom.compiler.mapping.target import ChipTarget
 from spikeloom.compiler.passes.canonicalise import CANONICALISE
@@ -180,6 +181,7 @@ class Compilation:
     quantized: Quantized | None = None
     corrections: tuple[Correction, ...] = ()
     mapping: ChipMapping | None = None
+    explanation: Explanation | None = None
     forced: Mapping[str, float] = field(default_factory=dict)
     agreement: Agreement | None = None
     inputs: Inputs | None = None
@@ -688,6 +690,7 @@ def _run_eager(run: Compilation) -> tuple[Array, dict[str, Array]]:
 def _map(run: Compilation, target: Target, options: Options) -> ChipMapping | None:
     if not isinstance(target, ChipTarget):
         return None
+    from spikeloom.compiler.mapping.explain import explain
     from spikeloom.compiler.mapping.partition import map_network
 
     assert run.quantized is not None
@@ -699,6 +702,7 @@ def _map(run: Compilation, target: Target, options: Options) -> ChipMapping | No
     run.mapping = map_network(network, target.chip().with_chips(options.chips), rates, options.seed)
     if problems := check_mapping(run.mapping):
         raise InternalError(problems)
+    run.explanation = explain(run.mapping, rates)
     return run.mapping
 
 
@@ -728,6 +732,8 @@ def _bundle(
     if run.mapping is not None:
         members["network.json"] = json_member(run.mapping.network.to_json())
         members["mapping.json"] = json_member(run.mapping.to_json())
+    if run.explanation is not None:
+        members["explanation.json"] = json_member(run.explanation.to_json())
     about = {
         "spikeloom": __version__,
         "name": run.quantized.graph.name,

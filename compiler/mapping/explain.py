@@ -7,12 +7,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from collections.abc import Mapping as MappingOf
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 from spikeloom.compiler.mapping.bounds import cores_by_limit, least_cores
 from spikeloom.compiler.mapping.chip import Chip
 from spikeloom.compiler.mapping.cut import cut
+from spikeloom.compiler.mapping.explanation import Explanation, LayerBinding, WhatIf
 from spikeloom.compiler.mapping.hop_bound import least_hops
 from spikeloom.compiler.mapping.message_bound import least_messages
 from spikeloom.compiler.mapping.network import Network
@@ -20,7 +20,7 @@ from spikeloom.compiler.mapping.partition import flow_pairs
 from spikeloom.compiler.mapping.placement import Mapping
 from spikeloom.compiler.mapping.placing.graph import talk_of
 from spikeloom.compiler.mapping.route import all_flows, demands
-from spikeloom.errors import InputError, UnsupportedError
+from spikeloom.errors import UnsupportedError
 
 TRIED = 600
 """Mappings of at most so many cores are made again under each change; of larger ones the bounds are given."""
@@ -30,82 +30,6 @@ LARGER = 2
 
 NARROWEST = 2
 """Bits of the narrowest weight."""
-
-
-@dataclass(frozen=True)
-class WhatIf:
-    """The same network after a change.
-
-    Attributes:
-        change: what is other.
-        cores, messages: that our mapper needs then; None where it was not tried, or nothing fits.
-        least_cores, least_messages: the bounds.
-    """
-
-    change: str
-    cores: int | None
-    messages: float | None
-    least_cores: int
-    least_messages: float
-
-
-@dataclass(frozen=True)
-class LayerBinding:
-    """A population: how many cores hold some of it, and the limit that binds most of these."""
-
-    population: str
-    cores: int
-    limit: str
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """Why a mapping is as it is. Messages and hops are a time step's.
-
-    Attributes:
-        cores, least_cores: in use, and the bound.
-        messages, least_messages: between cores, and the bound over all mappings.
-        hops, least_hops: and the bound over all placements of these tiles.
-        binding: how many cores use each limit more than any other.
-        alone: the cores that each limit alone asks for.
-        layers: every population.
-        what_if: changes of the chip and of the weights.
-    """
-
-    cores: int
-    least_cores: int
-    messages: float
-    least_messages: float
-    hops: float
-    least_hops: float
-    binding: MappingOf[str, int]
-    alone: MappingOf[str, int]
-    layers: tuple[LayerBinding, ...]
-    what_if: tuple[WhatIf, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """The explanation as a JSON object."""
-        return {
-            **vars(self),
-            "binding": dict(self.binding),
-            "alone": dict(self.alone),
-            "layers": [vars(one) for one in self.layers],
-            "what_if": [vars(one) for one in self.what_if],
-        }
-
-    @staticmethod
-    def from_json(document: MappingOf[str, Any]) -> Explanation:
-        """The explanation again.
-
-        Raises:
-            InputError: SL0703, the document is not of this version.
-        """
-        try:
-            layers = tuple(LayerBinding(**one) for one in document["layers"])
-            what_if = tuple(WhatIf(**one) for one in document["what_if"])
-            return Explanation(**{**document, "layers": layers, "what_if": what_if})
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError.of("SL0703", "explanation", f"does not explain a mapping: {error}") from error
 
 
 def explain(mapping: Mapping, activity: MappingOf[str, float]) -> Explanation:

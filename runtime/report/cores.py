@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,8 @@ from numpy.typing import NDArray
 from spikeloom.compiler.bundle import Bundle
 from spikeloom.compiler.graph.figure import Figure
 from spikeloom.compiler.mapping.chip import LIMITS, Chip
-from spikeloom.compiler.mapping.placement import Load
+from spikeloom.compiler.mapping.explanation import Explanation
+from spikeloom.compiler.mapping.placement import Links, Load
 from spikeloom.compiler.mapping.placement import Mapping as ChipMapping
 from spikeloom.runtime.report.tally import Tally
 
@@ -23,6 +25,7 @@ class PlacedPopulation:
     Attributes:
         name, role, tag, neurons: of the population.
         cores: how many hold some of it.
+        limit: that binds most of these.
     """
 
     name: str
@@ -30,6 +33,7 @@ class PlacedPopulation:
     tag: str
     neurons: int
     cores: int
+    limit: str
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,7 @@ class Core:
         parts: index of each population on it, in order, and how many of its neurons.
         uses: of each limit.
         binding, fill: the limit that it uses most, and the share of it.
+        traffic: messages a step to and from other cores.
         spikes: that its neurons fired, over all samples; products and accumulators not counted.
     """
 
@@ -64,6 +69,7 @@ class Core:
     uses: Mapping[str, int]
     binding: str
     fill: float
+    traffic: float
     spikes: int
 
 
@@ -98,6 +104,8 @@ class Placement:
         cores: those in use, by number.
         bound, bound_limit: no mapping needs fewer cores, by this limit.
         load: messages per time step on calibration recordings.
+        links: what each link carries of them.
+        explanation: what binds the mapping; None where a bundle does not have it.
         figures: every number of the chip's description with its source.
     """
 
@@ -110,7 +118,14 @@ class Placement:
     bound: int
     bound_limit: str
     load: Load
+    links: Links
+    explanation: Explanation | None
     figures: Mapping[str, Figure]
+
+    @property
+    def most_traffic(self) -> float:
+        """Messages a step of the core that exchanges most."""
+        return max((core.traffic for core in self.cores), default=0.0)
 
     def fullest(self, count: int) -> list[Core]:
         """The cores that use most of any one limit, the fullest first."""
@@ -126,8 +141,23 @@ def collect_placement(bundle: Bundle, tally: Tally) -> Placement | None:
     if "mapping.json" not in bundle.members:
         return None
     mapping = ChipMapping.from_json(bundle.json("mapping.json"), bundle.json("network.json"))
-    spikes, parts = _spikes(mapping, tally), _parts(mapping)
-    chip = mapping.chip
+    explained = "explanation.json" in bundle.members
+    explanation = Explanation.from_json(bundle.json("explanation.json")) if explained else None
+    return placement_of(mapping, explanation, _spikes(mapping, tally))
+
+
+def placement_of(
+    mapping: ChipMapping, explanation: Explanation | None, spikes: NDArray[np.int64] | None = None
+) -> Placement:
+    """The mapping as a page shows it.
+
+    Args:
+        mapping: of a network onto a chip.
+        explanation: of it, if there is one.
+        spikes: of each core; none where nothing was run.
+    """
+    parts, chip = _parts(mapping), mapping.chip
+    fired = np.zeros(len(mapping.cores), np.int64) if spikes is None else spikes
     return Placement(
         chip.name,
         _grid(chip),
@@ -135,12 +165,14 @@ def collect_placement(bundle: Bundle, tally: Tally) -> Placement | None:
         _populations(mapping),
         _limits(chip),
         tuple(
-            _core(mapping, number, parts.get(number, {}), int(spikes[number]))
+            _core(mapping, number, parts.get(number, {}), int(fired[number]))
             for number in range(len(mapping.cores))
         ),
         mapping.bound.cores,
         mapping.bound.limit,
         mapping.load,
+        mapping.links,
+        explanation,
         chip.figures,
     )
 
@@ -161,10 +193,18 @@ def _populations(mapping: ChipMapping) -> tuple[PlacedPopulation, ...]:
     cores: dict[str, set[int]] = {}
     for tile in mapping.tiles:
         cores.setdefault(tile.population, set()).add(tile.core)
+    binding = [mapping.binding_limit(core)[0] for core in range(len(mapping.cores))]
     return tuple(
-        PlacedPopulation(one.name, one.role, one.tag, one.size, len(cores.get(one.name, ())))
+        PlacedPopulation(
+            one.name, one.role, one.tag, one.size, len(cores[one.name]), _most(binding, cores[one.name])
+        )
         for one in mapping.network.placed
     )
+
+
+def _most(binding: Sequence[str], cores: Collection[int]) -> str:
+    """The limit that binds most of some cores."""
+    return Counter(binding[core] for core in sorted(cores)).most_common(1)[0][0]
 
 
 def _parts(mapping: ChipMapping) -> dict[int, dict[int, int]]:
@@ -189,6 +229,7 @@ def _core(mapping: ChipMapping, number: int, parts: Mapping[int, int], spikes: i
         tuple(sorted(parts.items())),
         core.uses,
         *mapping.binding_limit(number),
+        core.sent + core.received,
         spikes,
     )
 

@@ -6,12 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from spikeloom import __version__
 from spikeloom.runtime.report.collect import Recording, Report
 from spikeloom.runtime.report.constants import constant_groups
+from spikeloom.runtime.report.cores import Placement
 from spikeloom.runtime.report.plots.bands import plot_bands
+from spikeloom.runtime.report.plots.cores import plot_binding, plot_fill, plot_populations, plot_traffic
 from spikeloom.runtime.report.plots.evidence import plot_evidence
 from spikeloom.runtime.report.plots.figure import is_dark, ramp
-from spikeloom.runtime.report.plots.mesh import MOST_CHIPS, plot_fill, plot_populations
+from spikeloom.runtime.report.plots.links import plot_links
+from spikeloom.runtime.report.plots.mesh import is_fine
 from spikeloom.runtime.report.plots.pictures import (
     OFF,
     ON,
@@ -21,13 +25,14 @@ from spikeloom.runtime.report.plots.pictures import (
     steps_shown,
 )
 from spikeloom.runtime.report.plots.rates import plot_rates, plot_step_rates
-from spikeloom.runtime.report.units import band, count, percent, quantity, si, size
+from spikeloom.runtime.report.units import band, count, percent, quantity, ratio, si, size
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
 PACKAGE = "spikeloom.runtime.report"
 TEMPLATE = "page.html.j2"
+MAPPING_TEMPLATE = "mapping.html.j2"
 MODES = {"back_to_back": "Back to back", "sensor_paced": "Sensor paced"}
 QUANTITIES = {"latency_s": ("Latency", "s"), "energy_j": ("Energy", "J")}
 FULLEST = 12
@@ -68,14 +73,21 @@ def render(report: Report) -> str:
         bands=_bands(report),
         modes=MODES,
         quantities=QUANTITIES,
-        colours=ramp(len(report.placement.populations)) if report.placement else [],
         constants=constant_groups(report),
-        fullest=FULLEST,
+        **(_chip_values(report.placement) if report.placement else {}),
         most_mistakes=MOST_MISTAKES,
         dropped=DROPPED,
-        most_chips=MOST_CHIPS,
         on=ON,
         off=OFF,
+    )
+
+
+def render_mapping(name: str, placement: Placement) -> str:
+    """The mapping of a network alone, as HTML of the same kind."""
+    template = _environment().get_template(MAPPING_TEMPLATE)
+    plots = _placement_plots(placement)
+    return template.render(
+        name=name, version=__version__, placement=placement, plots=plots, **_chip_values(placement)
     )
 
 
@@ -96,6 +108,7 @@ def _environment() -> Environment:
         "percent": percent,
         "quantity": quantity,
         "si": si,
+        "ratio": ratio,
         "size": size,
         "words": lambda name: name.replace("_", " "),
         "capitalize_first": lambda text: text[:1].upper() + text[1:],
@@ -120,12 +133,28 @@ def _plots(report: Report) -> dict[str, str]:
         "step_rates": plot_step_rates(report.layers),
         "evidence": plot_evidence(report.recording),
     }
-    if report.placement is not None:
-        plots |= {
-            "populations": plot_populations(report.placement),
-            "fill": plot_fill(report.placement),
-        }
+    placement = {} if report.placement is None else _placement_plots(report.placement)
+    return {name: _safe(svg) for name, svg in plots.items()} | placement
+
+
+def _placement_plots(placement: Placement) -> dict[str, str]:
+    plots = {
+        "populations": plot_populations(placement),
+        "binding": plot_binding(placement),
+        "traffic": plot_traffic(placement),
+        "links": plot_links(placement),
+    }
+    plots |= {f"limit {one.name}": plot_fill(placement, one.name) for one in placement.limits}
     return {name: _safe(svg) for name, svg in plots.items()}
+
+
+def _chip_values(placement: Placement) -> dict[str, Any]:
+    """What the part of a page about cores takes."""
+    return {
+        "colours": ramp(len(placement.populations)),
+        "fine": is_fine(placement.grid),
+        "fullest": FULLEST,
+    }
 
 
 def _frames(report: Report) -> list[Picture]:

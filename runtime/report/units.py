@@ -87,6 +87,15 @@ def count(value: float) -> str:
     return f"{value:,.1f}".removesuffix(".0").replace(",", THIN)
 
 
+def ratio(value: float, bound: float) -> str:
+    """How many times a bound a value is.
+
+    >>> ratio(196, 193), ratio(5, 0)
+    ('1.016', '–')
+    """
+    return f"{value / bound:.3f}" if bound > 0 else "–"
+
+
 def size(value: int) -> str:
     """A number of bytes.
 

@@ -29,6 +29,7 @@ LAYERS = {
     "spikeloom.compiler.mapping": "mapping",
     "spikeloom.compiler.mapping.box": "mapping data",
     "spikeloom.compiler.mapping.chip": "mapping data",
+    "spikeloom.compiler.mapping.explanation": "mapping data",
     "spikeloom.compiler.mapping.network": "mapping data",
     "spikeloom.compiler.mapping.placement": "mapping data",
     "spikeloom.compiler.mapping.relation": "mapping data",

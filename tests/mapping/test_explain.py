@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from spikeloom.compiler.mapping.chip import Chip, Mesh
-from spikeloom.compiler.mapping.explain import TRIED, Explanation, explain
+from spikeloom.compiler.mapping.explain import TRIED, explain
+from spikeloom.compiler.mapping.explanation import Explanation
 from spikeloom.compiler.mapping.hop_bound import least_hops
 from spikeloom.compiler.mapping.network import Network
 from spikeloom.compiler.mapping.partition import map_network

@@ -140,7 +140,18 @@ def test_the_operations(page: Page, report: Report) -> None:
 def test_the_cores(page: Page, report: Report) -> None:
     placement = report.placement
     assert placement is not None
-    populations, cores, shares = page.tables["mesh"]
+    bounds, binding, changes, populations, cores, shares = page.tables["mesh"]
+    why = placement.explanation
+    assert why is not None
+    assert [row[1:3] for row in bounds[1:]] == [
+        [count(why.cores), count(why.least_cores)],
+        [count(why.messages), count(why.least_messages)],
+        [count(why.hops), count(why.least_hops)],
+    ]
+    assert {row[0]: row[1] for row in binding[1:]} == {
+        limit.name.replace("_", " "): count(why.binding.get(limit.name, 0)) for limit in placement.limits
+    }
+    assert [row[0] for row in changes[1:]] == [one.change for one in why.what_if]
     assert page.texts["cores"] == f"{len(placement.cores)} of {placement.available}"
     assert [(row[1], row[2], row[3]) for row in populations[1:]] == [
         (one.name, one.role, count(one.neurons)) for one in placement.populations
@@ -216,9 +227,11 @@ def test_names_are_unique_and_every_reference_has_its_target(page: Page, html: s
     assert used <= set(names)
 
 
-def test_plots_take_their_colours_from_the_page(page: Page, html: str) -> None:
+def test_plots_take_their_colours_from_the_page(page: Page, html: str, report: Report) -> None:
+    assert report.placement is not None
+    limits = len(report.placement.limits)
     plots = [attributes for tag, attributes in page.elements if tag == "svg"]
-    assert len(plots) == 5 + 4 + STEPS + 2  # by layer, evidence, cores; bands; frames; layers
+    assert len(plots) == 3 + 4 + limits + 4 + STEPS + 2  # layers, evidence; cores; bands; frames; layers
     assert all(plot["aria-label"] and plot["viewbox"] for plot in plots)
     assert not re.search(r"#0[1-9a]0[2-9ab]0[3-9abc]\b", html), "a stand-in colour was left"
     assert "fill: var(--ink)" in html

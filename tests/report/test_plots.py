@@ -10,14 +10,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from spikeloom.compiler.mapping.placement import Load
+from spikeloom.compiler.mapping.placement import Links, Load
 from spikeloom.runtime.report.collect import Recording
-from spikeloom.runtime.report.cores import Core, Grid, PlacedPopulation, Placement
+from spikeloom.runtime.report.cores import Core, CoreLimit, Grid, PlacedPopulation, Placement
 from spikeloom.runtime.report.layers import Layer
 from spikeloom.runtime.report.plots.bands import plot_bands
+from spikeloom.runtime.report.plots.cores import plot_binding, plot_fill, plot_populations, plot_traffic
 from spikeloom.runtime.report.plots.evidence import plot_evidence
 from spikeloom.runtime.report.plots.figure import ACCENT, BLUE, ORANGE, PALETTE, is_dark, ramp, tinted
-from spikeloom.runtime.report.plots.mesh import plot_fill, plot_populations
+from spikeloom.runtime.report.plots.links import plot_links
+from spikeloom.runtime.report.plots.mesh import HALF_WIDTH, WHOLE_WIDTH, is_fine
 from spikeloom.runtime.report.plots.pictures import flattened, plot_frame, plot_layer
 from spikeloom.runtime.report.plots.rates import plot_rates, plot_step_rates
 from tests.report.reading import Page
@@ -141,30 +143,53 @@ def lines(text: str) -> list[str]:
 
 
 def placed(grid: Grid, *cores: Core) -> Placement:
-    populations = tuple(PlacedPopulation(f"p{number}", "neuron", "", 100, 1) for number in range(3))
+    populations = tuple(PlacedPopulation(f"p{n}", "neuron", "", 100, 1, "neurons") for n in range(3))
+    chip_rows = -(-grid.chips // grid.chip_columns)
+    lanes = ((1.0,) * (grid.columns * grid.chip_columns),) * (grid.rows * chip_rows)
+    links = Links(lanes, lanes, lanes, lanes)
+    limits = (CoreLimit("neurons", 160, "neurons"),)
     load = Load(0, 0, 0, 0, 0)
-    return Placement("chip", grid, 8, populations, (), cores, 1, "neurons", load, {})
+    return Placement("chip", grid, 8, populations, limits, cores, 1, "neurons", load, links, None, {})
 
 
 def core(number: int, chip: int, column: int, row: int, *parts: tuple[int, int]) -> Core:
-    return Core(number, chip, column, row, 0, parts, {}, "neurons", 0.625, 0)
+    return Core(number, chip, column, row, 0, parts, {"neurons": 40}, "neurons", 0.625, 12.0, 0)
 
 
-def test_a_mesh_shows_populations_and_fill() -> None:
-    placement = placed(
-        Grid(4, 2, 4, 30, 1, 1), core(0, 0, 0, 0, (0, 100)), core(1, 0, 3, 1, (1, 50), (2, 50))
-    )
+def test_a_mesh_shows_populations_fill_and_traffic() -> None:
+    busy = replace(core(1, 0, 3, 1, (1, 50), (2, 50)), traffic=48.0)
+    placement = placed(Grid(4, 2, 4, 30, 1, 1), core(0, 0, 0, 0, (0, 100)), busy)
     assert set(lines(Page(plot_populations(placement)).text)) == {"1", "2", "3"}
-    assert lines(Page(plot_fill(placement)).text) == ["62", "62"]
+    assert lines(Page(plot_binding(placement)).text) == ["62", "62"]
+    assert lines(Page(plot_fill(placement, "neurons")).text) == ["25", "25"]
+    assert lines(Page(plot_traffic(placement)).text) == ["25", "100"]
 
 
 def test_unusable_cores_are_not_drawn() -> None:
-    whole, most = (plot_fill(placed(Grid(2, 2, 4, usable, 1, 1))) for usable in (16, 13))
+    whole, most = (plot_binding(placed(Grid(2, 2, 4, usable, 1, 1))) for usable in (16, 13))
     assert whole.count("<path") - most.count("<path") == 3
 
 
-def test_a_board_of_many_chips_shows_the_first() -> None:
-    grid = Grid(2, 2, 1, 4, 1152, 36)
-    placement = placed(grid, core(0, 0, 0, 0, (0, 1)), core(1, 40, 8, 2, (0, 1)))
-    chips = plot_fill(placement).count("<path") // 8
-    assert chips == 16
+def test_few_cores_are_squares_and_many_are_one_image() -> None:
+    """128 cores of a chip fit half the page; the 16,384 of 128 chips are points across the whole of it."""
+    few, many = Grid(16, 8, 1, 128, 1, 1), Grid(16, 8, 1, 128, 128, 8)
+    assert not is_fine(few)
+    assert is_fine(many)
+    squares, image = (plot_binding(placed(grid, core(0, 0, 0, 0, (0, 1)))) for grid in (few, many))
+    assert squares.count("<path") > 128
+    assert "<image" not in squares
+    assert "<image" in image
+    assert len(image) < 60_000
+    assert f'viewBox="0 0 {HALF_WIDTH} ' in squares
+    assert f'viewBox="0 0 {WHOLE_WIDTH} ' in image
+
+
+def test_every_loaded_link_is_drawn() -> None:
+    grid = Grid(4, 2, 1, 8, 1, 1)
+    placement = placed(grid, core(0, 0, 0, 0, (0, 1)))
+    lane = (0.0,) * 4
+    quiet = Links((lane, lane), (lane, lane), (lane, lane), (lane, lane))
+    loaded = Links(((0.0, 3.0, 0.0, 0.0), lane), (lane, lane), (lane, lane), (lane, (0.0, 0.0, 2.0, 0.0)))
+    drawn = [plot_links(replace(placement, links=links)).count("<path") for links in (quiet, loaded)]
+    assert drawn[1] - drawn[0] == 2
+    assert "<image" in plot_links(placed(Grid(16, 8, 1, 128, 128, 8), core(0, 0, 0, 0, (0, 1))))

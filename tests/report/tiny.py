@@ -17,6 +17,7 @@ from spikeloom.compiler.graph.ops.reduce_sum import ReduceSum
 from spikeloom.compiler.graph.ops.reshape import Reshape
 from spikeloom.compiler.graph.ops.transpose import Transpose
 from spikeloom.compiler.graph.target import find_target
+from spikeloom.compiler.mapping.explain import explain
 from spikeloom.compiler.mapping.partition import map_network
 from spikeloom.compiler.mapping.target import ChipTarget
 from spikeloom.runtime.events.recipe import FrameRecipe
@@ -98,6 +99,7 @@ def make_bundle(path: Path, target: str, names: Names, graph: Graph) -> Bundle:
         mapping = map_network(chip.lower(graph), chip.chip())
         members["network.json"] = json_member(mapping.network.to_json())
         members["mapping.json"] = json_member(mapping.to_json())
+        members["explanation.json"] = json_member(explain(mapping, {}).to_json())
     about = {
         "spikeloom": "0.0.1",
         "name": graph.name,

@@ -1,97 +1,103 @@
-"""The mesh of the chip: routers with their cores."""
+"""The mesh of the chip: routers with their cores, as squares or, where they are many, as pixels."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from math import ceil, isqrt
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from spikeloom.runtime.report.cores import Core, Grid, Placement
-from spikeloom.runtime.report.plots.figure import (
-    ACCENT,
-    HALF_WIDTH,
-    INK,
-    PANEL,
-    RULE,
-    draw,
-    is_dark,
-    panel,
-    ramp,
-)
+from spikeloom.runtime.report.plots.figure import HALF_WIDTH, MUTED, PANEL, RULE, draw, is_dark, panel
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MOST_CHIPS = 16
-"""Chips that are drawn; a board of more shows its first ones."""
+WHOLE_WIDTH = 840
+"""Of a plot that takes both of the page's columns, in pixels."""
 
 SMALLEST_TEXT = 9.0
 """Pixels that a core must be high to carry a number."""
 
+SMALLEST_SQUARE = 5.0
+"""Cores smaller than this are drawn as pixels of one image."""
+
+FREE = (0.5, 0.5, 0.5, 0.16)
+"""A core that is not used, as a pixel."""
+
+PIXEL, GAP = 3, 1
+"""Image points of a core with its gap, and of the gap; of very many cores 1 and none."""
+
+MOST_POINTS = 2000
+
 Square = tuple[float, float, float]
-Shade = Callable[["Axes", Core, Square], None]
 
 
-def plot_populations(placement: Placement) -> str:
-    """Each core in the colours of the populations on it, with their numbers."""
-    colours = ramp(len(placement.populations))
+@dataclass(frozen=True)
+class Part:
+    """A part of a core's square.
 
-    def shade(axes: Axes, core: Core, square: Square) -> None:
-        left, top, side = square
-        total = sum(neurons for _, neurons in core.parts)
-        for index, neurons in core.parts:
-            height = side * neurons / total
-            _box(axes, left, top, side, height, colours[index])
-            if height >= SMALLEST_TEXT:
-                ink = "#ffffff" if is_dark(colours[index]) else "#000000"
-                _number(axes, left + side / 2, top + height / 2, str(index + 1), ink, height)
-            top += height
+    Attributes:
+        colour, alpha: that it is painted in.
+        share: of the square's height.
+        text: that stands in it if there is room.
+    """
 
-    return _mesh(placement, "cores-by-layer", "Cores of the chip, coloured by layer", shade)
+    colour: str
+    alpha: float = 1.0
+    share: float = 1.0
+    text: str = ""
 
 
-def plot_fill(placement: Placement) -> str:
-    """Each core the darker, the more of its binding limit it uses, with the percentage."""
-
-    def shade(axes: Axes, core: Core, square: Square) -> None:
-        left, top, side = square
-        _box(axes, left, top, side, side, ACCENT, 0.08 + 0.82 * min(core.fill, 1))
-        _number(axes, left + side / 2, top + side / 2, f"{100 * core.fill:.0f}", INK, side)
-
-    return _mesh(placement, "cores-by-fill", "Cores of the chip, by the use of their binding limit", shade)
+Look = Callable[[Core], tuple[Part, ...]]
 
 
-def _mesh(placement: Placement, name: str, about: str, shade: Shade) -> str:
-    layout = _Layout(placement.grid)
+def is_fine(grid: Grid) -> bool:
+    """Whether there are so many cores that each is a pixel; such plots take the page's whole width."""
+    layout = Layout(grid, HALF_WIDTH)
+    return layout.core_at(0, 0, 0)[2] < SMALLEST_SQUARE
 
-    def paint(figure: Figure) -> None:
+
+def width_of(grid: Grid) -> int:
+    """Pixels of a plot of the mesh."""
+    return WHOLE_WIDTH if is_fine(grid) else HALF_WIDTH
+
+
+def draw_cores(placement: Placement, name: str, about: str, look: Look) -> str:
+    """Every core as it looks, at its place on the mesh.
+
+    Args:
+        placement: the mapping.
+        name: of the plot, unique on the page.
+        about: what it shows, for those who cannot see it.
+        look: the parts of a core's square from top to bottom.
+    """
+    layout = Layout(placement.grid, width_of(placement.grid))
+    paint = _paint_pixels if is_fine(placement.grid) else _paint_squares
+
+    def painted(figure: Figure) -> None:
         axes = panel(figure, 0, 0, 0, 0)
-        axes.set(xlim=(0, HALF_WIDTH), ylim=(layout.height, 0))
+        axes.set(xlim=(0, layout.width), ylim=(layout.height, 0))
         axes.set_axis_off()
-        for left, top in layout.routers():
-            _box(axes, left, top, layout.router, layout.router, PANEL)
-        for square in layout.cores():
-            _box(axes, *square, square[2], RULE, 0.55)
-        for core in placement.cores:
-            if core.chip < layout.chips:
-                left, top = layout.router_at(core.column, core.row)
-                shade(axes, core, layout.core_at(left, top, core.place))
+        paint(axes, placement, layout, look)
 
-    return draw(name, about, HALF_WIDTH, layout.height, paint)
+    return draw(name, about, layout.width, layout.height, painted)
 
 
-class _Layout:
+class Layout:
     """Where routers and cores lie, in pixels."""
 
-    def __init__(self, grid: Grid) -> None:
+    def __init__(self, grid: Grid, width: float) -> None:
         self.grid = grid
-        self.chips = min(grid.chips, MOST_CHIPS)
-        self.chip_columns = min(grid.chip_columns, self.chips)
-        self.chip_rows = ceil(self.chips / grid.chip_columns)
-        self.chip_gap = 10.0 if self.chips > 1 else 0.0
+        self.width = width
+        self.chip_columns = min(grid.chip_columns, grid.chips)
+        self.chip_rows = ceil(grid.chips / grid.chip_columns)
+        self.chip_gap = min(10.0, width / 12 / self.chip_columns) if grid.chips > 1 else 0.0
         columns = grid.columns * self.chip_columns
-        self.pitch = (HALF_WIDTH - self.chip_gap * (self.chip_columns - 1)) / columns
+        self.pitch = (width - self.chip_gap * (self.chip_columns - 1)) / columns
         self.gap = min(4.0, self.pitch / 8)
         self.router = self.pitch - self.gap
         self.across = isqrt(grid.cores_per_router - 1) + 1
@@ -111,33 +117,76 @@ class _Layout:
         row, column = divmod(place, self.across)
         return left + margin + column * pitch, top + margin + row * pitch, pitch - margin
 
-    def routers(self) -> Iterator[tuple[float, float]]:
-        """Left and top of every router that is drawn."""
-        for chip in range(self.chips):
+    def places(self) -> Iterator[tuple[int, int, int]]:
+        """Column and row of every router, and how many of its cores can be used."""
+        for chip in range(self.grid.chips):
             chip_row, chip_column = divmod(chip, self.grid.chip_columns)
-            for row in range(self.grid.rows):
-                for column in range(self.grid.columns):
-                    yield self.router_at(
-                        chip_column * self.grid.columns + column, chip_row * self.grid.rows + row
-                    )
-
-    def cores(self) -> Iterator[Square]:
-        """Every usable core that is drawn."""
-        for number, (left, top) in enumerate(self.routers()):
-            first = number % (self.grid.columns * self.grid.rows) * self.grid.cores_per_router
-            usable = min(self.grid.cores_per_router, self.grid.usable_cores - first)
-            for place in range(usable):
-                yield self.core_at(left, top, place)
+            for number in range(self.grid.rows * self.grid.columns):
+                row, column = divmod(number, self.grid.columns)
+                rest = self.grid.usable_cores - number * self.grid.cores_per_router
+                usable = max(min(self.grid.cores_per_router, rest), 0)
+                yield chip_column * self.grid.columns + column, chip_row * self.grid.rows + row, usable
 
 
-def _box(
+def _paint_squares(axes: Axes, placement: Placement, layout: Layout, look: Look) -> None:
+    for column, row, usable in layout.places():
+        left, top = layout.router_at(column, row)
+        box(axes, left, top, layout.router, layout.router, PANEL)
+        for place in range(usable):
+            free = layout.core_at(left, top, place)
+            box(axes, *free, free[2], RULE, 0.55)
+    for core in placement.cores:
+        left, top, side = layout.core_at(*layout.router_at(core.column, core.row), core.place)
+        for part in look(core):
+            height = side * part.share
+            box(axes, left, top, side, height, part.colour, part.alpha)
+            ink = "#ffffff" if part.alpha == 1 and is_dark(part.colour) else "#000000"
+            number(axes, left + side / 2, top + height / 2, part.text, ink, height)
+            top += height
+
+
+def _paint_pixels(axes: Axes, placement: Placement, layout: Layout, look: Look) -> None:
+    """One image of all cores; a core of several populations has the colour of the largest."""
+    from matplotlib.colors import to_rgba
+
+    grid, across = layout.grid, layout.across
+    columns, rows = grid.columns * layout.chip_columns * across, grid.rows * layout.chip_rows * across
+    pixel, gap = (PIXEL, GAP) if PIXEL * max(columns, rows) <= MOST_POINTS else (1, 0)
+    image = np.zeros((rows * pixel, columns * pixel, 4))
+
+    def fill(column: int, row: int, place: int, colour: tuple[float, ...]) -> None:
+        down, right = divmod(place, across)
+        top, left = (row * across + down) * pixel, (column * across + right) * pixel
+        image[top : top + pixel - gap, left : left + pixel - gap] = colour
+
+    for column, row, usable in layout.places():
+        for place in range(usable):
+            fill(column, row, place, FREE)
+    for core in placement.cores:
+        part = max(look(core), key=lambda one: one.share)
+        fill(core.column, core.row, core.place, to_rgba(part.colour, part.alpha))
+    axes.imshow(image, extent=(0, layout.width, layout.height, 0), interpolation="nearest", aspect="auto")
+    mark_chips(axes, layout)
+
+
+def mark_chips(axes: Axes, layout: Layout) -> None:
+    """Thin lines between the chips of an image."""
+    for chip in range(1, layout.chip_columns):
+        axes.axvline(chip * layout.width / layout.chip_columns, color=MUTED, linewidth=0.7)
+    for chip in range(1, layout.chip_rows):
+        axes.axhline(chip * layout.height / layout.chip_rows, color=MUTED, linewidth=0.7)
+
+
+def box(
     axes: Axes, left: float, top: float, width: float, height: float, colour: str, alpha: float = 1
 ) -> None:
+    """A rectangle without an edge."""
     from matplotlib.patches import Rectangle
 
     axes.add_patch(Rectangle((left, top), width, height, facecolor=colour, alpha=alpha, linewidth=0))
 
 
-def _number(axes: Axes, x: float, y: float, text: str, colour: str, room: float) -> None:
-    if room >= SMALLEST_TEXT:
+def number(axes: Axes, x: float, y: float, text: str, colour: str, room: float) -> None:
+    """A text in the middle of a place, if there is room."""
+    if text and room >= SMALLEST_TEXT:
         axes.text(x, y, text, ha="center", va="center", fontsize=min(9.5, room * 0.62), color=colour)
