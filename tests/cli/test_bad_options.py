@@ -24,6 +24,7 @@ from tests.cli.terminal import refused, spikeloom, tree
         (["--chips", "0"], "spikeloom compile", "'--chips'"),
         (["--stop-after", "lunch"], "--stop-after", "no such stage"),
         (["--dump-after", "lunch"], "--dump-after", "no such stage"),
+        (["--map-only", "--target", "onnx"], "--map-only", "onnx has no cores"),
         (["--input-shape", "2,8,8"], "--input-shape", "'2,8,8' is not a shape"),
         (["--input-shape", "T,B,two"], "--input-shape", "'T,B,two' is not a shape"),
         (["--input-shape", "T,B,0,8,8"], "--input-shape", "'T,B,0,8,8' is not a shape"),

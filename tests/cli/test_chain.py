@@ -220,6 +220,21 @@ def test_a_stage_can_be_the_last_and_be_printed(workshop: Workshop, tmp_path: Pa
     assert not (tmp_path / "x.loom").exists()
 
 
+def test_only_the_mapping_with_a_page_that_draws_it(workshop: Workshop, tmp_path: Path) -> None:
+    page = tmp_path / "mapping.html"
+    document = spikeloom(*workshop.compile(page, "--map-only", "--json")).json
+    assert "bundle" not in document
+    assert document["page"] == str(page)
+    assert document["bytes"] == page.stat().st_size
+    why = document["mapping"]["explanation"]
+    assert why["cores"] == document["cores"] == sum(why["binding"].values())
+    assert why["least_messages"] <= why["messages"] == document["mapping"]["load"]["messages"]
+    assert page.read_text().count("<svg") == 4 + len(document["mapping"]["limits"])
+    printed = spikeloom(*workshop.compile(page, "--map-only")).out
+    assert "weights of one bit less" in printed
+    assert f"wrote {page}" in printed
+
+
 def test_calibration_and_shape_may_come_from_elsewhere(
     workshop: Workshop, frames: Path, tmp_path: Path
 ) -> None:

@@ -21,6 +21,7 @@ from spikeloom.cli.console import (
     running_on,
 )
 from spikeloom.cli.console import output as console
+from spikeloom.cli.mapping import STAGE, check_map_only, mapping_document, mapping_tables, write_page
 from spikeloom.cli.model import (
     Arguments,
     Axes,
@@ -102,6 +103,10 @@ def compile_(
     chips: Annotated[int, typer.Option(min=1, help="Chips that may be used.")] = 1,
     seed: Annotated[int, typer.Option(help="Seed of the placement.")] = 0,
     stop_after: Annotated[str, typer.Option(help=f"Stop after a stage: {', '.join(STAGES)}.")] = "bundle",
+    map_only: Annotated[
+        bool,
+        typer.Option("--map-only", help="Stop after the mapping; -o is then a page (HTML) that draws it."),
+    ] = False,
     dump_after: Annotated[
         list[str] | None, typer.Option(help="Print the result of a stage; may be repeated.", metavar="STAGE")
     ] = None,
@@ -114,10 +119,16 @@ def compile_(
     width, budget = widths(bits, max_flips, max_bytes)
     within = ranges(range_, percentile)
     find_target(target).profile(width)
+    drawing, stop_after = (output, STAGE) if map_only else (None, stop_after)
+    if map_only:
+        check_map_only(target, output)
+        output = None
     _check_output(output, stop_after)
     if model.endswith(NETX):
         options = Options(target, width, chips, seed, ledger, stop_after, steps)
-        _compile_file(Path(model), calibrate, options, output, dump_after or [], json)
+        run = _compile_file(Path(model), calibrate, options, output, dump_after or [], json)
+        nothing: dict[str, Any] = {"dead_keys": [], "dead_layers": [], "over_samples": [], "flush": 0}
+        _tell(run, nothing | {"dropped_events": DropReport().to_json()}, map_only, drawing, json)
         return
     if not calibrate:
         raise InputError.of(
@@ -157,7 +168,17 @@ def compile_(
             source = ModelSource(model, weights, arguments_of(arg, model_config), repo, model_inputs)
             found = _compile_model(source, input_shape, data, options, output, watching)
     run, dropped, dead_keys = found
-    document = _summary(run) | {"dead_keys": [*dead_keys], "dropped_events": dropped.to_json()}
+    left = {"dead_keys": [*dead_keys], "dropped_events": dropped.to_json()}
+    _tell(run, left, map_only, drawing, json)
+
+
+def _tell(run: Compilation, left: dict[str, Any], map_only: bool, drawing: Path | None, json: bool) -> None:
+    """Say what was done, and draw the mapping if asked to."""
+    document = _summary(run) | left
+    if map_only:
+        document["mapping"] = mapping_document(run)
+    if drawing is not None:
+        document["page"], document["bytes"] = str(drawing), write_page(run, drawing)
     if json:
         print_json(document)
     else:
@@ -224,7 +245,7 @@ def _compile_model(
 
 def _compile_file(
     path: Path, calibrate: str, options: Options, output: Path | None, dumped: Sequence[str], json: bool
-) -> None:
+) -> Compilation:
     """A network that is integers already."""
 
     def show(stage: str, result: Any) -> None:
@@ -237,13 +258,7 @@ def _compile_file(
         def advance(stage: str) -> None:
             bar.update(task, description=stage, advance=1)
 
-        run = compile_netx(path, calibrate, options, output, advance, show)
-    nothing: dict[str, Any] = {"dead_keys": [], "dead_layers": [], "over_samples": [], "flush": 0}
-    document = _summary(run) | nothing | {"dropped_events": DropReport().to_json()}
-    if json:
-        print_json(document)
-    else:
-        _print(run, document)
+        return compile_netx(path, calibrate, options, output, advance, show)
 
 
 def _check_output(output: Path | None, stop_after: str) -> None:
@@ -311,6 +326,11 @@ def _print(run: Compilation, document: dict[str, Any]) -> None:
     if run.mapping is not None:
         cores = counted(len(run.mapping.cores), "core")
         console.print(f"mapped onto {cores} of {run.mapping.chip.name}", markup=False)
+    if "mapping" in document and run.explanation is not None:
+        for part in mapping_tables(run.explanation):
+            console.print(part)
+    if "page" in document:
+        console.print(f"wrote {document['page']} ({document['bytes']:,} bytes)", markup=False, soft_wrap=True)
     if run.bundle is not None:
         console.print(
             f"wrote {document['bundle']} ({document['bytes']:,} bytes)", markup=False, soft_wrap=True
