@@ -1,8 +1,8 @@
 """Training and testing of a spiking transformer on event recordings, shared by the examples.
 
-Networks take frames [T, B, 2, H, W] and give class scores [T, B, classes]; their answer is the class
-with the largest score, averaged over time. One thread and a fixed seed: the same machine and versions
-give the same network, to the last bit.
+Networks take frames [T, B, 2, H, W] and give class scores [T, B, classes], or their mean over time
+[B, classes]; their answer is the class with the largest score, averaged over time. One thread and a fixed
+seed: the same machine and versions give the same network, to the last bit.
 """
 
 from __future__ import annotations
@@ -254,7 +254,7 @@ def _scores(model: nn.Module, frames: Tensor) -> Tensor:
     """Class scores [B, classes], mean over time, for frames [B, T, 2, H, W]."""
     functional.reset_net(model)
     scores: Tensor = model(frames.transpose(0, 1).float())
-    return scores.mean(0)
+    return scores.mean(0) if scores.ndim == 3 else scores  # some networks take the mean themselves
 
 
 def _shifted(frames: Tensor, reach: int) -> Tensor:

@@ -22,6 +22,8 @@ class NumericProfile:
         state_bits: width of membrane potential and current with sign.
         decay_bits: a decay is a fraction of 2**decay_bits; 12 at most.
         rescales: whether values may be brought to another unit between layers.
+        stream_bits: width with sign of a value in the common unit of an addition, where it may be.
+        hosts: whether it computes what no spike drives: norms, gates, softmax, declared equations.
 
     >>> NumericProfile("wide").largest_weight
     127
@@ -38,6 +40,28 @@ class NumericProfile:
     state_bits: int = 32
     decay_bits: int = 12
     rescales: bool = False
+    stream_bits: int = 18
+    hosts: bool = False
+
+    @property
+    def stream_limit(self) -> int:
+        """The largest magnitude of a value in the common unit of an addition."""
+        return 1 << (self.stream_bits - 1)
+
+    @property
+    def largest_sum(self) -> int:
+        """No sum of weighted values reaches this: half of what an accumulator, as wide as a state, holds."""
+        return 1 << (self.state_bits - 2)
+
+    @property
+    def largest_current(self) -> int:
+        """A neuron with a leak of one half that receives so much stays within half of its state."""
+        return 1 << max(0, self.state_bits - self.fraction_bits - 3)
+
+    @property
+    def short_of_overflow(self) -> int:
+        """Sums behind which a neuron with a leak of one half or less keeps within its state."""
+        return 1 << max(0, self.state_bits - self.fraction_bits - 4)
 
     @property
     def largest_weight(self) -> int:

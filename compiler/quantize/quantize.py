@@ -40,6 +40,7 @@ from spikeloom.compiler.graph.ops.mul import Mul
 from spikeloom.compiler.graph.ops.neuron import Neuron
 from spikeloom.compiler.graph.ops.pad import Pad
 from spikeloom.compiler.graph.ops.reduce_sum import ReduceSum
+from spikeloom.compiler.graph.ops.rescale import Rescale
 from spikeloom.compiler.graph.ops.reshape import Reshape
 from spikeloom.compiler.graph.ops.slice import Slice
 from spikeloom.compiler.graph.ops.softmax import Softmax
@@ -57,7 +58,7 @@ from spikeloom.compiler.graph.verify import verify
 from spikeloom.compiler.quantize.activity import Activity
 from spikeloom.compiler.quantize.equations import quantize_equations
 from spikeloom.compiler.quantize.host import HOST_RULES
-from spikeloom.compiler.quantize.streams import HEADROOM, STREAM_BITS, compact, rescaling, stream_units
+from spikeloom.compiler.quantize.streams import HEADROOM, compact, rescaling, stream_units
 from spikeloom.compiler.quantize.thresholds import RoundingBound, quantize_neuron
 from spikeloom.compiler.quantize.weights import (
     Fired,
@@ -75,8 +76,9 @@ PLAIN = Unit(np.ones(()), np.zeros(()))
 EXACT_FLOAT32 = 2**24
 MIN_RANGE, MAX_RANGE = 2**7 - 1, 2**15 - 1
 """A value between weights and weights has 8 to 16 bits, so many that sums stay exact in float32."""
-SHORT_OF_OVERFLOW = 2**22
-"""Sums behind which a neuron with a leak of one half or less keeps within 32 bits."""
+LARGEST_SUM = 2**30
+FEWEST_DIGITS = 2**4
+"""An input that would have to be narrowed further keeps its digits; the sum behind it is rescaled instead."""
 FACTOR_RANGE = 2**10 - 1
 MEMORY_BITS = 20
 """The matrix of a linear memory: rounding errors come back at each step."""
@@ -192,7 +194,7 @@ def _refuse_equations(graph: Graph, profile: NumericProfile) -> None:
             remedy="compile for the target onnx",
         )
         for node in graph.nodes
-        if isinstance(node.op, EquationNeuron) and not profile.rescales
+        if isinstance(node.op, EquationNeuron) and not profile.hosts
     ]
     if problems:
         raise UnsupportedError(problems)
@@ -228,7 +230,8 @@ class _Walk:
         self.overflowing: set[str] = set()
         self.broken: set[str] = set()
         self.narrowed: set[str] = set()
-        self._streams = stream_units(self.graph, self.activity.peaks)
+        self._wide: set[str] = set()  # layers whose input no sum behind them leaves enough digits
+        self._streams = stream_units(self.graph, self.activity.peaks, self.profile.stream_limit)
 
     def run(self) -> set[str]:
         """Quantize every node; returns the layers whose step must be doubled."""
@@ -320,11 +323,14 @@ class _Walk:
         fan_in = max(
             1.0, float((np.abs(weights).sum(1) / largest).max()) * self._grid_of(node).largest_weight
         )
-        limit = int(np.clip(EXACT_FLOAT32 / fan_in, MIN_RANGE, MAX_RANGE))
-        must = x.scale.size != 1 or float(x.scale.reshape(-1)[0]) <= 0 or fan_in * reach >= 2**30
+        if reach >= MIN_RANGE and self.profile.short_of_overflow / fan_in < FEWEST_DIGITS:
+            self._wide.add(node.name)
+        largest_sum = self.profile.largest_sum if self.profile.rescales else LARGEST_SUM
+        limit = int(np.clip(min(EXACT_FLOAT32, largest_sum) / fan_in, MIN_RANGE, MAX_RANGE))
+        must = x.scale.size != 1 or float(x.scale.reshape(-1)[0]) <= 0 or fan_in * reach >= largest_sum
         if not must and node.name in self.halvings and self.profile.rescales and reach > limit:
             must = True
-            limit = int(np.clip(SHORT_OF_OVERFLOW / fan_in, MIN_RANGE, MAX_RANGE))
+            limit = int(np.clip(self.profile.short_of_overflow / fan_in, MIN_RANGE, MAX_RANGE))
             self.narrowed.add(node.name)
         if must:
             peak = self.activity.peaks[node.inputs[0]] or 1.0
@@ -345,14 +351,15 @@ class _Walk:
     def _neuron(self, op: Neuron, node: Node) -> None:
         name, unit = self.names[node.inputs[0]], self._unit(node.inputs[0])
         decays_with_the_current = op.current_decay is not None and np.any(unit.offset != 0)
-        if (unit.scale <= 0).any() or decays_with_the_current:
+        if (unit.scale <= 0).any() or decays_with_the_current or self._spreads_thresholds(node, unit):
             name, unit = self._streamed(node, node.inputs[0])
+        layers = self._layers_before(node)
+        if self._wide.intersection(layers) and self.profile.rescales:
+            name, unit = self._ranged(node, node.inputs[0])
         integer, bound = quantize_neuron(node.name, op, unit, self.profile, self.horizon)
         fault = self._overflows(integer, name)
-        if fault and self.profile.rescales and not self._layers_before(node):
-            peak = self.activity.peaks[node.inputs[0]] or 1.0
-            limit = 2 ** (STREAM_BITS - 1)
-            name, unit = self.rescaled(node, node.inputs[0], HEADROOM * peak / limit, limit)
+        if fault and self.profile.rescales and not layers:
+            name, unit = self._ranged(node, node.inputs[0])
             integer, bound = quantize_neuron(node.name, op, unit, self.profile, self.horizon)
             fault = self._overflows(integer, name)
         if fault:
@@ -389,11 +396,24 @@ class _Walk:
             (names[0], a), (names[1], b) = (self._streamed(node, name) for name in node.inputs)
             if a.scale != b.scale:
                 coarser = max(float(a.scale), float(b.scale))
-                limit = 2 ** (STREAM_BITS - 1)
+                limit = self.profile.stream_limit
                 (names[0], a), (names[1], b) = (
                     self.rescaled(node, name, coarser, limit) for name in node.inputs
                 )
         self.append(node, op, names, Unit(a.scale, a.offset + b.offset))
+        self._clip(node)
+
+    def _clip(self, node: Node) -> None:
+        """Keep a sum within the range of its stream where neurons that read it could overflow otherwise."""
+        name, limit = self.names[node.output], self.profile.stream_limit
+        reach = max(map(abs, self.builder.types[name].kind.bounds))
+        if not self.profile.rescales or reach <= self.profile.largest_current:
+            return
+        unit = self._unit(node.output)
+        clipped = Rescale(np.ones((), np.int32), 0, -limit, limit)
+        (own,) = self.builder.add(f"{name}.clipped", clipped, name, source=node.source)
+        self.names[node.output] = own
+        self.units[own] = self._aliases[node.output] = unit
 
     @_quantize.register
     def _matmul(self, op: MatMul, node: Node) -> None:
@@ -464,12 +484,12 @@ class _Walk:
 
     @_quantize.register
     def _linear_state(self, op: LinearState, node: Node) -> None:
-        if not self.profile.rescales:
+        if not self.profile.hosts:
             raise _NoIntegerFormError(
                 "SL0501", "a linear memory needs wide products", "compile for the target onnx"
             )
         x = self._unit(node.inputs[0])
-        limit = 2 ** (STREAM_BITS - 1)
+        limit = self.profile.stream_limit
         unit = HEADROOM * (self.activity.peaks[node.output] or 1.0) / limit
         shift = MEMORY_BITS - int(np.ceil(np.log2(max(float(np.abs(op.matrix).max()), 2.0**-8))))
         one = 2.0**shift
@@ -484,11 +504,11 @@ class _Walk:
 
     @_quantize.register
     def _step_affine(self, op: StepAffine, node: Node) -> None:
-        if not self.profile.rescales:
+        if not self.profile.hosts:
             raise _NoIntegerFormError(
                 "SL0502", "needs a unit of its own at each time step", "compile for the target onnx"
             )
-        x, limit = self._unit(node.inputs[0]), 2 ** (STREAM_BITS - 1)
+        x, limit = self._unit(node.inputs[0]), self.profile.stream_limit
         scale = np.stack([of_step * x.scale for of_step in op.scale])
         offset = np.stack([a * x.offset + b for a, b in zip(op.scale, op.offset, strict=True)])
         peak = self.activity.peaks[node.output] or 1.0
@@ -531,7 +551,7 @@ class _Walk:
     @_quantize.register(WeightedKeyValue)
     def _host(self, op: Op, node: Node) -> None:
         """What no spike drives: in fixed point where the target has a host for it."""
-        if not self.profile.rescales:
+        if not self.profile.hosts:
             raise _NoIntegerFormError("SL0501", "is not spike-driven", "compile for the target onnx")
         HOST_RULES[type(op)](self, op, node)
 
@@ -588,7 +608,12 @@ class _Walk:
 
     def _streamed(self, node: Node, name: str) -> tuple[str, Unit]:
         """An operand in the unit of its stream."""
-        return self.rescaled(node, name, self._streams[name], 2 ** (STREAM_BITS - 1))
+        return self.rescaled(node, name, self._streams[name], self.profile.stream_limit)
+
+    def _ranged(self, node: Node, name: str) -> tuple[str, Unit]:
+        """A value alone, with twice its largest magnitude over the width of a stream."""
+        limit = self.profile.stream_limit
+        return self.rescaled(node, name, HEADROOM * (self.activity.peaks[name] or 1.0) / limit, limit)
 
     def _factor(self, node: Node, name: str) -> tuple[str, Unit]:
         """A factor of a product: it must have a scalar unit and no offset."""
@@ -719,6 +744,11 @@ class _Walk:
             for node in self.graph.nodes
             if isinstance(node.op, (Convolution, Linear)) and driven_neuron(self.graph, node) is neuron
         ]
+
+    def _spreads_thresholds(self, neuron: Node, unit: Unit) -> bool:
+        """Whether channels count in units of their own, and the target has few thresholds a population."""
+        few = self.profile.threshold_groups is not None and self.profile.rescales
+        return few and unit.scale.size > 1 and not self._layers_before(neuron)
 
     def _overflow(self, neuron: Node, reason: str) -> None:
         layers = self._layers_before(neuron)

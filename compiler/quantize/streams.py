@@ -29,16 +29,16 @@ from spikeloom.compiler.graph.ops.transpose import Transpose
 from spikeloom.compiler.graph.ops.upsample2d import Upsample2d
 
 MOVES = (Concat, Delay, MaxPool2d, Reshape, Slice, Split, TimeGate, TimeWindow, Transpose, Upsample2d)
-STREAM_BITS = 18
 HEADROOM = 2.0
 
 
-def stream_units(graph: Graph, peaks: Mapping[str, float]) -> dict[str, float]:
+def stream_units(graph: Graph, peaks: Mapping[str, float], limit: int) -> dict[str, float]:
     """The unit of the stream that each value belongs to: what an integer of it would stand for.
 
     Args:
         graph: a float graph.
         peaks: the largest magnitude of each value in calibration.
+        limit: the integer that twice the largest magnitude of the stream becomes.
     """
     streams: UnionFind[str] = UnionFind(graph.types)
     for node in graph.nodes:
@@ -47,7 +47,7 @@ def stream_units(graph: Graph, peaks: Mapping[str, float]) -> dict[str, float]:
     units = {}
     for members in streams.to_sets():
         peak = max(peaks.get(name, 0.0) for name in members) or 1.0
-        units.update(dict.fromkeys(members, HEADROOM * peak / 2 ** (STREAM_BITS - 1)))
+        units.update(dict.fromkeys(members, HEADROOM * peak / limit))
     return units
 
 

@@ -69,13 +69,13 @@ def population_rates(network: Network, graph: Graph, activity: NetworkActivity) 
 def _rate(population: Population, graph: Graph, activity: NetworkActivity) -> float:
     if population.role in ("accumulator", "readout"):
         return 1.0
-    if population.role == "product":
-        return _product_rate(population, graph, activity)
-    return activity.nonzero[population.name]
+    if population.name in activity.nonzero:
+        return activity.nonzero[population.name]
+    return _product_rate(population, graph, activity)
 
 
 def _product_rate(population: Population, graph: Graph, activity: NetworkActivity) -> float:
-    """Share of products whose two factors are not zero."""
+    """Of a matrix product, of which no value of the graph holds the single products: those that are not 0."""
     nodes = [n for n in graph.nodes if isinstance(n.op, MatMul) and population.name.startswith(f"{n.name}.")]
     node = max(nodes, key=lambda n: len(n.name))
     counts = next(entry for entry in activity.operations.nodes if entry.node == node.name)

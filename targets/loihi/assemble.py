@@ -16,6 +16,7 @@ from spikeloom.compiler.graph.graph import Graph
 from spikeloom.compiler.graph.kinds import SPIKES
 from spikeloom.compiler.graph.op import Array
 from spikeloom.compiler.graph.ops.integer_neuron import DECAY_ONE, IntegerNeuron
+from spikeloom.compiler.graph.ops.rescale import Rescale
 from spikeloom.compiler.mapping.box import Box
 from spikeloom.compiler.mapping.network import Network, Population, Projection
 from spikeloom.compiler.mapping.synapses import expand
@@ -29,6 +30,7 @@ from spikeloom.targets.loihi.program import (
     Model,
     Process,
     Program,
+    Rescaling,
     Synapses,
 )
 from spikeloom.targets.loihi.registers import bias_registers, weight_fault
@@ -68,8 +70,26 @@ def _process(lowered: Lowered, one: Population, depth: int) -> Process:
         return Process(one.name, one.shape, "input", depth=depth, tag=one.tag, bias=_zeros(one))
     if one.role == "product":
         return _product(lowered, one, depth)
+    origin = lowered.origins.get(one.name)
+    if origin is not None and isinstance(origin.op, Rescale):
+        return _relay(origin.op, one, depth, bias)
     model: Model = "readout" if one.role == "readout" else ("largest" if one.combine == "max" else "sum")
     return Process(one.name, one.shape, model, depth=depth, tag=one.tag, bias=bias)
+
+
+def _relay(op: Rescale, one: Population, depth: int, bias: Ints) -> Process:
+    offset = np.zeros(()) if op.offset is None else op.offset
+    rescaling = Rescaling(_flat(op.factor, one.shape), _flat(offset, one.shape), op.shift, op.lo, op.hi)
+    return Process(
+        one.name,
+        one.shape,
+        "relay",
+        depth=depth,
+        tag=one.tag,
+        bias=bias,
+        takes_largest=one.combine == "max",
+        rescaling=rescaling,
+    )
 
 
 def _product(lowered: Lowered, one: Population, depth: int) -> Process:
@@ -188,6 +208,8 @@ def _problems(program: Program) -> Iterator[Problem]:
     for process in program.processes:
         if process.model == "lif":
             yield from _lif_problems(program, process)
+        elif process.model not in ("input", "readout"):
+            yield from _sum_problems(program, process)
     for one in program.synapses:
         where = f"{one.source} -> {one.target}"
         if fault := weight_fault(one.weights):
@@ -210,6 +232,13 @@ def _lif_problems(program: Program, process: Process) -> Iterator[Problem]:
         yield Problem("SL0503", process.name, "its current could leave 24 bits", "", got, "use fewer bits")
     if (process.threshold % THRESHOLD_STEP).any() or process.threshold.max() >= THRESHOLD_STEP << 17:
         yield Problem("SL0504", process.name, "a threshold is off the grid", "17 bits times 64")
+
+
+def _sum_problems(program: Program, process: Process) -> Iterator[Problem]:
+    low, high = _reach(program, process)
+    if max(-int(low.min()), int(high.max())) >= STATE_LIMIT:
+        got = f"{int(low.min())}..{int(high.max())}"
+        yield Problem("SL0503", process.name, "its sum could leave 24 bits", "", got, "use fewer bits")
 
 
 def _reach(program: Program, process: Process) -> tuple[Ints, Ints]:

@@ -18,6 +18,7 @@ from spikeloom.compiler.graph.arithmetic import divide_toward_zero
 from spikeloom.compiler.graph.engine import Trace
 from spikeloom.compiler.graph.graph import Graph
 from spikeloom.compiler.graph.op import Array
+from spikeloom.targets.loihi.host import Host
 from spikeloom.targets.loihi.program import DECAY_ONE, SHIFT, STATE_LIMIT, Ints, Process, Program, Synapses
 
 LEAST = -(2**40)  # below everything that can arrive
@@ -94,6 +95,8 @@ class Chip:
             return _lif(process, self.state[process.name], arrived, bias)
         if process.model == "counter":
             return _counter(process, self.state[process.name], arrived, bias)
+        if process.rescaling is not None:
+            return process.rescaling.of(arrived + bias)
         return arrived + bias
 
     def _arrived(self, process: Process, port: int) -> Ints:
@@ -176,6 +179,7 @@ class LoihiEngine:
         self.chip = Chip(program)
         self._program = program
         self._graph = graph
+        self._host = Host.of(graph)
         self._held: dict[str, State] = {}
         self._stateful = [one for one in program.processes if one.has_state]
         self._total: Ints = np.zeros(0, np.int64)
@@ -186,7 +190,7 @@ class LoihiEngine:
         self._batch = batch
         self.chip.reset(batch)
         self._held = dict(self.chip.state)
-        self._total = np.zeros((batch, *self._graph.types[self._graph.outputs[0]].shape), np.int64)
+        self._total = np.zeros((batch, *self._host.shape), np.int64)
 
     def run(self, frames: NDArray[np.uint8]) -> Trace:
         """Advance by frames [steps, batch, ...]."""
@@ -211,8 +215,8 @@ class LoihiEngine:
             states[f"{layer}/v"] = self._batch_first(held.v, process)
             if process.keeps_current:
                 states[f"{layer}/u"] = self._batch_first(held.u, process)
-        if self._program.sums_over_time:
-            states[f"{self._summing}/total"] = self._total.copy()
+        if self._host.summing is not None:
+            states[f"{self._host.summing.name}/total"] = self._total.copy()
         return states
 
     def restore(self, state: Mapping[str, Array]) -> None:
@@ -222,12 +226,8 @@ class LoihiEngine:
             v = _neurons_first(state[f"{layer}/v"])
             u = _neurons_first(state[f"{layer}/u"]) if process.keeps_current else np.zeros_like(v)
             self._held[process.name] = State(u, v)
-        if self._program.sums_over_time:
-            self._total = state[f"{self._summing}/total"].astype(np.int64)
-
-    @property
-    def _summing(self) -> str:
-        return self._graph.producers[self._graph.outputs[0]].name
+        if self._host.summing is not None:
+            self._total = state[f"{self._host.summing.name}/total"].astype(np.int64)
 
     def _injected(self, frame: NDArray[np.uint8]) -> dict[str, Ints]:
         return {name: _neurons_first(frame) for name in self._graph.inputs}
@@ -246,12 +246,12 @@ class LoihiEngine:
             name: np.stack([self._batch_first(sent, program.process(name)) for sent in steps])
             for name, steps in found.items()
         }
-        output = traces[program.output].reshape(-1, *self._total.shape) + program.output_bias
+        output: Array = traces[program.output].reshape(-1, *self._total.shape) + program.output_bias
         if program.sums_over_time:
             output = self._total + output.cumsum(0)
             self._total = output[-1]
         spikes = {layer: traces[one.name].astype(np.uint8) for layer, one in program.layers.items()}
-        return Trace(output, spikes)
+        return Trace(self._host.finish(output), spikes)
 
     def _batch_first(self, array: Ints, process: Process) -> Ints:
         return np.ascontiguousarray(array.T).reshape(-1, *process.shape)

@@ -18,6 +18,7 @@ from spikeloom.compiler.graph.graph import Graph
 from spikeloom.compiler.graph.op import Array
 from spikeloom.errors import InputError, UnsupportedError
 from spikeloom.targets.loihi.environment import find_worker
+from spikeloom.targets.loihi.host import Host
 from spikeloom.targets.loihi.program import Program
 
 WORKER = Path(__file__).with_name("worker")
@@ -81,7 +82,7 @@ class LavaEngine:
     def __init__(self, program: Program, graph: Graph) -> None:
         self._python = find_worker()
         self._program = program
-        self._graph = graph
+        self._host = Host.of(graph)
         self._frames: NDArray[np.uint8] | None = None
         self._batch = 0
 
@@ -105,7 +106,7 @@ class LavaEngine:
             for one in program.processes
             if one.name in sent
         }
-        shape = self._graph.types[self._graph.outputs[0]].shape
+        shape = self._host.shape
         whole = self._aligned(
             sent[program.output], program.process(program.output).depth, steps, shape
         ).swapaxes(0, 1)
@@ -115,7 +116,7 @@ class LavaEngine:
         if program.sums_over_time:
             output = output.cumsum(0)
         spikes = {layer: traces[one.name].astype(np.uint8) for layer, one in program.layers.items()}
-        return Trace(output[done:], spikes)
+        return Trace(self._host.finish(output)[done:], spikes)
 
     def state(self) -> dict[str, Array]:
         """Not known: it ends with Lava's processes.

@@ -7,28 +7,28 @@ from dataclasses import dataclass
 
 from spikeloom.compiler.graph.graph import Graph, Node
 from spikeloom.compiler.graph.op import Array
-from spikeloom.compiler.graph.ops.accumulate import Accumulate
 from spikeloom.compiler.mapping.network import Network
 from spikeloom.compiler.mapping.relation import Relation
 from spikeloom.errors import Problem, UnsupportedError
+from spikeloom.targets.loihi.host import Host
 from spikeloom.targets.loihi.lowering.rule import EXISTING, Lowering, StateSizes, rules
 
 
 def missing_rules(graph: Graph) -> list[Problem]:
     """A problem for every node whose operation has no rule."""
-    known = rules()
+    known, host = rules(), Host.of(graph)
     names = ", ".join(sorted(op.name for op in known))
-    remedy = "change the model, or compile it for onnx"
-    problems = []
-    for node in graph.nodes:
-        where = f"{node.name} at {node.source}"
-        if type(node.op) not in known:
-            what = f"{node.op.name} cannot be lowered to loihi2"
-            problems.append(Problem("SL0602", where, what, wanted=names, remedy=remedy))
-        elif isinstance(node.op, Accumulate) and node.output not in graph.outputs:
-            what = "a sum over time is the host's, and something is computed from it"
-            problems.append(Problem("SL0602", where, what, wanted="the network's output", remedy=remedy))
-    return problems
+    return [
+        Problem(
+            "SL0602",
+            f"{node.name} at {node.source}",
+            f"{node.op.name} cannot be lowered to loihi2",
+            wanted=names,
+            remedy="change the model, or compile it for onnx",
+        )
+        for node in graph.nodes
+        if type(node.op) not in known and node.name not in host.nodes
+    ] + host.problems()
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Lowered:
         network: populations and projections.
         biases: of a population, [1, ...], constants of what it receives, in units of the sum.
         origins: the node of the graph that a population executes, where it executes one.
-        output_bias: what the output holds beside what its population gives.
+        output_bias: what is given out in every step beside what the output's population gives.
         sums_over_time: whether the host adds up what the output population gives.
     """
 
@@ -57,7 +57,7 @@ def lower(graph: Graph, sizes: StateSizes) -> Lowered:
 
     A value that the graph gives out and no population sends becomes a readout population: neurons
     that never fire and whose current is read by the chip's processors in every step. A sum over
-    time at the very end is the host's.
+    time and what follows it is the host's.
 
     Raises:
         UnsupportedError: SL0602, for every operation that has no rule.
@@ -67,10 +67,12 @@ def lower(graph: Graph, sizes: StateSizes) -> Lowered:
         raise UnsupportedError(problems)
     state = Lowering(graph, sizes)
     table = rules()
+    host = Host.of(graph)
     for node in graph.nodes:
-        table[type(node.op)](state, node)
-        state.carry_constants(node)
-    (value,) = graph.outputs
+        if node.name not in host.nodes:
+            table[type(node.op)](state, node)
+            state.carry_constants(node)
+    value = host.given
     output = _output(state, value)
     return Lowered(
         graph,
@@ -78,7 +80,7 @@ def lower(graph: Graph, sizes: StateSizes) -> Lowered:
         state.biases,
         state.origins,
         state.constants[value][0],
-        isinstance(graph.producers[value].op, Accumulate),
+        host.summing is not None,
     )
 
 

@@ -25,8 +25,35 @@ DECAY_ONE = 4096
 LONGEST_DELAY = 62
 """Steps by which a synapse can be late, beyond the one that each costs."""
 
-Model = Literal["input", "lif", "counter", "sum", "largest", "product", "readout"]
+Model = Literal["input", "lif", "counter", "sum", "largest", "relay", "product", "readout"]
 Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Rescaling:
+    """What a relay does with its sum: y = clip(((x * factor + half) >> shift) + offset, low, high).
+
+    Attributes:
+        factor, offset: [neurons].
+        shift: digits dropped; half is 2**(shift - 1), and 0 without a shift.
+        low, high: of what is sent.
+    """
+
+    factor: Ints
+    offset: Ints
+    shift: int
+    low: int
+    high: int
+
+    def of(self, sums: Ints) -> Ints:
+        """What [neurons, ...] becomes.
+
+        >>> Rescaling(np.array([3]), np.array([1]), 1, -9, 9).of(np.array([[1, -1, 9]])).tolist()
+        [[3, 0, 9]]
+        """
+        factor, offset = (array.reshape(-1, *(1,) * (sums.ndim - 1)) for array in (self.factor, self.offset))
+        moved: Ints = (sums * factor + ((1 << self.shift) // 2)) >> self.shift
+        return np.clip(moved + offset, self.low, self.high)
 
 
 @dataclass(frozen=True)
@@ -39,6 +66,7 @@ class Process:
     counter   a neuron program: several thresholds, or a reset that subtracts
     sum       sends the sum of what arrives, as one graded spike
     largest   sends the largest of what arrives
+    relay     sends the sum (or the largest) in another unit, within bounds
     product   sends the product of what arrives at its two ports
     readout   never sends; the host reads its sum
     ========= ==========================================================================
@@ -57,6 +85,7 @@ class Process:
         reset_by: [neurons] state units that each spike takes from v; None sets v to 0.
         takes_largest: whether a neuron takes the largest of what arrives instead of the sum.
         keeps_current: whether u is part of the state.
+        rescaling: what a relay does with its sum.
     """
 
     name: str
@@ -72,6 +101,7 @@ class Process:
     reset_by: Ints | None = None
     takes_largest: bool = False
     keeps_current: bool = False
+    rescaling: Rescaling | None = None
 
     @property
     def size(self) -> int:
@@ -157,11 +187,16 @@ class Program:
         processes, synapses = [], []
         for process in self.processes:
             entry = {key: getattr(process, key) for key in _PROCESS_SCALARS} | {"shape": [*process.shape]}
+            entry["rescaling"] = None
             processes.append(entry)
             tensors[f"process/{process.name}/bias"] = process.bias
             tensors[f"process/{process.name}/threshold"] = process.threshold
             if process.reset_by is not None:
                 tensors[f"process/{process.name}/reset_by"] = process.reset_by
+            if (relay := process.rescaling) is not None:
+                entry["rescaling"] = {key: getattr(relay, key) for key in _RELAY_SCALARS}
+                tensors[f"process/{process.name}/factor"] = relay.factor
+                tensors[f"process/{process.name}/offset"] = relay.offset
         for number, one in enumerate(self.synapses):
             synapses.append({key: getattr(one, key) for key in _SYNAPSE_SCALARS})
             for key in _SYNAPSE_ARRAYS:
@@ -212,6 +247,7 @@ _PROCESS_SCALARS = (
     "takes_largest",
     "keeps_current",
 )
+_RELAY_SCALARS = ("shift", "low", "high")
 _SYNAPSE_SCALARS = ("source", "target", "port", "delay", "largest_message", "exponent")
 _SYNAPSE_ARRAYS = ("starts", "sources", "weights")
 
@@ -221,7 +257,9 @@ def _process(entry: Mapping[str, Any], tensors: Mapping[str, Ints]) -> Process:
         raise ValueError(f"there is no model {entry['model']}")
     name = f"process/{entry['name']}"
     scalars = {key: entry[key] for key in _PROCESS_SCALARS}
+    settings = entry["rescaling"]
     return Process(
+        rescaling=settings and Rescaling(tensors[f"{name}/factor"], tensors[f"{name}/offset"], **settings),
         shape=tuple(entry["shape"]),
         bias=tensors[f"{name}/bias"],
         threshold=tensors[f"{name}/threshold"],

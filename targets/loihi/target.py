@@ -9,6 +9,7 @@ from pathlib import Path
 from spikeloom.compiler.graph.engine import Engine
 from spikeloom.compiler.graph.figure import Figure
 from spikeloom.compiler.graph.graph import Graph
+from spikeloom.compiler.graph.ops.accumulate import Accumulate
 from spikeloom.compiler.graph.profile import NumericProfile
 from spikeloom.compiler.graph.target import Opener
 from spikeloom.compiler.mapping.chip import Chip, Description, read_description
@@ -23,6 +24,8 @@ from spikeloom.targets.loihi.program import Program
 
 DESCRIPTION = Path(__file__).with_name("loihi2.toml")
 SMALLEST_WEIGHT_BITS = 2
+STREAM_BITS = 15
+"""Width of a membrane on the residual path: 7 fraction digits and a leak of one half fill 23 bits."""
 MOST_SYNAPSES = 50_000_000
 """Synapses of a network that is expanded one by one; some 1.2 GB while it is."""
 
@@ -64,6 +67,8 @@ class Loihi2:
         * A threshold is a mantissa of 17 bits times 64 state units, one for each of at most 8
           groups of neurons. A bias is a signed mantissa of 13 bits shifted left by up to 7.
         * Membrane potential and current have 24 bits, a decay has 12.
+        * Values that are added before a neuron fires are brought to one unit by relays, neuron
+          programs that send a graded spike of 15 bits.
 
         Raises:
             UnsupportedError: SL0504, no such width of weights.
@@ -79,11 +84,11 @@ class Loihi2:
                 got=f"{weight_bits} bits",
                 remedy="try --bits 8",
             )
-        return NumericProfile(self.name, weight_bits, rescales=False, **width)
+        return NumericProfile(self.name, weight_bits, rescales=True, stream_bits=STREAM_BITS, **width)
 
     def operations(self) -> frozenset[str]:
-        """Those that have a lowering rule."""
-        return frozenset(op.name for op in rules())
+        """Those that have a lowering rule, and the sum over time, which is the host's."""
+        return frozenset(op.name for op in rules()) | {Accumulate.name}
 
     def obstacles(self, graph: Graph) -> list[Problem]:
         """Operations without a lowering rule, and numbers that the chip cannot hold."""
@@ -143,7 +148,7 @@ class Loihi2:
         return lower(graph, sizes)
 
     def artifacts(self, graph: Graph) -> Mapping[str, bytes]:
-        """None: a Lava program is not emitted yet."""
+        """None: `spikeloom export --to lava` writes the program of a bundle."""
         return {}
 
     def costs(self) -> Mapping[str, Figure]:

@@ -35,7 +35,7 @@ class OnnxTarget:
                 remedy="choose another --bits",
             )
         return NumericProfile(
-            "onnx", weight_bits, fraction_bits=6, threshold_step=1, state_bits=32, rescales=True
+            "onnx", weight_bits, fraction_bits=6, threshold_step=1, state_bits=32, rescales=True, hosts=True
         )
 
     def operations(self) -> frozenset[str]:

@@ -183,12 +183,17 @@ class Lowering:
 
     def materialise(self, value: str) -> None:
         """Put an accumulator population where a value is, so that it is sent as one number."""
+        self.materialise_as(value, value)
+
+    def materialise_as(self, result: str, value: str) -> Population:
+        """An accumulator population that receives a value and sends another; it may work on it between."""
         terms = self.terms[value]
         combine: Combine = "max" if any(term.combine == "max" for term in terms) else "sum"
-        population = self.add_population(value, value, "accumulator", PROGRAM, variables=1, combine=combine)
+        population = self.add_population(result, result, "accumulator", PROGRAM, variables=1, combine=combine)
         self.connect(terms, population)
         self.biases[population.name] = self.constants[value]
-        self.define(value, population)
+        self.define(result, population)
+        return population
 
     def sum_terms(self, value: str) -> tuple[Term, ...]:
         """The terms of a value that add up."""
@@ -275,7 +280,7 @@ def rules() -> Mapping[type[Op], Rule]:
     """The rule of every operation that has one.
 
     >>> sorted(op.name for op in rules())[:3]
-    ['accumulate', 'add', 'broadcast']
+    ['add', 'broadcast', 'conv1d']
     """
     _load_all()
     return dict(_RULES)

@@ -118,7 +118,7 @@ class PySubtractingCounter(_PyCounter):
         return self.v - spikes * self.reset_by
 
 
-class Relay(AbstractProcess):
+class Sum(AbstractProcess):
     """Sends what arrives and a constant, as one graded spike."""
 
     def __init__(self, *, shape: tuple[int, ...], bias: Settings) -> None:
@@ -128,10 +128,10 @@ class Relay(AbstractProcess):
         self.bias = Var(shape=shape, init=bias)
 
 
-@implements(proc=Relay, protocol=LoihiProtocol)
+@implements(proc=Sum, protocol=LoihiProtocol)
 @requires(CPU)
 @tag("fixed_pt")
-class PyRelay(PyLoihiProcessModel):
+class PySum(PyLoihiProcessModel):
     """No state."""
 
     a_in = LavaPyType(PyInPort.VEC_DENSE, np.int32)
@@ -141,6 +141,41 @@ class PyRelay(PyLoihiProcessModel):
     def run_spk(self) -> None:
         """Add and send."""
         self.s_out.send(self.a_in.recv() + self.bias)
+
+
+class Relay(AbstractProcess):
+    """Sends what arrives and a constant in another unit: clip(((x * factor + half) >> shift) + offset)."""
+
+    def __init__(
+        self, *, shape: tuple[int, ...], bias: Settings, factor: Settings, offset: Settings, **settings: int
+    ) -> None:
+        super().__init__(shape=shape, **settings)
+        self.a_in = InPort(shape=shape)
+        self.s_out = OutPort(shape=shape)
+        self.bias = Var(shape=shape, init=bias)
+        self.factor = Var(shape=shape, init=factor)
+        self.offset = Var(shape=shape, init=offset)
+
+
+@implements(proc=Relay, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("fixed_pt")
+class PyRelay(PyLoihiProcessModel):
+    """No state; ``shift``, ``low`` and ``high`` are settings."""
+
+    a_in = LavaPyType(PyInPort.VEC_DENSE, np.int32)
+    s_out = LavaPyType(PyOutPort.VEC_DENSE, np.int32)
+    bias: np.ndarray = LavaPyType(np.ndarray, np.int64)
+    factor: np.ndarray = LavaPyType(np.ndarray, np.int64)
+    offset: np.ndarray = LavaPyType(np.ndarray, np.int64)
+
+    def run_spk(self) -> None:
+        """Add, multiply, shift, clip, send."""
+        settings = self.proc_params
+        product = (self.a_in.recv().astype(np.int64) + self.bias) * self.factor
+        moved = (product + ((1 << settings["shift"]) // 2)) >> settings["shift"]
+        sent = np.clip(moved + self.offset, settings["low"], settings["high"])
+        self.s_out.send(sent.astype(np.int32))
 
 
 class LargestSynapses(AbstractProcess):

@@ -103,9 +103,11 @@ class Builder:
             return self.lif(one, bias)
         if model == "counter":
             return self.counter(one, bias)
+        if model == "relay":
+            return self.relay(one, bias)
         if model == "sum" and not bias.any():
             return GradedVec(shape=shape, vth=0, exp=0)
-        return None if model == "readout" else self.ours.Relay(shape=shape, bias=bias)
+        return None if model == "readout" else self.ours.Sum(shape=shape, bias=bias)
 
     def resets(self, one: Arrays) -> dict[str, int]:
         """Lava counts its steps from 1."""
@@ -138,6 +140,13 @@ class Builder:
         if f"{name}/reset_by" in self.arrays:
             return self.ours.SubtractingCounter(reset_by=self.arrays[f"{name}/reset_by"], **common)
         return self.ours.Counter(**common)
+
+    def relay(self, one: Arrays, bias: Arrays) -> Arrays:
+        """A neuron program that sends its sum in another unit."""
+        name = f"process/{one['name']}"
+        factor, offset = (self.arrays[f"{name}/{key}"].astype(np.int64) for key in ("factor", "offset"))
+        settings = {"shape": self.shape(one), "bias": bias.astype(np.int64), **one["rescaling"]}
+        return self.ours.Relay(factor=factor, offset=offset, **settings)
 
     def connect(self, number: int, one: Arrays) -> None:
         """Synapses between two processes."""
