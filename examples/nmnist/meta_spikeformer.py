@@ -69,7 +69,8 @@ class ConvBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Membranes [T, B, C, H, W] to membranes."""
         x = x + self.separable(x)
-        return x + self.mixing(x)
+        mixed: Tensor = x + self.mixing(x)
+        return mixed
 
 
 class Attention(nn.Module):
@@ -115,7 +116,8 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Membranes [T, B, C, H, W] to membranes."""
         x = x + self.attention(x)
-        return x + self.mlp(x)
+        mapped: Tensor = x + self.mlp(x)
+        return mapped
 
 
 class MetaSpikeformer(nn.Module):

@@ -53,7 +53,8 @@ class Rescaling:
         """
         factor, offset = (array.reshape(-1, *(1,) * (sums.ndim - 1)) for array in (self.factor, self.offset))
         moved: Ints = (sums * factor + ((1 << self.shift) // 2)) >> self.shift
-        return np.clip(moved + offset, self.low, self.high)
+        sent: Ints = np.clip(moved + offset, self.low, self.high)
+        return sent
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -84,7 +85,8 @@ class Loihi2:
                 got=f"{weight_bits} bits",
                 remedy="try --bits 8",
             )
-        return NumericProfile(self.name, weight_bits, rescales=True, stream_bits=STREAM_BITS, **width)
+        integers = NumericProfile(self.name, weight_bits, **width)
+        return replace(integers, rescales=True, stream_bits=STREAM_BITS)
 
     def operations(self) -> frozenset[str]:
         """Those that have a lowering rule, and the sum over time, which is the host's."""

@@ -18,6 +18,7 @@ from spikeloom.compiler.graph.ops.matmul import MatMul
 from spikeloom.compiler.graph.ops.max_pool2d import MaxPool2d
 from spikeloom.compiler.graph.ops.mul import Mul
 from spikeloom.compiler.graph.ops.reduce_sum import ReduceSum
+from spikeloom.compiler.graph.ops.rescale import Rescale
 from spikeloom.compiler.graph.ops.reshape import Reshape
 from spikeloom.compiler.graph.ops.slice import Slice
 from spikeloom.compiler.graph.ops.split import Split
@@ -86,6 +87,8 @@ def random_program(seed: int) -> RandomNetwork:
     grow = ChipGrower(f"program{seed}", frames, rng, high, rate)
     walk = _Walk(grow)
     tokens = {"picture": walk.picture, "sequence": walk.sequence, "vector": walk.vector}[kind]()
+    if walk.chance(0.35):
+        tokens = walk.membranes(tokens)
     for _ in range(int(rng.integers(0, 3))):
         tokens = walk.block(tokens)
     return grow.finish(walk.head(tokens))
@@ -151,8 +154,10 @@ class _Walk:
         grow = self.grow
         twice = self.chance(0.2)  # weights on signed currents: an accumulator between
         x = self.conv(grow.x, Conv2d, 4, 3 if twice else 0)
+        x = self.pool(x) if twice and self.chance(0.5) else x
         x = self.conv(x, Conv2d, 3, 3) if twice else x
-        x = self.fire(self.pool(x) if self.chance(0.4) else x)
+        x = self.pool(x) if self.chance(0.4) else x
+        x = self.fire(self.relay(x) if self.chance(0.2) else x)
         x = self.pool(x) if self.chance(0.4) else x
         channels = grow.shape(x)[0]
         same = Conv2d(grow.weights((channels, channels, 3, 3)), None, (1, 1), (1, 1), (1, 1))
@@ -174,6 +179,7 @@ class _Walk:
         x = self.fire(self.note(x, weight, True))
         if self.chance(0.3):
             (x,) = grow.add("once", Linear(grow.weights((12, 12), 4)), x)
+            x = self.relay(x, 60) if self.chance(0.5) else x
             x = self.fire(*grow.add("twice", Linear(grow.weights((12, 12), 4)), x))
         return grow.add("tokens", Reshape((4, 3)), x)[0]
 
@@ -183,6 +189,26 @@ class _Walk:
         kernel, stride, padding = self.pick((2, 2, 0), (3, 2, 1), (2, 1, 0))
         (y,) = self.grow.add("pool", MaxPool2d((kernel,) * 2, (stride,) * 2, (padding,) * 2), x)
         return self.note(y, np.ones(1), x in self.biased)
+
+    def relay(self, x: str, limit: int = 900) -> str:
+        """Values in another unit, each channel with a factor of its own."""
+        grow, shift = self.grow, int(self.grow.rng.integers(0, 15))
+        factor = grow.rng.integers(1, 2**15, (grow.shape(x)[0], *(1,) * (len(grow.shape(x)) - 1)))
+        offset = grow.rng.integers(-9, 9, factor.shape) if self.chance(0.5) else None
+        factor = np.maximum(1, factor >> max(0, 14 - shift)).astype(np.int32)
+        (y,) = grow.add("relay", Rescale(factor, shift, -limit, limit, offset), x)
+        return y
+
+    def membranes(self, x: str) -> str:
+        """A residual path that carries membranes: two additions, each clipped, and neurons that read both."""
+        grow = self.grow
+        channels, _ = grow.shape(x)
+        path = self.relay(grow.add("start", Conv1d(grow.weights((channels, channels, 1))), x)[0])
+        for _ in range(2):
+            y = grow.add("branch", Conv1d(grow.weights((channels, channels, 1))), self.fire(path))[0]
+            (added,) = grow.add("membranes", Add(), path, self.relay(y))
+            (path,) = grow.add("clip", Rescale(np.ones((), np.int32), 0, -900, 900), added)
+        return self.fire(path)
 
     def block(self, x: str) -> str:
         """A transformer block on tokens [channels, positions]; the residual adds spikes."""
@@ -261,4 +287,7 @@ class _Walk:
             return self.fire(head)
         if self.chance(0.5):
             return head
-        return self.grow.advance("sum", Accumulate(len(self.grow.frames)), head)
+        summed = self.grow.advance("sum", Accumulate(len(self.grow.frames)), head)
+        if self.chance(0.6):
+            return summed
+        return self.grow.add("answer", Linear(self.grow.weights((4, 3), 4)), summed)[0]
