@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
+from queue import SimpleQueue
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +21,12 @@ from spikeloom.runtime.events.array_recipe import event_recipe, read_recipe
 from spikeloom.runtime.events.framer import Framer
 from spikeloom.runtime.events.recipe import require_streamable
 from spikeloom.runtime.events.samples import Sample
-from spikeloom.runtime.events.stream import Events
+from spikeloom.runtime.events.stream import DropReport, Events
+from spikeloom.runtime.session_state import SessionState, network_digest
+from spikeloom.runtime.windows import Latest, WindowResult, Windows, check_windows
 
 BATCH = 8
+_AHEAD = 2  # batches that wait for a thread, for each thread
 
 
 @dataclass(frozen=True)
@@ -68,6 +75,8 @@ class Session:
     Attributes:
         recipe: how events become frames, or what the bytes of an array mean; from the bundle.
 
+    One thread at a time may use a session.
+
     Raises:
         InputError: SL0801, the engine is not known or cannot run here; SL0803, the bundle's output
             is not a vector of classes.
@@ -84,8 +93,12 @@ class Session:
             )
         unit = bundle.graph.units[output]
         self._scale, self._offset = unit.scale, unit.offset
+        self._engine_name = engine
         self._total: Array = np.zeros(0, np.int64)
         self._step = 0
+        self._framer: Framer | None = None
+        self._frames = Latest(self.recipe.steps, self.input_shape, np.uint8)
+        self._outputs = Latest(self.recipe.steps, bundle.graph.types[output].shape, np.int64)
         self.reset()
 
     @property
@@ -93,6 +106,11 @@ class Session:
         """Shape of a frame."""
         graph = self.bundle.graph
         return graph.types[graph.inputs[0]].shape
+
+    @property
+    def dropped(self) -> DropReport:
+        """Events of the latest stream that are in no frame."""
+        return self._framer.report if self._framer else DropReport()
 
     def reset(self) -> None:
         """Begin a new stream: forget the state, the evidence and the step count."""
@@ -106,52 +124,168 @@ class Session:
         self._total = trace.output[0, 0] + (0 if self.bundle.graph.answers_at_the_end else self._total)
         self._step += 1
         evidence = self._evidence(self._total, self._step)
-        return StepResult(
-            self._step - 1,
-            evidence,
-            int(evidence.argmax()),
-            {layer: int(np.count_nonzero(spikes)) for layer, spikes in trace.spikes.items()},
-        )
+        return StepResult(self._step - 1, evidence, int(evidence.argmax()), _fired(trace))
 
-    def stream(self, chunks: Iterable[Events]) -> Iterator[StepResult]:
+    def stream(self, chunks: Iterable[Events], state: SessionState | None = None) -> Iterator[StepResult]:
         """Run events as they come, in chunks of any size; yields a result for each finished frame.
 
         The network is reset at the start. There are as many frames as the recipe has steps; events
         after the last of them are dropped. A network that is late runs on after them.
 
+        Args:
+            chunks: events in order of time.
+            state: of an earlier stream, between two of its steps; ``chunks`` then begin with the event
+                after the ``state.consumed`` events that went in, and the steps go on as if nothing had
+                happened.
+
         Raises:
-            InputError: SL0110, the recipe makes no frames of events, or none before the recording ends.
+            InputError: SL0110, the recipe makes no frames of events, or none before the recording ends;
+                SL0811, the state is not one of this network.
         """
-        recipe = event_recipe(self.recipe, str(self.bundle.path))
-        require_streamable(recipe, str(self.bundle.path))
-        self.reset()
-        framer = Framer(recipe)
+        framer = self._begin(state, endless=False)
         for chunk in chunks:
-            for frame in framer.push(chunk):
+            for frame in framer.feed(chunk):
                 yield self.step(frame)
         for frame in framer.finish():
             yield self.step(frame)
         for _ in range(self.recipe.flush):
             yield self.step(np.full(self.input_shape, self.recipe.empty_byte, np.uint8))
 
-    def run(self, samples: Iterable[Sample], batch: int = BATCH) -> Iterator[SampleResult]:
+    def windows(
+        self, chunks: Iterable[Events], windows: Windows | None = None, state: SessionState | None = None
+    ) -> Iterator[WindowResult]:
+        """Run a stream that need not end, and give a result for each of its windows.
+
+        Frames after the last whole window give none. Memory does not grow with the stream.
+
+        Args:
+            chunks: events in order of time.
+            windows: their stride, and when the network is reset.
+            state: as for :meth:`stream`.
+
+        Raises:
+            InputError: SL0110, as :meth:`stream`; SL0901, SL0803, as
+                :func:`~spikeloom.runtime.windows.check_windows`; SL0811, as :meth:`restore`.
+        """
+        windows = windows or Windows()
+        stride = check_windows(windows, self.recipe.steps, self.bundle.graph, self.bundle.path)
+        framer = self._begin(state, endless=True)
+        fired: dict[str, int] = {}
+        for frame in _endless_frames(framer, chunks):
+            if windows.reset == "never":
+                fired = _added(fired, self._carry_on(frame))
+            else:
+                self._frames.add(frame)
+            self._step += 1
+            if self._step < self.recipe.steps or (self._step - self.recipe.steps) % stride:
+                continue
+            yield self._window(framer, fired if windows.reset == "never" else None)
+            fired = {}
+
+    def state(self) -> SessionState:
+        """Where the stream stands; taken between two steps, also inside the loop over a stream."""
+        return SessionState(
+            network_digest(self.bundle),
+            self._step,
+            self._total.copy(),
+            self.engine.state(),
+            self._framer.state() if self._framer else None,
+            self._frames.stacked(),
+            self._outputs.stacked(),
+        )
+
+    def restore(self, state: SessionState) -> None:
+        """Put a state back, here or in another session of the same network, with any engine.
+
+        Raises:
+            InputError: SL0811, the state is not one of this network.
+        """
+        if state.network != network_digest(self.bundle):
+            raise InputError.of("SL0811", self.bundle.path, "the state is one of another network or recipe")
+        self.engine.restore(state.engine)
+        self._total = state.total.copy()
+        self._step = state.step
+        self._frames.refill(state.frames)
+        self._outputs.refill(state.outputs)
+
+    def run(self, samples: Iterable[Sample], batch: int = BATCH, workers: int = 1) -> Iterator[SampleResult]:
         """Run samples, each from a fresh state, ``batch`` of them side by side.
+
+        Results come in the order of the samples, whatever ``workers`` is: the number of threads, each
+        with an engine of its own. A few batches a thread are in memory.
 
         Raises:
             InputError: SL0803, a label is no class of the network, or the samples differ in their steps.
         """
-        waiting: list[Sample] = []
-        for sample in samples:
-            waiting.append(sample)
-            if len(waiting) == batch:
-                yield from self._run_batch(waiting)
-                waiting = []
-        if waiting:
-            yield from self._run_batch(waiting)
+        batches = _batches(samples, batch)
+        if workers == 1:
+            for waiting in batches:
+                yield from self._run_batch(waiting, self.engine)
+            return
+        idle: SimpleQueue[Engine] = SimpleQueue()
+        for _ in range(workers):
+            idle.put(open_bundle_engine(self.bundle, self._engine_name))
 
-    def _run_batch(self, samples: list[Sample]) -> Iterator[SampleResult]:
+        def work(waiting: list[Sample]) -> list[SampleResult]:
+            engine = idle.get()
+            try:
+                return list(self._run_batch(waiting, engine))
+            finally:
+                idle.put(engine)
+
+        with ThreadPoolExecutor(workers) as pool:
+            running: deque[Future[list[SampleResult]]] = deque()
+            try:
+                for waiting in batches:
+                    running.append(pool.submit(work, waiting))
+                    if len(running) == _AHEAD * workers:
+                        yield from running.popleft().result()
+                while running:
+                    yield from running.popleft().result()
+            finally:
+                for future in running:
+                    future.cancel()
+
+    def _begin(self, state: SessionState | None, endless: bool) -> Framer:
+        recipe = event_recipe(self.recipe, str(self.bundle.path))
+        require_streamable(recipe, str(self.bundle.path))
+        self._framer = framer = Framer(recipe, endless=endless)
+        if state is None:
+            self.reset()
+            self._frames.clear()
+            self._outputs.clear()
+        else:
+            self.restore(state)
+            if state.framer is not None:
+                framer.restore(state.framer)
+        return framer
+
+    def _carry_on(self, frame: NDArray[np.uint8]) -> dict[str, int]:
+        """Run a frame without a reset; how many neurons fired."""
+        trace = self.engine.run(frame[None, None])
+        self._outputs.add(trace.output[0, 0])
+        return _fired(trace)
+
+    def _window(self, framer: Framer, fired: dict[str, int] | None) -> WindowResult:
+        """The result of the latest frames; ``fired`` says what fired if they have been run already."""
+        steps = self.recipe.steps
+        if fired is None:
+            empty = np.full((self.recipe.flush, *self.input_shape), self.recipe.empty_byte, np.uint8)
+            trace = run_from_reset(self.engine, np.concatenate([self._frames.stacked(), empty])[:, None])
+            fired = _fired(trace)
+            output = trace.output[:, 0]
+            total = output[-1] if self.bundle.graph.answers_at_the_end else output.sum(0)
+            steps += self.recipe.flush
+        else:
+            total = self._outputs.total()
+        evidence = self._evidence(total, steps)
+        first, end = self._step - self.recipe.steps, self._step
+        times = framer.begins_at(first), framer.begins_at(end)
+        return WindowResult(first, *times, evidence, int(evidence.argmax()), fired)
+
+    def _run_batch(self, samples: list[Sample], engine: Engine) -> Iterator[SampleResult]:
         self._check_labels(samples)
-        trace = run_from_reset(self.engine, stack_frames(samples))
+        trace = run_from_reset(engine, stack_frames(samples))
         totals = trace.output if self.bundle.graph.answers_at_the_end else trace.output.cumsum(0)
         counts = np.arange(1, len(totals) + 1).reshape(-1, *(1,) * (totals.ndim - 1))
         evidence = self._evidence(totals, counts)
@@ -179,6 +313,27 @@ class Session:
         offsets = 1 if self.bundle.graph.answers_at_the_end else steps
         evidence: NDArray[np.float64] = totals * self._scale + offsets * self._offset
         return evidence
+
+
+def _batches(samples: Iterable[Sample], size: int) -> Iterator[list[Sample]]:
+    source = iter(samples)
+    while batch := list(islice(source, size)):
+        yield batch
+
+
+def _fired(trace: Trace) -> dict[str, int]:
+    """Number of spikes of each layer."""
+    return {layer: int(np.count_nonzero(spikes)) for layer, spikes in trace.spikes.items()}
+
+
+def _added(counts: dict[str, int], more: dict[str, int]) -> dict[str, int]:
+    return {layer: counts.get(layer, 0) + count for layer, count in more.items()}
+
+
+def _endless_frames(framer: Framer, chunks: Iterable[Events]) -> Iterator[NDArray[np.uint8]]:
+    for chunk in chunks:
+        yield from framer.feed(chunk)
+    yield from framer.finish()
 
 
 def open_bundle_engine(bundle: Bundle, name: str) -> Engine:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from spikeloom.runtime.events.formats import CHUNK_EVENTS, open_events
 from spikeloom.runtime.events.recipe import COUNT_LIMIT, FrameRecipe, require_streamable
 from spikeloom.runtime.events.stream import DropReport, Events
+
+NEVER = 2**62
+"""The number of frames of an endless stream."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +37,37 @@ class Extent:
         return Extent(self.count + len(events), first, int(events["t"][-1]))
 
 
+@dataclass(frozen=True)
+class FramerState:
+    """Where a framer stands between two frames; :meth:`Framer.restore` goes on from there.
+
+    Attributes:
+        consumed: events that went in since the stream began; those after them come next.
+        step: number of the frame that is begun.
+        current: events counted into it.
+        origin: time of the begin of frame 0 in microseconds; None if no event has told it yet.
+        begun: whether any event has come.
+        counts: of the frame that is begun, int64 [2, H, W].
+        report: what was dropped so far.
+    """
+
+    consumed: int
+    step: int
+    current: int
+    origin: int | None
+    begun: bool
+    counts: NDArray[np.int64]
+    report: DropReport
+
+
 class Framer:
     """Turns the events of one sample into its frames, holding the counts of one frame and no events.
 
     An event belongs to step (t - origin) // duration, or to its place in the recording // events a frame.
     Once any event of a later step came, the frame is finished and further events of its step are late.
+
+    An endless framer makes frames for as long as events come. Frames of a fixed duration then begin with
+    the one that holds the first event, on the same grid: a camera's clock may have run for years.
 
     Attributes:
         recipe: what the frames are.
@@ -52,7 +81,7 @@ class Framer:
     [[[[0, 1]], [[0, 0]]], [[[0, 0]], [[0, 0]]]]
     """
 
-    def __init__(self, recipe: FrameRecipe, extent: Extent | None = None) -> None:
+    def __init__(self, recipe: FrameRecipe, extent: Extent | None = None, endless: bool = False) -> None:
         """``extent`` is that of the whole recording, which kinds that cannot be streamed need.
 
         Raises:
@@ -63,6 +92,10 @@ class Framer:
         self._step = 0
         self._counts = np.zeros(recipe.shape, np.int64)
         self._seen = self._current = 0  # events so far, and those of them in the frame that is begun
+        self._begun = False
+        self._steps = NEVER if endless else recipe.steps
+        self._empty = np.zeros(recipe.shape, np.uint8)
+        self._empty.flags.writeable = False
         if extent is None:
             require_streamable(recipe, "recipe")
             extent = Extent()
@@ -77,22 +110,35 @@ class Framer:
             ValueError: an event lies outside the sensor; events are checked before they are framed,
                 as :func:`~spikeloom.runtime.events.formats.open_events` does.
         """
+        return list(self.feed(events))
+
+    def feed(self, events: Events) -> Iterator[NDArray[np.uint8]]:
+        """As :meth:`push`, a frame at a time: however long a silence is, one frame is in memory.
+
+        Events are taken as far as the frame that is given; :meth:`state` says how many.
+        """
         if not len(events):
-            return []
+            return
         if not self.recipe.geometry.contains(events).all():
             raise ValueError("an event lies outside the sensor of the recipe")
         steps = self._steps_of(events)
         if self.recipe.tail == "last_frame":
-            steps = np.minimum(steps, self.recipe.steps - 1)
+            steps = np.minimum(steps, self._steps - 1)
         reached = np.maximum(np.maximum.accumulate(steps), self._step)
-        tail = steps >= self.recipe.steps
-        timely = (steps == reached) & ~tail
-        self.report += DropReport(late=int((~timely & ~tail).sum()), tail=int(tail.sum()))
-        finished = self._count(steps[timely], self._cells(events[timely]))
-        return finished + self._finish_until(min(int(reached[-1]), self.recipe.steps))
+        cells = self._cells(events)
+        starts = np.flatnonzero(np.diff(reached, prepend=-1))
+        for start, end in zip(starts, [*starts[1:], len(events)], strict=True):
+            step = int(reached[start])
+            yield from self._finish_until(min(step, self._steps))
+            self._take(steps[start:end], cells[start:end], step)
 
     def finish(self) -> list[NDArray[np.uint8]]:
-        """The frames that are left, so that exactly ``recipe.steps`` frames have come out."""
+        """The frames that are left, so that exactly ``recipe.steps`` frames have come out.
+
+        Of an endless framer, the frame that is begun.
+        """
+        if self._steps == NEVER:
+            return list(self._finish_until(self._step + 1)) if self._begun else []
         if (
             self.recipe.incomplete == "drop"
             and 0 < self._step < self.recipe.steps
@@ -100,17 +146,45 @@ class Framer:
         ):
             self.report += DropReport(tail=self._current)
             self._counts[:] = 0
-        return self._finish_until(self.recipe.steps)
+        return list(self._finish_until(self.recipe.steps))
+
+    def state(self) -> FramerState:
+        """Where it stands: a copy."""
+        return FramerState(
+            self._seen, self._step, self._current, self._origin, self._begun, self._counts.copy(), self.report
+        )
+
+    def restore(self, state: FramerState) -> None:
+        """Go on from a state of a framer of the same recipe.
+
+        Raises:
+            ValueError: it has another shape.
+        """
+        if state.counts.shape != self._counts.shape:
+            raise ValueError(f"wanted counts {self._counts.shape}, got {state.counts.shape}")
+        self._seen, self._step, self._current = state.consumed, state.step, state.current
+        self._origin, self._begun = state.origin, state.begun
+        self._counts[:] = state.counts
+        self.report = state.report
+
+    def begins_at(self, step: int) -> int | None:
+        """When frame ``step`` begins, in microseconds; None where frames have no time of their own."""
+        if self._origin is None or self.recipe.kind in ("event_count", "number"):
+            return None
+        return self._origin + step * self._duration
 
     def _steps_of(self, events: Events) -> NDArray[np.int64]:
-        recipe = self.recipe
-        if recipe.kind in ("event_count", "number"):
+        if self.recipe.kind in ("event_count", "number"):
+            self._begun = True
             places = np.arange(self._seen, self._seen + len(events), dtype=np.int64)
-            self._seen += len(events)
-            return _divided(places, self._events, recipe.steps)
+            return _divided(places, self._events, self._steps)
+        first = int(events["t"][0])
         if self._origin is None:
-            self._origin = int(events["t"][0])
-        return _divided(events["t"] - self._origin, self._duration, recipe.steps)
+            self._origin = first
+        if not self._begun and self._steps == NEVER:
+            self._origin += (first - self._origin) // self._duration * self._duration
+        self._begun = True
+        return _divided(events["t"] - self._origin, self._duration, self._steps)
 
     def _is_complete(self) -> bool:
         """Whether the frame that is begun has all its events; by time, none has before the next begins."""
@@ -124,20 +198,20 @@ class Framer:
         cells: NDArray[np.int64] = (channel * recipe.height + events["y"]) * recipe.width + events["x"]
         return cells
 
-    def _count(self, steps: NDArray[np.int64], cells: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
-        """Count events whose steps never fall; give the frames finished on the way."""
-        finished: list[NDArray[np.uint8]] = []
-        present, starts = np.unique(steps, return_index=True)
-        for step, frame_cells in zip(present, np.split(cells, starts[1:]), strict=False):
-            finished += self._finish_until(int(step))
-            self._current += len(frame_cells)
-            np.add.at(self._counts.reshape(-1), frame_cells, 1)
-        return finished
+    def _take(self, steps: NDArray[np.int64], cells: NDArray[np.int64], step: int) -> None:
+        """Count the events of one frame; those of earlier ones are late, those after the last are tail."""
+        self._seen += len(steps)
+        tail = steps >= self._steps
+        timely = (steps == step) & ~tail
+        self.report += DropReport(late=int((~timely & ~tail).sum()), tail=int(tail.sum()))
+        self._current += int(timely.sum())
+        np.add.at(self._counts.reshape(-1), cells[timely], 1)
 
-    def _finish_until(self, step: int) -> list[NDArray[np.uint8]]:
-        finished = [self._take_frame() for _ in range(self._step, step)]
-        self._step = max(self._step, step)
-        return finished
+    def _finish_until(self, step: int) -> Iterator[NDArray[np.uint8]]:
+        while self._step < step:
+            frame = self._take_frame() if self._current else self._empty
+            self._step += 1
+            yield frame
 
     def _take_frame(self) -> NDArray[np.uint8]:
         if self.recipe.value == "count":

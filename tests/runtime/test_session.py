@@ -12,65 +12,19 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from spikeloom.compiler.bundle import Bundle, graph_members, json_member, write_bundle
-from spikeloom.compiler.graph.graph import Graph, GraphBuilder, Stage, Unit
-from spikeloom.compiler.graph.kinds import SPIKES, Type
-from spikeloom.compiler.graph.ops.conv2d import Conv2d
-from spikeloom.compiler.graph.ops.integer_neuron import IntegerNeuron
-from spikeloom.compiler.graph.ops.linear import Linear
-from spikeloom.compiler.graph.ops.reshape import Reshape
-from spikeloom.compiler.graph.target import find_target
+from spikeloom.compiler.graph.graph import Unit
 from spikeloom.errors import InputError
 from spikeloom.runtime.engines.reference import ReferenceEngine
 from spikeloom.runtime.events.framer import Framer
-from spikeloom.runtime.events.recipe import FrameRecipe
 from spikeloom.runtime.events.samples import Sample
 from spikeloom.runtime.events.stream import EVENT, Events
 from spikeloom.runtime.session import Session, StepResult, open_bundle_engine, run_from_reset, stack_frames
-
-RECIPE = FrameRecipe(width=5, height=4, steps=6, duration_us=1000)
-SCALE = 0.125
-ENGINES = ["reference", "onnx"]
-
-
-def _network() -> Graph:
-    """[2, 4, 5] frames, a layer that fires on a third of its steps, 3 classes."""
-    rng = np.random.default_rng(0)
-    builder = GraphBuilder("small", Stage.INTEGER, "onnx")
-    x = builder.input("x", Type(RECIPE.shape, SPIKES))
-    weight = rng.integers(-60, 100, (4, 2, 3, 3)).astype(np.int8)
-    (conv,) = builder.add("conv", Conv2d(weight, None, (1, 1), (1, 1)), x)
-    lif = IntegerNeuron(np.array([[6000]]), np.array([100]), 1500, 6)
-    (spikes,) = builder.add("lif", lif, conv)
-    (flat,) = builder.add("flat", Reshape((80,)), spikes)
-    readout = Linear(rng.integers(-90, 90, (3, 80)).astype(np.int8), np.array([5, -7, 2]))
-    (head,) = builder.add("head", readout, flat)
-    builder.units[head] = Unit(np.array(SCALE), np.zeros(()))
-    builder.output(head)
-    return builder.build()
-
-
-def _bundle(path: Path, graph: Graph) -> Bundle:
-    forms = find_target("onnx").artifacts(graph)
-    members = {
-        **graph_members(graph),
-        **{f"onnx/{name}": data for name, data in forms.items()},
-        "recipe.json": json_member(RECIPE.to_json()),
-    }
-    return write_bundle(path, members, {})
+from tests.small_session import ENGINES, RECIPE, SCALE, recording, same_steps, small_bundle, small_network
 
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return _bundle(tmp_path_factory.mktemp("bundle") / "small.loom", _network())
-
-
-def _events(seed: int, count: int = 400) -> Events:
-    """A recording a little longer than the frames of the recipe."""
-    rng = np.random.default_rng(seed)
-    events = np.zeros(count, EVENT)
-    events["t"] = np.sort(rng.integers(0, 6500, count))
-    events["x"], events["y"], events["p"] = (rng.integers(0, n, count) for n in (5, 4, 2))
-    return events
+    return small_bundle(tmp_path_factory.mktemp("bundle") / "small.loom", small_network())
 
 
 def _frames(events: Events) -> NDArray[np.uint8]:
@@ -78,23 +32,37 @@ def _frames(events: Events) -> NDArray[np.uint8]:
     return np.stack([*framer.push(events), *framer.finish()])
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("workers", [2, 5])
+def test_threads_make_no_difference(bundle: Bundle, engine: str, workers: int) -> None:
+    session = Session(bundle, engine)
+    samples = _samples(23)
+    alone = list(session.run(samples, batch=3))
+    threaded = list(session.run(iter(samples), batch=3, workers=workers))
+    assert [result.sample.name for result in threaded] == [sample.name for sample in samples]
+    for a, b in zip(alone, threaded, strict=True):
+        np.testing.assert_array_equal(a.evidence, b.evidence)
+        np.testing.assert_array_equal(a.spikes["lif"], b.spikes["lif"])
+
+
+def test_an_error_in_a_thread_is_raised(bundle: Bundle) -> None:
+    samples = _samples(9)
+    samples[5] = replace(samples[5], label=3)
+    results = Session(bundle).run(samples, batch=1, workers=2)
+    assert [next(results).sample.name for _ in range(5)] == ["s0", "s1", "s2", "s3", "s4"]
+    with pytest.raises(InputError, match="SL0803 s5: its label is no class"):
+        next(results)
+
+
 def _samples(count: int) -> list[Sample]:
-    return [Sample(f"s{seed}", _frames(_events(seed, 40 * (seed + 1))), seed % 3) for seed in range(count)]
-
-
-def _same(steps: list[StepResult], others: list[StepResult]) -> bool:
-    return len(steps) == len(others) and all(
-        (a.step, a.prediction, dict(a.spikes)) == (b.step, b.prediction, dict(b.spikes))
-        and (a.evidence == b.evidence).all()
-        for a, b in zip(steps, others, strict=True)
-    )
+    return [Sample(f"s{seed}", _frames(recording(seed, 40 * (seed + 1))), seed % 3) for seed in range(count)]
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_stream_gives_what_the_recording_gives(bundle: Bundle, engine: str) -> None:
     session = Session(bundle, engine)
     for seed in range(4):
-        events = _events(seed)
+        events = recording(seed)
         (whole,) = session.run([Sample("a", _frames(events))])
         steps = list(session.stream([events]))
         assert [step.step for step in steps] == list(range(6))
@@ -108,16 +76,16 @@ def test_a_stream_gives_what_the_recording_gives(bundle: Bundle, engine: str) ->
 @pytest.mark.parametrize("engine", ENGINES)
 def test_chunks_of_any_size_make_no_difference(bundle: Bundle, engine: str) -> None:
     session = Session(bundle, engine)
-    events = _events(7, 120)
+    events = recording(7, 120)
     wanted = list(session.stream([events]))
 
     @settings(max_examples=25)
     @given(st.lists(st.integers(0, len(events)), max_size=12))
     def check(cuts: list[int]) -> None:
-        assert _same(list(session.stream(np.split(events, sorted(cuts)))), wanted)
+        assert same_steps(list(session.stream(np.split(events, sorted(cuts)))), wanted)
 
     check()
-    assert _same(list(session.stream(np.split(events, len(events)))), wanted)
+    assert same_steps(list(session.stream(np.split(events, len(events)))), wanted)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -141,7 +109,7 @@ def test_results_come_as_soon_as_their_frame_is_finished(bundle: Bundle, engine:
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_evidence_is_the_sum_of_the_outputs_in_the_models_unit(bundle: Bundle, engine: str) -> None:
-    frames = _frames(_events(3))
+    frames = _frames(recording(3))
     reference = ReferenceEngine(bundle.graph)
     output = run_from_reset(reference, frames[:, None]).output[:, 0]
     (result,) = Session(bundle, engine).run([Sample("a", frames)])
@@ -152,23 +120,23 @@ def test_evidence_is_the_sum_of_the_outputs_in_the_models_unit(bundle: Bundle, e
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_reset_begins_anew(bundle: Bundle, engine: str) -> None:
     session = Session(bundle, engine)
-    frames = _frames(_events(4))
+    frames = _frames(recording(4))
     first = [session.step(frame) for frame in frames]
     carried = [session.step(frame) for frame in frames]
     assert [step.step for step in carried] == list(range(6, 12))
     assert [step.spikes for step in carried] != [step.spikes for step in first]  # the state went on
     session.reset()
-    assert _same([session.step(frame) for frame in frames], first)
+    assert same_steps([session.step(frame) for frame in frames], first)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_each_stream_starts_from_rest(bundle: Bundle, engine: str) -> None:
     session = Session(bundle, engine)
-    wanted = list(session.stream([_events(5)]))
-    unfinished = session.stream([_events(6)])
+    wanted = list(session.stream([recording(5)]))
+    unfinished = session.stream([recording(6)])
     next(unfinished)
     list(session.run(_samples(3)))
-    assert _same(list(session.stream([_events(5)])), wanted)
+    assert same_steps(list(session.stream([recording(5)])), wanted)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -185,7 +153,7 @@ def test_neighbours_in_a_batch_make_no_difference(bundle: Bundle, engine: str, b
         assert result.prediction == alone.prediction
 
 
-def test_engines_give_the_same(bundle: Bundle) -> None:
+def test_engines_give_thesame_steps(bundle: Bundle) -> None:
     both = [list(Session(bundle, engine).run(_samples(6))) for engine in ENGINES]
     for a, b in zip(*both, strict=True):
         np.testing.assert_array_equal(a.evidence, b.evidence)
@@ -195,9 +163,9 @@ def test_engines_give_the_same(bundle: Bundle) -> None:
 def test_the_prediction_is_by_evidence_not_by_integers(tmp_path: Path) -> None:
     """Classes with units and offsets of their own: the largest integer is not the most evidence."""
     scale, offset = np.array([4.0, 1.0, 1.0]), np.array([0.0, 0.0, 50.0])
-    graph = _network()
-    bundle = _bundle(tmp_path / "units.loom", graph.replace(units={"head": Unit(scale, offset)}))
-    frames = _frames(_events(3))
+    graph = small_network()
+    bundle = small_bundle(tmp_path / "units.loom", graph.replace(units={"head": Unit(scale, offset)}))
+    frames = _frames(recording(3))
     totals = run_from_reset(ReferenceEngine(graph), frames[:, None]).output[:, 0].cumsum(0)
     evidence = totals * scale + np.arange(1, 7)[:, None] * offset
     session = Session(bundle, "reference")
@@ -226,7 +194,7 @@ def test_an_unknown_engine(bundle: Bundle) -> None:
 
 
 def test_a_bundle_without_the_engines_files(tmp_path: Path) -> None:
-    graph = _network()
+    graph = small_network()
     members = {**graph_members(graph), "recipe.json": json_member(RECIPE.to_json())}
     bundle = write_bundle(tmp_path / "bare.loom", members, {})
     open_bundle_engine(bundle, "reference")
@@ -235,10 +203,10 @@ def test_a_bundle_without_the_engines_files(tmp_path: Path) -> None:
 
 
 def test_an_output_that_is_no_vector_of_classes(tmp_path: Path) -> None:
-    graph = _network()
-    bundle = _bundle(tmp_path / "lif.loom", graph.replace(outputs=("lif",), nodes=graph.nodes[:2], types={
-        name: graph.types[name] for name in ("x", "conv", "lif")
-    }, units={}))  # fmt: skip
+    graph = small_network()
+    types = {name: graph.types[name] for name in ("x", "conv", "lif")}
+    cut = graph.replace(outputs=("lif",), nodes=graph.nodes[:2], types=types, units={})
+    bundle = small_bundle(tmp_path / "lif.loom", cut)
     with pytest.raises(InputError, match=r"SL0803 .*not a vector of classes"):
         Session(bundle, "reference")
 
