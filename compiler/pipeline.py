@@ -350,7 +350,7 @@ def _accept(run: Compilation, target: Target) -> Graph:
         raise UnsupportedError(obstacles)
     measured = measure(graph, [run.inputs.frames[:, :MAPPED_ON]])
     rates = {node.name: measured.nonzero[node.output] for node in graph.neurons()}
-    run.activity = Activity(measured.samples, measured.steps, rates, {})
+    run.activity = Activity(measured.samples, len(run.inputs.frames), rates, {})
     return graph
 
 

@@ -16,12 +16,14 @@ from spikeloom.compiler.bundle import Bundle
 from spikeloom.compiler.graph.engine import Engine, Trace
 from spikeloom.compiler.graph.op import Array
 from spikeloom.errors import InputError, Problem
+from spikeloom.runtime.early_exit.rule import ExitRule
 from spikeloom.runtime.engines import open_engine
 from spikeloom.runtime.events.array_recipe import event_recipe, read_recipe
 from spikeloom.runtime.events.framer import Framer
 from spikeloom.runtime.events.recipe import require_streamable
 from spikeloom.runtime.events.samples import Sample
 from spikeloom.runtime.events.stream import DropReport, Events
+from spikeloom.runtime.evidence import added, evidence_of
 from spikeloom.runtime.session_state import SessionState, network_digest
 from spikeloom.runtime.windows import Latest, WindowResult, Windows, check_windows
 
@@ -54,15 +56,17 @@ class SampleResult:
     Attributes:
         sample: what went in.
         evidence: [steps, classes], the sum of the outputs up to each step (the output of a network that
-            itself sums over time), in the model's units.
+            itself sums over time), in the model's units; as many steps as were run.
         prediction: the class with the most evidence at the end.
         spikes: of each neuron layer [steps, ...].
+        candidates: the classes that the exit rule could not rule out; None without such a rule.
     """
 
     sample: Sample
     evidence: NDArray[np.float64]
     prediction: int
     spikes: Mapping[str, NDArray[np.uint8]]
+    candidates: tuple[int, ...] | None = None
 
 
 class Session:
@@ -91,8 +95,6 @@ class Session:
             raise InputError.of(
                 "SL0803", bundle.path, "the output is not a vector of classes", got=bundle.graph.types[output]
             )
-        unit = bundle.graph.units[output]
-        self._scale, self._offset = unit.scale, unit.offset
         self._engine_name = engine
         self._total: Array = np.zeros(0, np.int64)
         self._step = 0
@@ -121,9 +123,9 @@ class Session:
     def step(self, frame: NDArray[np.uint8]) -> StepResult:
         """Advance one time step on a frame [2, height, width] (or the network's own shape)."""
         trace = self.engine.run(frame[None, None])
-        self._total = trace.output[0, 0] + (0 if self.bundle.graph.answers_at_the_end else self._total)
+        self._total = added(self.bundle.graph, self._total, trace.output[0, 0])
         self._step += 1
-        evidence = self._evidence(self._total, self._step)
+        evidence = evidence_of(self.bundle.graph, self._total, self._step)
         return StepResult(self._step - 1, evidence, int(evidence.argmax()), _fired(trace))
 
     def stream(self, chunks: Iterable[Events], state: SessionState | None = None) -> Iterator[StepResult]:
@@ -208,11 +210,18 @@ class Session:
         self._frames.refill(state.frames)
         self._outputs.refill(state.outputs)
 
-    def run(self, samples: Iterable[Sample], batch: int = BATCH, workers: int = 1) -> Iterator[SampleResult]:
+    def run(
+        self,
+        samples: Iterable[Sample],
+        batch: int = BATCH,
+        workers: int = 1,
+        exit_rule: ExitRule | None = None,
+    ) -> Iterator[SampleResult]:
         """Run samples, each from a fresh state, ``batch`` of them side by side.
 
         Results come in the order of the samples, whatever ``workers`` is: the number of threads, each
-        with an engine of its own. A few batches a thread are in memory.
+        with an engine of its own. A few batches a thread are in memory. With an exit rule a sample is run
+        for as many steps as the rule asks for, and no more are computed.
 
         Raises:
             InputError: SL0803, a label is no class of the network, or the samples differ in their steps.
@@ -220,7 +229,7 @@ class Session:
         batches = _batches(samples, batch)
         if workers == 1:
             for waiting in batches:
-                yield from self._run_batch(waiting, self.engine)
+                yield from self._run_batch(waiting, self.engine, exit_rule)
             return
         idle: SimpleQueue[Engine] = SimpleQueue()
         for _ in range(workers):
@@ -229,7 +238,7 @@ class Session:
         def work(waiting: list[Sample]) -> list[SampleResult]:
             engine = idle.get()
             try:
-                return list(self._run_batch(waiting, engine))
+                return list(self._run_batch(waiting, engine, exit_rule))
             finally:
                 idle.put(engine)
 
@@ -278,20 +287,49 @@ class Session:
             steps += self.recipe.flush
         else:
             total = self._outputs.total()
-        evidence = self._evidence(total, steps)
+        evidence = evidence_of(self.bundle.graph, total, steps)
         first, end = self._step - self.recipe.steps, self._step
         times = framer.begins_at(first), framer.begins_at(end)
         return WindowResult(first, *times, evidence, int(evidence.argmax()), fired)
 
-    def _run_batch(self, samples: list[Sample], engine: Engine) -> Iterator[SampleResult]:
+    def _run_batch(
+        self, samples: list[Sample], engine: Engine, exit_rule: ExitRule | None
+    ) -> Iterator[SampleResult]:
         self._check_labels(samples)
+        if exit_rule is not None:
+            yield from self._run_until_sure(samples, engine, exit_rule)
+            return
         trace = run_from_reset(engine, stack_frames(samples))
         totals = trace.output if self.bundle.graph.answers_at_the_end else trace.output.cumsum(0)
         counts = np.arange(1, len(totals) + 1).reshape(-1, *(1,) * (totals.ndim - 1))
-        evidence = self._evidence(totals, counts)
+        evidence = evidence_of(self.bundle.graph, totals, counts)
         for index, sample in enumerate(samples):
             spikes = {layer: s[:, index] for layer, s in trace.spikes.items()}
             yield SampleResult(sample, evidence[:, index], int(evidence[-1, index].argmax()), spikes)
+
+    def _run_until_sure(self, samples: list[Sample], engine: Engine, rule: ExitRule) -> list[SampleResult]:
+        """Step by step; a sample that is answered leaves the batch, and nothing more is computed of it."""
+        frames = stack_frames(samples)
+        runs: list[list[tuple[NDArray[np.float64], Mapping[str, NDArray[np.uint8]]]]] = [[] for _ in samples]
+        sets: list[tuple[int, ...] | None] = [None] * len(samples)
+        left = np.arange(len(samples))
+        totals = np.zeros((len(samples), *self._total.shape), np.int64)
+        engine.reset(len(samples))
+        for step, frame in enumerate(frames, 1):
+            trace = engine.run(np.ascontiguousarray(frame[None, left]))
+            totals = added(self.bundle.graph, totals, trace.output[0])
+            evidence = evidence_of(self.bundle.graph, totals, step)
+            kept = rule.candidates(evidence, step)
+            for row, index in enumerate(left):
+                runs[index].append((evidence[row], {n: s[0, row] for n, s in trace.spikes.items()}))
+                sets[index] = None if kept is None else tuple(np.flatnonzero(kept[row]).tolist())
+            going = ~rule.stops(evidence, step)
+            if not going.any():
+                break
+            if not going.all():
+                left, totals = left[going], totals[going]
+                keep_samples(engine, going)
+        return [_joined(*parts) for parts in zip(samples, runs, sets, strict=True)]
 
     def _check_labels(self, samples: list[Sample]) -> None:
         classes = len(self._total)
@@ -309,16 +347,29 @@ class Session:
         if problems:
             raise InputError(problems)
 
-    def _evidence(self, totals: Array, steps: int | Array) -> NDArray[np.float64]:
-        offsets = 1 if self.bundle.graph.answers_at_the_end else steps
-        evidence: NDArray[np.float64] = totals * self._scale + offsets * self._offset
-        return evidence
-
 
 def _batches(samples: Iterable[Sample], size: int) -> Iterator[list[Sample]]:
     source = iter(samples)
     while batch := list(islice(source, size)):
         yield batch
+
+
+def keep_samples(engine: Engine, kept: NDArray[np.bool_]) -> None:
+    """Go on with some of the samples side by side, and forget the others."""
+    state = {name: array[kept] for name, array in engine.state().items()}
+    engine.reset(int(kept.sum()))
+    engine.restore(state)
+
+
+def _joined(
+    sample: Sample,
+    run: list[tuple[NDArray[np.float64], Mapping[str, NDArray[np.uint8]]]],
+    candidates: tuple[int, ...] | None,
+) -> SampleResult:
+    """The result of a sample from its steps."""
+    evidence = np.stack([step for step, _ in run])
+    spikes = {layer: np.stack([step[layer] for _, step in run]) for layer in run[0][1]}
+    return SampleResult(sample, evidence, int(evidence[-1].argmax()), spikes, candidates)
 
 
 def _fired(trace: Trace) -> dict[str, int]:

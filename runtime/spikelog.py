@@ -121,6 +121,7 @@ class SpikeLog:
         layers: Mapping[str, int],
         cores: Mapping[str, NDArray[np.integer[Any]]] | None = None,
         rows: bool = True,
+        places: Mapping[str, Places] | None = None,
     ) -> None:
         """Prepare a log.
 
@@ -129,9 +130,10 @@ class SpikeLog:
             cores: per layer the core, 0 or higher, of each neuron, in the shape of the layer; layers
                 that are left out are not mapped.
             rows: keep the rows that :meth:`write` writes; without them only totals are counted.
+            places: instead of ``cores``, where they are known already.
         """
         self.layers = dict(layers)
-        self._places = {name: _Places(count, (cores or {}).get(name)) for name, count in layers.items()}
+        self._places = places or {n: Places(size, (cores or {}).get(n)) for n, size in layers.items()}
         self._numbers = {name: number for number, name in enumerate(self.layers)}
         self._steps = dict.fromkeys(self.layers, 0)
         self._spikes = dict.fromkeys(self.layers, 0)
@@ -172,17 +174,27 @@ class SpikeLog:
             raise ValueError(f"{layer}: wanted integers [T, {neurons}], got {values.dtype} {values.shape}")
         if not 0 <= first_step <= _MAX_STEPS - len(values):
             raise ValueError(f"a sample has at most {_MAX_STEPS} steps")
-        places = self._places[layer]
-        fired, levels = places.count(values.reshape(len(values), -1))
-        self._steps[layer] += len(values)
+        fired, levels = self._places[layer].count(values.reshape(len(values), -1))
+        self.add(sample, layer, fired, levels, first_step)
+
+    def add(
+        self,
+        sample: str,
+        layer: str,
+        fired: NDArray[np.int64],
+        levels: NDArray[np.int64],
+        first_step: int = 0,
+    ) -> None:
+        """Add what :meth:`record` counts: of each step and core [T, cores], spikes and their sizes."""
+        self._steps[layer] += len(fired)
         self._spikes[layer] += int(fired.sum())
         self._levels[layer] += int(levels.sum())
         if self._rows is not None:
             rows = np.empty(fired.shape, _SPIKE_ROW)
             rows["sample"] = self._samples.number(sample)
-            rows["step"] = np.arange(first_step, first_step + len(values))[:, None]
+            rows["step"] = np.arange(first_step, first_step + len(fired))[:, None]
             rows["layer"] = self._numbers[layer]
-            rows["core"] = places.cores
+            rows["core"] = self._places[layer].cores
             rows["spikes"] = fired
             rows["levels"] = levels
             self._rows.append(rows.reshape(-1))
@@ -297,8 +309,12 @@ def _prediction_row(classes: int) -> np.dtype[np.void]:
     )
 
 
-class _Places:
-    """Where the neurons of a layer are: the cores that hold any, and the index of each neuron's core."""
+class Places:
+    """Where the neurons of a layer are.
+
+    Attributes:
+        cores: numbers of the cores that hold any; -1 alone for a layer that is not mapped.
+    """
 
     def __init__(self, neurons: int, cores: NDArray[np.integer[Any]] | None) -> None:
         if cores is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,10 +10,13 @@ from numpy.typing import NDArray
 
 from spikeloom.compiler.graph.graph import Graph
 from spikeloom.compiler.graph.interpret import Interpreter
+from spikeloom.compiler.graph.op import Array
 from spikeloom.compiler.graph.ops.matmul import MatMul
 from spikeloom.compiler.mapping.network import Network, Population
 from spikeloom.errors import InputError
+from spikeloom.runtime.early_exit.rule import ExitRule
 from spikeloom.runtime.estimate.operations import OperationCounter, Operations
+from spikeloom.runtime.evidence import added, evidence_of
 
 
 @dataclass(frozen=True)
@@ -21,19 +24,26 @@ class NetworkActivity:
     """Counts over samples and steps.
 
     Attributes:
-        samples, steps: how many samples, and steps of each.
+        samples: how many.
+        steps: of each; the mean where an early exit stops some before others.
+        input_events: non-zero inputs of a sample, in the steps that were run; the mean.
         nonzero: for each value of the graph, the share of its elements that are not zero.
         operations: per sample.
     """
 
     samples: int
-    steps: int
+    steps: float
+    input_events: float
     nonzero: Mapping[str, float]
     operations: Operations
 
 
-def measure(graph: Graph, batches: Iterable[NDArray[np.uint8]]) -> NetworkActivity:
+def measure(
+    graph: Graph, batches: Iterable[NDArray[np.uint8]], exit_rule: ExitRule | None = None
+) -> NetworkActivity:
     """Run the reference interpreter over batches [steps, samples, ...] and count.
+
+    With an exit rule a sample counts up to the step that answers it.
 
     Raises:
         InputError: SL0803, there are no samples.
@@ -43,19 +53,39 @@ def measure(graph: Graph, batches: Iterable[NDArray[np.uint8]]) -> NetworkActivi
     totals = dict.fromkeys(graph.types, 0)
     samples = steps = 0
     for batch in batches:
-        interpreter.reset(batch.shape[1])
-        counter.start(batch.shape[1])
-        steps = len(batch)
         samples += batch.shape[1]
-        for frame in batch:
-            values = interpreter.step(frame)
-            counter.add(values)
+        counter.start(batch.shape[1])
+        for rows, values in _steps(interpreter, batch, exit_rule):
+            steps += len(rows)
+            counter.add(values, rows)
             for name in totals:
                 totals[name] += int(np.count_nonzero(values[name]))
     if samples == 0:
         raise InputError.of("SL0803", "samples", "there are none")
-    nonzero = {name: total / (samples * steps * graph.types[name].size) for name, total in totals.items()}
-    return NetworkActivity(samples, steps, nonzero, counter.result())
+    nonzero = {name: total / (steps * graph.types[name].size) for name, total in totals.items()}
+    mean = steps // samples if steps % samples == 0 else steps / samples
+    return NetworkActivity(samples, mean, totals[graph.inputs[0]] / samples, nonzero, counter.result())
+
+
+def _steps(
+    interpreter: Interpreter, batch: NDArray[np.uint8], exit_rule: ExitRule | None
+) -> Iterator[tuple[NDArray[np.int64], dict[str, Array]]]:
+    """Each step: the samples that are run in it, and every value of theirs."""
+    graph = interpreter.graph
+    rows = np.arange(batch.shape[1])
+    interpreter.reset(len(rows))
+    totals: Array = np.zeros((len(rows), *graph.types[graph.outputs[0]].shape), np.int64)
+    for step, frame in enumerate(batch, 1):
+        values = interpreter.step(frame[rows])
+        yield rows, values
+        if exit_rule is None:
+            continue
+        totals = added(graph, totals, values[graph.outputs[0]])
+        going = ~exit_rule.stops(evidence_of(graph, totals, step), step)
+        if not going.any():
+            return
+        rows, totals = rows[going], totals[going]
+        interpreter.state = {name: array[going] for name, array in interpreter.state.items()}
 
 
 def population_rates(network: Network, graph: Graph, activity: NetworkActivity) -> dict[str, float]:

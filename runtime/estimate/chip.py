@@ -83,13 +83,13 @@ class Workload:
     """What is run: one inference.
 
     Attributes:
-        steps: time steps of a sample.
+        steps: time steps of a sample; the mean where an early exit stops some before others.
         window_us: duration of one frame of the sensor, in microseconds; None where frames have none of
             their own, so that there is no pace to keep.
         input_events: non-zero inputs of a sample.
     """
 
-    steps: int
+    steps: float
     window_us: int | None
     input_events: float
 

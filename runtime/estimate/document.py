@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from spikeloom.compiler.bundle import Bundle
 from spikeloom.compiler.graph.target import find_target
 from spikeloom.compiler.mapping.placement import Mapping as ChipMapping
+from spikeloom.runtime.early_exit.rule import ExitRule
 from spikeloom.runtime.estimate.activity import NetworkActivity, measure, population_rates
 from spikeloom.runtime.estimate.chip import USED, Workload, estimate_chip
 from spikeloom.runtime.events.array_recipe import event_recipe, read_recipe
@@ -21,7 +22,10 @@ NO_MODEL = "the target has no model of them; compile for a chip, see `spikeloom 
 
 
 def estimate_bundle(
-    bundle: Bundle, samples: Samples, done: Callable[[], None] = lambda: None
+    bundle: Bundle,
+    samples: Samples,
+    done: Callable[[], None] = lambda: None,
+    exit_rule: ExitRule | None = None,
 ) -> dict[str, Any]:
     """Count operations on samples, and estimate latency and energy where the target has a model.
 
@@ -29,19 +33,21 @@ def estimate_bundle(
         bundle: a compiled network.
         samples: what it is run on.
         done: called after each sample.
+        exit_rule: stops inference early: what comes after is neither counted nor paid for.
 
     Returns:
-        ``operations`` (NeuroBench's terms, per inference), ``modes`` (``back_to_back`` and
-        ``sensor_paced``, each with ``latency_s`` and ``energy_j`` as bands with parts), ``validated``,
-        ``validation``, ``constants`` with their sources, ``chip`` with what the estimate rests on.
+        ``steps`` of a sample (the mean), ``operations`` (NeuroBench's terms, per inference), ``modes``
+        (``back_to_back`` and ``sensor_paced``, each with ``latency_s`` and ``energy_j`` as bands with parts),
+        ``validated``, ``validation``, ``constants`` with their sources, ``chip`` with what the estimate
+        rests on.
 
     Raises:
         InputError: as the samples say; SL0803, there are none.
     """
-    events: list[int] = []
-    activity = measure(bundle.graph, _batches(samples, events, done))
+    activity = measure(bundle.graph, _batches(samples, done), exit_rule)
     document: dict[str, Any] = {
         "samples": activity.samples,
+        "steps": activity.steps,
         "operations": activity.operations.to_json(),
         "modes": {},
         "validated": False,
@@ -50,15 +56,15 @@ def estimate_bundle(
     }
     if "mapping.json" not in bundle.members:
         return document
-    return document | _chip(bundle, activity, float(np.mean(events)))
+    return document | _chip(bundle, activity)
 
 
-def _chip(bundle: Bundle, activity: NetworkActivity, input_events: float) -> dict[str, Any]:
+def _chip(bundle: Bundle, activity: NetworkActivity) -> dict[str, Any]:
     recipe = event_recipe(read_recipe(bundle.json("recipe.json")), str(bundle.path))
     mapping = ChipMapping.from_json(bundle.json("mapping.json"), bundle.json("network.json"))
     costs = find_target(bundle.manifest["target"]).costs()
     rates = population_rates(mapping.network, bundle.graph, activity)
-    workload = Workload(activity.steps, recipe.duration_us, input_events)
+    workload = Workload(activity.steps, recipe.duration_us, activity.input_events)
     result = estimate_chip(mapping, rates, workload, costs)
     return {
         "modes": {name: mode.to_json() for name, mode in result.modes.items()},
@@ -78,11 +84,10 @@ def _chip(bundle: Bundle, activity: NetworkActivity, input_events: float) -> dic
     }
 
 
-def _batches(samples: Samples, events: list[int], done: Callable[[], None]) -> Iterator[NDArray[np.uint8]]:
+def _batches(samples: Samples, done: Callable[[], None]) -> Iterator[NDArray[np.uint8]]:
     waiting: list[NDArray[np.uint8]] = []
     for index, sample in enumerate(samples):
         waiting.append(sample.frames)
-        events.append(int(np.count_nonzero(sample.frames)))
         done()
         if len(waiting) == BATCH or index == len(samples) - 1:
             yield np.stack(waiting, 1)

@@ -28,14 +28,14 @@ class NodeOperations:
         node: its name.
         work: ``synaptic``, ``product``, ``update``, ``addition`` or ``host``.
         effective: [samples], pairs of non-zero operands.
-        dense: pairs that exist, of one sample.
+        dense: pairs that exist, of one sample; the mean where samples differ in their steps.
         binary: [samples], whether every input of the sample was -1, 0 or 1.
     """
 
     node: str
     work: str
     effective: NDArray[np.int64]
-    dense: int
+    dense: float
     binary: NDArray[np.bool_]
 
 
@@ -95,31 +95,36 @@ class OperationCounter:
     graph: Graph
     _effective: dict[str, list[NDArray[np.int64]]] = field(default_factory=dict)
     _binary: dict[str, list[NDArray[np.bool_]]] = field(default_factory=dict)
-    _steps: int = 0
+    _steps: list[NDArray[np.int64]] = field(default_factory=list)
 
     def start(self, batch: int) -> None:
         """Begin a batch of samples at their first step."""
-        self._steps = 0
+        self._steps.append(np.zeros(batch, np.int64))
         for node in self._nodes():
             self._effective.setdefault(node.name, []).append(np.zeros(batch, np.int64))
             self._binary.setdefault(node.name, []).append(np.ones(batch, bool))
 
-    def add(self, values: Mapping[str, Array]) -> None:
-        """Count one time step from the values [batch, ...] of the graph."""
-        self._steps += 1
+    def add(self, values: Mapping[str, Array], rows: NDArray[np.int64] | None = None) -> None:
+        """Count one time step from the values [n, ...] of the graph.
+
+        Args:
+            values: of the samples that are run in this step.
+            rows: which of the batch they are; all by default.
+        """
+        at = slice(None) if rows is None else rows
+        self._steps[-1][at] += 1
         for node in self._nodes():
             inputs = [np.asarray(values[name]) for name in node.inputs]
-            self._effective[node.name][-1] += node.op.operations(*inputs)
+            self._effective[node.name][-1][at] += node.op.operations(*inputs)
             if node.op.work == "synaptic":
-                binary = self._binary[node.name]
-                binary.append(_both(binary.pop(), _is_binary(inputs[0])))
+                self._binary[node.name][-1][at] &= _is_binary(inputs[0])
 
     def result(self) -> Operations:
         """The counts so far."""
         nodes = tuple(self._node_operations(node) for node in self._nodes())
         synaptic = [node for node in nodes if node.work == "synaptic"]
         return Operations(
-            samples=sum(len(batch) for batch in next(iter(self._effective.values()))),
+            samples=sum(len(batch) for batch in self._steps),
             acs=sum(_mean(node.effective * node.binary) for node in synaptic),
             macs=sum(_mean(node.effective * ~node.binary) for node in synaptic),
             dense=sum(node.dense for node in synaptic),
@@ -139,9 +144,15 @@ class OperationCounter:
             node.name,
             node.op.work,
             np.concatenate(self._effective[node.name]),
-            node.op.dense_operations(*self.graph.input_types(node)) * self._steps,
+            self._dense(node),
             np.concatenate(self._binary[node.name]),
         )
+
+    def _dense(self, node: Node) -> float:
+        """Pairs that exist, a sample; whole where every sample has as many steps."""
+        steps = np.concatenate(self._steps)
+        pairs = node.op.dense_operations(*self.graph.input_types(node))
+        return int(pairs * steps[0]) if (steps == steps[0]).all() else float(pairs * steps.mean())
 
 
 def _is_binary(x: Array) -> NDArray[np.bool_]:
@@ -154,8 +165,3 @@ def _mean(counts: Array) -> float:
 
 def _total(nodes: tuple[NodeOperations, ...], work: str) -> float:
     return sum(_mean(node.effective) for node in nodes if node.work == work)
-
-
-def _both(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    both: NDArray[np.bool_] = np.logical_and(a, b)
-    return both

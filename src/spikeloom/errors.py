@@ -77,7 +77,8 @@ CODES: dict[str, str] = {
     "SL0802": "engines disagree on a spike",
     "SL0803": "the data does not match the compiled network",
     "SL0804": "a benchmark network does not fire as it should",
-    "SL0811": "a saved state or a journal is damaged, or belongs to another run",
+    "SL0811": "a saved state or a log is damaged, or belongs to another run",
+    "SL0812": "an early exit rule is malformed, cannot be calibrated, or is for another network",
     # command line
     "SL0901": "an option is malformed",
     "SL0902": "an output path cannot be written",

@@ -153,7 +153,7 @@ def test_neighbours_in_a_batch_make_no_difference(bundle: Bundle, engine: str, b
         assert result.prediction == alone.prediction
 
 
-def test_engines_give_thesame_steps(bundle: Bundle) -> None:
+def test_engines_give_the_same(bundle: Bundle) -> None:
     both = [list(Session(bundle, engine).run(_samples(6))) for engine in ENGINES]
     for a, b in zip(*both, strict=True):
         np.testing.assert_array_equal(a.evidence, b.evidence)

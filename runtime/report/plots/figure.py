@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 INK, MUTED, RULE, PANEL = "#010203", "#040506", "#070809", "#0a0b0c"
 VARIABLES = {INK: "var(--ink)", MUTED: "var(--muted)", RULE: "var(--rule)", PANEL: "var(--panel)"}
 
+LIGHT = {"--ink": "#1d2125", "--muted": "#626a73", "--rule": "#e1dfd8", "--panel": "#f4f3ef"}
+"""The page's colours on a light ground, for a plot that stands alone."""
+
 ACCENT = "#1b8a8f"
 BLUE, ORANGE = "#3f7fc1", "#d1622b"
 PALETTE = ("#6152ad", "#ef947b", ACCENT, "#a0820f", "#a33f38", "#a79cf5")
@@ -131,6 +134,20 @@ def shortened(name: str, longest: int = _LONGEST_LABEL) -> str:
     ('…ositional_encoding.neuron', 'head')
     """
     return name if len(name) <= longest else f"…{name[1 - longest :]}"
+
+
+def standalone(svg: str) -> str:
+    """An SVG element of :func:`draw` as a file of its own, on white.
+
+    >>> standalone('<svg class="plot" viewBox="0 0 1 1"><g style="fill: var(--ink)"/></svg>')
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"><rect .../><g style="fill: #1d2125"/></svg>'
+    """
+    opening, rest = svg.split(">", 1)
+    opening = opening.replace('<svg class="plot"', '<svg xmlns="http://www.w3.org/2000/svg"')
+    ground = '<rect width="100%" height="100%" fill="#ffffff"/>'
+    for variable, colour in LIGHT.items():
+        rest = rest.replace(f"var({variable})", colour)
+    return f"{opening}>{ground}{rest}"
 
 
 def _inline(svg: str, name: str, about: str) -> str:

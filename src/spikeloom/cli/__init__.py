@@ -31,6 +31,8 @@ from spikeloom.cli import (
     verify,
 )
 from spikeloom.cli import compile as compile_command
+from spikeloom.cli import exit as exit_command
+from spikeloom.cli import log as log_command
 from spikeloom.cli.console import ClosedOutputError, errors, print_json, show_problems
 from spikeloom.cli.weights import weights
 from spikeloom.errors import InputError, InternalError, SpikeloomError
@@ -50,6 +52,8 @@ app.command("compile")(compile_command.compile_)
 app.command("quantize")(quantize.quantize)
 app.command("check")(check.check)
 app.command("run")(run.run)
+app.command("log")(log_command.log)
+app.command("exit")(exit_command.exit_)
 app.command("verify")(verify.verify)
 app.command("diff")(diff.diff)
 app.command("reduce")(reduce.reduce)

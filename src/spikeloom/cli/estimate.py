@@ -11,8 +11,10 @@ from spikeloom.cli.console import counted, figures, print_json, progress, si, ta
 from spikeloom.cli.console import output as console
 from spikeloom.cli.sources import Data, Events, Inputs, Json, Labels, Strict, open_samples
 from spikeloom.compiler.bundle import read_bundle
+from spikeloom.runtime.early_exit.calibrate import read_rule
 from spikeloom.runtime.estimate.document import estimate_bundle
 from spikeloom.runtime.events.array_recipe import read_recipe
+from spikeloom.runtime.session_state import network_digest
 
 
 def estimate(
@@ -21,16 +23,22 @@ def estimate(
     inputs: Inputs = None,
     data: Data = None,
     labels: Labels = None,
+    exit_: Annotated[
+        Path | None, typer.Option("--exit", help="Stop early by this rule, from `spikeloom exit`.")
+    ] = None,
     strict: Strict = True,
     json: Json = False,
 ) -> None:
     """Count operations on samples, and estimate latency and energy on the chip as bands."""
     compiled = read_bundle(bundle)
+    rule = read_rule(exit_, network_digest(compiled)) if exit_ else None
     recipe = read_recipe(compiled.json("recipe.json"))
     shape = compiled.graph.types[compiled.graph.inputs[0]].shape
     samples = open_samples(recipe, shape, events, inputs, data, labels, strict)
     with progress(len(samples), "counting") as bar:
-        document = estimate_bundle(compiled, samples, lambda: bar.advance(bar.task_ids[0]))
+        document = estimate_bundle(compiled, samples, lambda: bar.advance(bar.task_ids[0]), rule)
+    if rule is not None:
+        document["exit"] = rule.to_json()
     if json:
         print_json(document)
     else:
@@ -40,6 +48,8 @@ def estimate(
 def show_estimate(document: dict[str, Any]) -> None:
     """Print an estimate: operations, both modes with their parts, and the source of each constant."""
     _print_operations(document["operations"])
+    if "exit" in document:
+        console.print(f"answered after {document['steps']:.2f} time steps on average")
     for name, mode in document["modes"].items():
         _print_mode(name, mode)
     if document["modes"]:

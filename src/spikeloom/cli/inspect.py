@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from spikeloom.atomic import require_writable, write_text
 from spikeloom.cli.console import comparisons, counted, percent, print_dropped, print_json, printable, table
 from spikeloom.cli.console import output as console
 from spikeloom.cli.model import require_torch
@@ -17,8 +18,12 @@ from spikeloom.compiler.bundle import Bundle, read_bundle
 from spikeloom.compiler.frontends.nir.file import NirNode, read_nir
 from spikeloom.compiler.frontends.nir.flatten import flatten
 from spikeloom.compiler.graph.printer import to_text
-from spikeloom.runtime.events.describe import Summary, describe
-from spikeloom.runtime.events.formats import recording_suffix, suffixes
+from spikeloom.errors import InputError
+from spikeloom.runtime.events.describe import Description, Summary, describe
+from spikeloom.runtime.events.formats import open_events, recording_suffix, suffixes
+from spikeloom.runtime.events.stream import Geometry
+from spikeloom.runtime.report.plots.event_picture import picture_of, plot_events
+from spikeloom.runtime.report.plots.figure import standalone
 
 _CHECKPOINT_STARTS = (b"PK\x03\x04", b"\x80\x02\x8a\x0a")  # of a zip archive, and of torch before 1.6
 CHECKPOINTS = (".pt", ".pth", ".tar", ".ckpt", ".bin", ".safetensors")
@@ -33,6 +38,9 @@ def inspect(
         ),
     ],
     graph: Annotated[bool, typer.Option("--graph", help="Print the integer graph, node by node.")] = False,
+    picture: Annotated[
+        Path | None, typer.Option(help="Draw the events of an event file into this file (.svg).")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Show what a file holds, without running any code of it.
@@ -40,8 +48,10 @@ def inspect(
     A bundle is checked member by member; an event file is read to its end, and what is wrong with it counted.
     """
     if _holds_events(file):
-        _inspect_events(file, json)
+        _inspect_events(file, picture, json)
         return
+    if picture is not None:
+        raise InputError.of("SL0901", "--picture", "belongs to event files", got=file)
     if file.suffix in CHECKPOINTS:
         _inspect_checkpoint(file, json)
         return
@@ -69,8 +79,12 @@ def _holds_events(file: Path) -> bool:
         return not opened.read(8).startswith(_CHECKPOINT_STARTS)
 
 
-def _inspect_events(path: Path, json: bool) -> None:
+def _inspect_events(path: Path, picture: Path | None, json: bool) -> None:
+    if picture is not None:
+        require_writable(picture)
     found = describe(path)
+    if picture is not None:
+        _draw(path, found, picture)
     if json:
         print_json(found.to_json())
         return
@@ -84,6 +98,15 @@ def _inspect_events(path: Path, json: bool) -> None:
         return
     _print_summary(found.summary)
     print_dropped(found.dropped.to_json())
+
+
+def _draw(path: Path, found: Description, picture: Path) -> None:
+    if found.summary is None or not found.summary.events:
+        raise InputError.of("SL0102", path, "holds no single recording that could be drawn")
+    columns, rows = found.summary.columns[1] + 1, found.summary.rows[1] + 1
+    sensor = found.geometry or Geometry(columns, rows)
+    drawn = plot_events(picture_of(open_events(path, sensor, strict=False), sensor))
+    write_text(picture, standalone(drawn) + "\n")
 
 
 def _print_summary(counts: Summary) -> None:

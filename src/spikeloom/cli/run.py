@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
-from numpy.typing import NDArray
 
 from spikeloom.atomic import require_writable
 from spikeloom.cli.console import counted, percent, print_dropped, print_json, progress, table
 from spikeloom.cli.console import output as console
 from spikeloom.cli.sources import Data, Events, Inputs, Json, Labels, Strict, open_samples
 from spikeloom.compiler.bundle import Bundle, read_bundle
-from spikeloom.compiler.mapping.placement import Mapping as ChipMapping
 from spikeloom.errors import InputError
-from spikeloom.runtime.events.samples import Sample, Samples
-from spikeloom.runtime.events.stream import DropReport
-from spikeloom.runtime.score import wilson_interval
-from spikeloom.runtime.session import Session
-from spikeloom.runtime.spikelog import Predictions, SpikeLog
+from spikeloom.runtime.early_exit.calibrate import read_rule
+from spikeloom.runtime.early_exit.rule import ExitRule
+from spikeloom.runtime.events.samples import Samples
+from spikeloom.runtime.log.journal import SUFFIX, Journal, Recorder, SampleRecord, read_log
+from spikeloom.runtime.metric import Function, load_metric
+from spikeloom.runtime.run_log import about_run, recorder_of
+from spikeloom.runtime.session import BATCH, Session
+from spikeloom.runtime.session_state import network_digest
+from spikeloom.runtime.tally import RunTally
 
 
 def run(
@@ -33,32 +35,70 @@ def run(
     engine: Annotated[
         str, typer.Option(help="What executes the network: event, onnx or reference.")
     ] = "onnx",
-    log: Annotated[Path | None, typer.Option(help="Write the spike counts to this Parquet file.")] = None,
-    outputs: Annotated[
-        Path | None, typer.Option(help="Write the class evidence to this Parquet file.")
+    log: Annotated[
+        Path | None,
+        typer.Option(
+            help=f"Log each sample to this file. {SUFFIX}: crash-safe; a run that was killed goes on after "
+            "the last sample in it. .parquet: spike counts, written at the end."
+        ),
     ] = None,
+    detail: Annotated[
+        str, typer.Option(help=f"What a {SUFFIX} keeps: spike counts by core, or each spike: neuron.")
+    ] = "core",
+    outputs: Annotated[
+        Path | None, typer.Option(help="Write the class evidence of each sample to this Parquet file.")
+    ] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option(
+            help="A figure of merit fn(evidence, labels), with a 95 % interval.", metavar="FILE.py:fn"
+        ),
+    ] = None,
+    exit_: Annotated[
+        Path | None, typer.Option("--exit", help="Stop early by this rule, from `spikeloom exit`.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Threads that run samples side by side.")] = 1,
+    batch: Annotated[int, typer.Option(min=1, help="Samples of a thread side by side.")] = BATCH,
     strict: Strict = True,
     json: Json = False,
 ) -> None:
     """Run samples through a compiled network and count its spikes."""
     _require_writable(log, outputs)
     compiled = read_bundle(bundle)
+    function = load_metric(metric) if metric else None
+    rule = read_rule(exit_, network_digest(compiled)) if exit_ else None
     session = Session(compiled, engine)
     samples = open_samples(session.recipe, session.input_shape, events, inputs, data, labels, strict)
-    tally = _Tally(compiled)
-    with progress(len(samples), "running") as bar:
-        for result in session.run(_followed(samples, tally)):
-            tally.add(result.sample, result.evidence, result.prediction, result.spikes)
-            bar.advance(bar.task_ids[0])
-    if log is not None:
+    job = _Job(session, samples, recorder_of(compiled, detail), rule, batch, workers)
+    tally = RunTally(compiled.graph, job.recorder.places)
+    keeps = log is not None and log.suffix == SUFFIX
+    for record in _logged(job, log, engine) if keeps and log else _computed(job, range(len(samples))):
+        tally.add(record)
+    if log is not None and not keeps:
         tally.spikes.write(log)
     if outputs is not None:
         tally.predictions.write(outputs)
-    document = tally.document()
+    document = tally.document(rule is not None) | _metrics(tally, metric, function)
     if json:
         print_json(document)
     else:
         _print(document)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What is run, and how."""
+
+    session: Session
+    samples: Samples
+    recorder: Recorder
+    rule: ExitRule | None
+    batch: int
+    workers: int
+
+    @property
+    def bundle(self) -> Bundle:
+        return self.session.bundle
 
 
 def _require_writable(log: Path | None, outputs: Path | None) -> None:
@@ -69,62 +109,44 @@ def _require_writable(log: Path | None, outputs: Path | None) -> None:
         raise InputError.of("SL0902", log, "--log and --outputs name the same file")
 
 
-def _followed(samples: Samples, tally: _Tally) -> Iterator[Sample]:
-    for sample in samples:
-        tally.dropped = tally.dropped + sample.report
-        yield sample
+def _computed(job: _Job, indices: range | list[int]) -> Iterator[SampleRecord]:
+    """The records of samples, run now."""
+    with progress(len(indices), "running") as bar:
+        for result in job.session.run(job.samples.at(indices), job.batch, job.workers, job.rule):
+            yield job.recorder.record(result)
+            bar.advance(bar.task_ids[0])
 
 
-class _Tally:
-    """What a run adds up."""
-
-    def __init__(self, bundle: Bundle) -> None:
-        graph = bundle.graph
-        neurons = {node.name: graph.types[node.name].size for node in graph.neurons()}
-        self.spikes = SpikeLog(neurons, _cores(bundle, list(neurons)))
-        self.predictions = Predictions()
-        self.dropped = DropReport()
-        self.samples = self.labelled = self.right = 0
-
-    def add(
-        self,
-        sample: Sample,
-        evidence: NDArray[np.float64],
-        prediction: int,
-        spikes: Mapping[str, NDArray[np.uint8]],
-    ) -> None:
-        """Count one sample."""
-        self.samples += 1
-        self.predictions.record(sample.name, sample.label, evidence)
-        for layer, values in spikes.items():
-            self.spikes.record(sample.name, layer, values)
-        if sample.label is not None:
-            self.labelled += 1
-            self.right += int(prediction == sample.label)
-
-    def document(self) -> dict[str, Any]:
-        """The totals as a JSON object."""
-        layers = [total.to_json() for total in self.spikes.totals()]
-        document: dict[str, Any] = {
-            "samples": self.samples,
-            "spikes_total": self.spikes.spikes_total,
-            "layers": layers,
-            "dropped_events": self.dropped.to_json(),
-        }
-        if self.labelled:
-            low, high = wilson_interval(self.right, self.labelled)
-            document["accuracy"] = self.right / self.labelled
-            document["accuracy_interval"] = [low, high]
-            document["right"] = self.right
-            document["labelled"] = self.labelled
-        return document
+def _logged(job: _Job, path: Path, engine: str) -> Iterator[SampleRecord]:
+    """Run what is not in the log yet, and give all that is in it then, in the order of the samples."""
+    names = list(job.samples.names)
+    about = about_run(job.bundle, engine, names, job.recorder, job.rule)
+    journal = Journal.open(path, about)
+    try:
+        if journal.done or journal.cut_off:
+            _tell_resumed(path, len(journal.done), len(names), journal.cut_off)
+        for record in _computed(job, [i for i, name in enumerate(names) if name not in journal.done]):
+            journal.append(record)
+    finally:
+        journal.close()
+    _, records = read_log(path)
+    yield from records
 
 
-def _cores(bundle: Bundle, layers: list[str]) -> dict[str, NDArray[np.int32]] | None:
-    if "mapping.json" not in bundle.members:
-        return None
-    mapping = ChipMapping.from_json(bundle.json("mapping.json"), bundle.json("network.json"))
-    return {layer: mapping.cores_of(layer) for layer in layers}
+def _tell_resumed(path: Path, done: int, total: int, cut_off: int) -> None:
+    from spikeloom.cli.console import errors
+
+    errors.print(f"{path}: {done:,} of {counted(total, 'sample')} were done already", markup=False)
+    if cut_off:
+        errors.print(
+            f"{path}: the last record was unfinished, {cut_off:,} bytes of it are dropped", markup=False
+        )
+
+
+def _metrics(tally: RunTally, spec: str | None, function: Function | None) -> dict[str, Any]:
+    if spec is None or function is None:
+        return {}
+    return {"metric": tally.measured(spec, function).to_json()}
 
 
 def _print(document: dict[str, Any]) -> None:
@@ -139,4 +161,11 @@ def _print(document: dict[str, Any]) -> None:
             f"{document['right']} of {document['labelled']} right: accuracy {percent(document['accuracy'])}, "
             f"95 % interval {percent(low)} to {percent(high)}"
         )
+    if "metric" in document:
+        found = document["metric"]
+        low, high = found["interval"]
+        name, value = found["name"], found["value"]
+        console.print(f"{name} {value:.6g}, 95 % interval {low:.6g} to {high:.6g}", markup=False)
+    if "steps_mean" in document:
+        console.print(f"answered after {document['steps_mean']:.2f} time steps on average")
     print_dropped(document["dropped_events"])

@@ -1,0 +1,186 @@
+"""``spikeloom exit``: calibrates a rule that stops inference early."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+
+from spikeloom.atomic import require_writable, write_text
+from spikeloom.cli.console import output as console
+from spikeloom.cli.console import percent, print_json, progress
+from spikeloom.cli.sources import Data, Events, Inputs, Json, Labels, Strict, open_samples
+from spikeloom.compiler.bundle import read_bundle
+from spikeloom.errors import InputError
+from spikeloom.runtime.early_exit.calibrate import (
+    Outcome,
+    choose_threshold,
+    confidence_front,
+    fit_scale,
+    outcome,
+    split_samples,
+)
+from spikeloom.runtime.early_exit.conformal import calibrate_conformal
+from spikeloom.runtime.early_exit.dynamic_confidence import DynamicConfidence
+from spikeloom.runtime.early_exit.rule import ExitRule, write_rule
+from spikeloom.runtime.events.samples import Samples
+from spikeloom.runtime.report.plots.figure import standalone
+from spikeloom.runtime.report.plots.front import plot_front
+from spikeloom.runtime.score import wilson_interval
+from spikeloom.runtime.session import Session
+from spikeloom.runtime.session_state import network_digest
+
+RULES = ("confidence", "conformal")
+
+
+def exit_(
+    bundle: Annotated[Path, typer.Argument(help="A compiled network.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Write the rule to this file (.json).")],
+    events: Events = None,
+    inputs: Inputs = None,
+    data: Data = None,
+    labels: Labels = None,
+    rule: Annotated[
+        str,
+        typer.Option(
+            help="confidence: Dynamic Confidence, as fast as the loss allows; conformal: the right class is "
+            "among those kept, with a guarantee."
+        ),
+    ] = "confidence",
+    loss: Annotated[float, typer.Option(help="Accuracy that confidence may cost, 0 to 1.")] = 0.0,
+    miscoverage: Annotated[
+        float, typer.Option(help="Share of recordings, at most, whose right class conformal may lose.")
+    ] = 0.1,
+    set_size: Annotated[int, typer.Option(min=1, help="Classes that are an answer to conformal.")] = 1,
+    checkpoint: Annotated[
+        list[int] | None, typer.Option(help="A step at which conformal may stop; all by default.")
+    ] = None,
+    split: Annotated[
+        float, typer.Option(help="Share of the recordings to calibrate on; the rule is judged on the others.")
+    ] = 0.5,
+    seed: Annotated[int, typer.Option(help="Of the split.")] = 0,
+    front: Annotated[
+        Path | None, typer.Option(help="Draw accuracy against latency into this file (.svg).")
+    ] = None,
+    engine: Annotated[str, typer.Option(help="What executes the network.")] = "onnx",
+    strict: Strict = True,
+    json: Json = False,
+) -> None:
+    """Calibrate an early exit on labelled recordings that the network was not trained on, and judge it.
+
+    On recordings that it was trained on a network is surer than it should be, and the rule too fast.
+    """
+    _check(rule, loss, miscoverage, front)
+    for path in filter(None, (output, front)):
+        require_writable(path)
+    session = Session(read_bundle(bundle), engine)
+    samples = open_samples(session.recipe, session.input_shape, events, inputs, data, labels, strict)
+    evidence, known = _run(session, samples)
+    fit, held = split_samples(len(known), split, seed)
+    scale = fit_scale(evidence[fit, -1], known[fit])
+    if rule == "confidence":
+        fitted, held_out = (confidence_front(evidence[part], known[part], scale) for part in (fit, held))
+        chosen: ExitRule = DynamicConfidence(choose_threshold(fitted, loss).threshold, scale)
+        if front is not None:
+            judged = outcome(chosen, evidence[held], known[held])
+            write_text(front, standalone(plot_front(fitted, held_out, judged)) + "\n")
+    else:
+        part = len(fit) // 5  # the scale must not come from the recordings that give the limits
+        scale = fit_scale(evidence[fit[:part], -1], known[fit[:part]]) if part else 1.0
+        rest = fit[part:]
+        chosen = calibrate_conformal(
+            evidence[rest], known[rest], miscoverage, set_size, scale, checkpoint or ()
+        )
+    document = _document(chosen, evidence, known, fit, held)
+    write_rule(chosen, network_digest(session.bundle), document["calibration"], output)
+    if json:
+        print_json(document)
+    else:
+        _print(document)
+
+
+def _check(rule: str, loss: float, miscoverage: float, front: Path | None) -> None:
+    if rule not in RULES:
+        what = "there is no such rule"
+        raise InputError.of("SL0901", "--rule", what, wanted=" or ".join(RULES), got=rule)
+    if not 0 <= loss < 1:
+        raise InputError.of("SL0901", "--loss", "is no share", wanted="0 to 1", got=loss)
+    if not 0 < miscoverage < 1:
+        wanted = "between 0 and 1"
+        raise InputError.of("SL0901", "--miscoverage", "is no share", wanted=wanted, got=miscoverage)
+    if front is not None and rule != "confidence":
+        raise InputError.of("SL0901", "--front", "belongs to --rule confidence")
+
+
+def _run(session: Session, samples: Samples) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """The evidence [samples, steps, classes] and the labels of all."""
+    evidence, labels = [], []
+    with progress(len(samples), "running") as bar:
+        for result in session.run(samples):
+            if result.sample.label is None:
+                name = result.sample.name
+                raise InputError.of("SL0120", name, "has no label, and a rule is calibrated by them")
+            evidence.append(result.evidence)
+            labels.append(result.sample.label)
+            bar.advance(bar.task_ids[0])
+    return np.stack(evidence), np.array(labels)
+
+
+def _document(
+    rule: ExitRule,
+    evidence: NDArray[np.float64],
+    labels: NDArray[np.int64],
+    fit: NDArray[np.int64],
+    held: NDArray[np.int64],
+) -> dict[str, Any]:
+    never = DynamicConfidence(1.0)
+    return {
+        "rule": rule.to_json(),
+        "steps": evidence.shape[1],
+        "calibration": _judged(rule, never, evidence[fit], labels[fit]),
+        "held_out": _judged(rule, never, evidence[held], labels[held]),
+    }
+
+
+def _judged(
+    rule: ExitRule, never: ExitRule, evidence: NDArray[np.float64], labels: NDArray[np.int64]
+) -> dict[str, Any]:
+    early, full = (outcome(one, evidence, labels) for one in (rule, never))
+    return {
+        "recordings": len(labels),
+        "accuracy": early.accuracy,
+        "accuracy_interval": list(wilson_interval(round(early.accuracy * len(labels)), len(labels))),
+        "accuracy_without": full.accuracy,
+        "steps_mean": early.steps,
+        **_coverage(early),
+    }
+
+
+def _coverage(early: Outcome) -> dict[str, float]:
+    if early.covered is None or early.set_size is None:
+        return {}
+    return {"covered": early.covered, "set_size_mean": early.set_size}
+
+
+def _print(document: dict[str, Any]) -> None:
+    rule = document["rule"]
+    if rule["kind"] == "conformal":
+        promise = percent(1 - rule["miscoverage"])
+        console.print(f"conformal: the right class is kept with a probability of at least {promise}")
+    else:
+        console.print(f"Dynamic Confidence: threshold {rule['threshold']:.6g}, scale {rule['scale']:.4g}")
+    for name in ("calibration", "held_out"):
+        found = document[name]
+        low, high = found["accuracy_interval"]
+        title, without = name.replace("_", "-"), percent(found["accuracy_without"])
+        console.print(
+            f"{title}: {found['recordings']:,} recordings, accuracy {percent(found['accuracy'])} "
+            f"({percent(low)} to {percent(high)}; without early exit {without}), "
+            f"{found['steps_mean']:.2f} of {document['steps']} steps"
+        )
+        if "covered" in found:
+            size = found["set_size_mean"]
+            console.print(f"  right class kept: {percent(found['covered'])}, {size:.2f} classes on average")
