@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from spikeloom.compiler.graph.engine import Engine
 from spikeloom.compiler.graph.figure import Figure
@@ -74,7 +75,9 @@ class Loihi2:
         Raises:
             UnsupportedError: SL0504, no such width of weights.
         """
-        width = {name: int(figure.nominal) for name, figure in self.description.numeric.items()}
+        width: dict[str, Any] = {
+            name: int(figure.nominal) for name, figure in self.description.numeric.items()
+        }
         widest = width.pop("weight_bits")
         if not SMALLEST_WEIGHT_BITS <= weight_bits <= widest:
             raise UnsupportedError.of(

@@ -17,9 +17,18 @@ from spikeloom.runtime.report.layers import Layer
 from spikeloom.runtime.report.plots.bands import plot_bands
 from spikeloom.runtime.report.plots.cores import plot_binding, plot_fill, plot_populations, plot_traffic
 from spikeloom.runtime.report.plots.evidence import plot_evidence
-from spikeloom.runtime.report.plots.figure import ACCENT, BLUE, ORANGE, PALETTE, is_dark, ramp, tinted
+from spikeloom.runtime.report.plots.figure import (
+    ACCENT,
+    BLUE,
+    HALF_WIDTH,
+    ORANGE,
+    PALETTE,
+    is_dark,
+    ramp,
+    tinted,
+)
 from spikeloom.runtime.report.plots.links import plot_links
-from spikeloom.runtime.report.plots.mesh import HALF_WIDTH, WHOLE_WIDTH, is_fine
+from spikeloom.runtime.report.plots.mesh import WHOLE_WIDTH, is_fine
 from spikeloom.runtime.report.plots.pictures import flattened, plot_frame, plot_layer
 from spikeloom.runtime.report.plots.rates import plot_rates, plot_step_rates
 from tests.report.reading import Page
