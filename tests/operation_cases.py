@@ -293,7 +293,12 @@ def _reduce_max(choose: Choices) -> Case:
 
 def _softmax(choose: Choices) -> Case:
     shape = choose.shape()
-    return Case(Softmax(choose.number(0, len(shape) - 1)), (Type(shape, REAL),))
+    kept = choose.rng.random(shape) < 0.7
+    kept[..., :1] = True
+    axis = len(shape) - 1
+    if choose.number(0, 1):
+        return Case(Softmax(axis, kept), (Type(shape, REAL),))
+    return Case(Softmax(choose.number(0, axis)), (Type(shape, REAL),))
 
 
 def _leaky_sum(choose: Choices) -> Case:

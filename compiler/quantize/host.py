@@ -93,7 +93,10 @@ def layer_norm(walk: Walk, op: LayerNorm, node: Node) -> None:
 
 
 def softmax(walk: Walk, op: Softmax, node: Node) -> None:
-    """The largest, a table of exponentials of the distance from it, their sum and a quotient."""
+    """The largest, a table of exponentials of the distance from it, their sum and a quotient.
+
+    What a mask takes away is brought to the lowest number first, and its exponential to zero.
+    """
     (source,) = node.inputs
     unit = EXPONENT_RANGE / TABLE_LIMIT
     name, x = walk.rescaled(node, source, unit, VALUE_LIMIT)
@@ -101,12 +104,18 @@ def softmax(walk: Walk, op: Softmax, node: Node) -> None:
     def add(what: str, step: Op, *inputs: str) -> str:
         return walk.builder.add(f"{node.name}.{what}", step, *inputs, source=node.source)[0]
 
+    kept = None if op.kept is None else op.kept.astype(np.int64)
+    if kept is not None:
+        lowest = (kept - 1) * VALUE_LIMIT
+        name = add("kept", Rescale(kept, 0, -VALUE_LIMIT, VALUE_LIMIT, lowest), name)
     largest = add("largest", ReduceMax(op.axis), name)
     below = add(
         "below", Add(), name, add("minus", Rescale(np.array(-1), 0, -VALUE_LIMIT, VALUE_LIMIT), largest)
     )
     table = np.rint(np.exp(np.arange(-TABLE_LIMIT, 1) * float(x.scale)) * VALUE_LIMIT).astype(np.int32)
     powers = add("powers", Lookup(-TABLE_LIMIT, table), below)
+    if kept is not None:
+        powers = add("shown", Rescale(kept, 0, 0, VALUE_LIMIT), powers)
     shape = walk.graph.types[source].shape
     total = add("total", ReduceSum((op.axis,)), powers)
     column = add("column", Reshape(tuple(1 if i == op.axis else s for i, s in enumerate(shape))), total)

@@ -226,6 +226,7 @@ class _Walk:
         self.units = self.builder.units
         self.names: dict[str, str] = {}
         self._aliases: dict[str, Unit] = {}
+        self._rescalings: dict[str, list[tuple[str, Rescale]]] = {}
         self.problems: list[Problem] = []
         self.overflowing: set[str] = set()
         self.broken: set[str] = set()
@@ -647,8 +648,10 @@ class _Walk:
                 "compile for the target onnx",
             )
         op, unit = rescaling(x, wanted, limit)
-        own = f"{self.names[name]}.rescaled/{unit:.9g}/{limit}"
-        if own not in self.builder.types:
+        wanted_name = f"{self.names[name]}.rescaled/{unit:.9g}/{limit}"
+        own = self._found(wanted_name, op)
+        if own is None:
+            own = self.builder.unique(wanted_name)
             try:
                 self.builder.add(own, op, self.names[name], source=node.source)
             except InternalError as error:
@@ -656,7 +659,19 @@ class _Walk:
                     "SL0502", f"cannot be rescaled: {error.problems[0].what}"
                 ) from error
             self.units[own] = Unit(np.array(unit), np.zeros(()))
+            self._rescalings.setdefault(wanted_name, []).append((own, op))
         return own, self.units[own]
+
+    def _found(self, name: str, op: Rescale) -> str | None:
+        """The node of that name that is the same operation.
+
+        One integer may stand for several values, such as a sum and the same with a constant added: they
+        are brought to a common unit by different factors and offsets.
+        """
+        for own, other in self._rescalings.get(name, []):
+            if all(np.array_equal(value, getattr(other, key)) for key, value in vars(op).items()):
+                return own
+        return None
 
     def _add(self, node: Node, op: Op, *units: Unit) -> None:
         self.append(node, op, [self.names[name] for name in node.inputs], *units)

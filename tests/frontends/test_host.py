@@ -74,7 +74,43 @@ class _Quotient(_Host):
         return self.out(q @ (k.transpose(-2, -1) @ x) / total) * (1 / (2 + q))[..., :4]
 
 
-MODELS = [_Norms, _Softmax, _Gates, _Quotient]
+class _Window(_Host):
+    """Attention of each token to itself and the two before it, as sliding windows have it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        distance = torch.arange(6)[:, None] - torch.arange(6)[None]
+        self.register_buffer("hidden", (distance < 0) | (distance > 2))
+
+    hidden: Tensor
+
+    def forward(self, x: Tensor) -> Any:
+        scores = self.spikes(x) @ self.fc(x).transpose(-2, -1) / 8**0.5
+        first = scores.masked_fill(self.hidden, float("-inf")).softmax(-1)
+        bias = torch.where(self.hidden, float("-inf"), 0.25 * torch.arange(6))
+        return self.out((first + (scores + bias).softmax(-1)) @ x)
+
+
+class _Rotary(_Host):
+    """Positions as angles of complex numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        angles = torch.arange(6)[:, None] / 10.0 ** (torch.arange(4) / 4)
+        self.register_buffer("turns", torch.stack([angles.cos(), angles.sin()], -1))
+
+    turns: Tensor
+
+    def rotated(self, x: Tensor) -> Tensor:
+        pairs = torch.view_as_complex(x.reshape(*x.shape[:-1], -1, 2))
+        return torch.view_as_real(torch.view_as_complex(self.turns) * pairs).flatten(-2)
+
+    def forward(self, x: Tensor) -> Any:
+        q, k = self.rotated(self.spikes(x)), self.rotated(functional.elu(self.fc(x)))
+        return self.out(torch.sigmoid(q @ k.transpose(-2, -1) / 8) @ x)
+
+
+MODELS = [_Norms, _Softmax, _Gates, _Quotient, _Window, _Rotary]
 
 
 def _frames(samples: int = 3) -> Array:
@@ -146,3 +182,57 @@ def test_a_chip_without_a_host_refuses_them_by_name() -> None:
         compile_model(_Norms(), SHAPE, None, _frames(), Options("loihi2", steps=STEPS), None)
     assert "SL0501" in str(caught.value)
     assert "is not spike-driven" in str(caught.value)
+
+
+class _AllHidden(_Host):
+    def forward(self, x: Tensor) -> Any:
+        hidden = torch.ones(6, 6, dtype=torch.bool)
+        return self.out((self.fc(x) @ x.transpose(-2, -1)).masked_fill(hidden, float("-inf")).softmax(-1) @ x)
+
+
+class _MaskElsewhere(_Host):
+    def forward(self, x: Tensor) -> Any:
+        hidden = torch.ones(6, 6, dtype=torch.bool).triu(1)
+        return self.out((self.fc(x) @ x.transpose(-2, -1)).masked_fill(hidden, -1e9).sigmoid() @ x)
+
+
+@pytest.mark.parametrize(
+    ("model", "what"),
+    [
+        (_AllHidden, "all elements of a row are minus infinity"),
+        (_MaskElsewhere, "which only a softmax takes"),
+    ],
+)
+def test_masks_that_mean_nothing_are_refused(model: type[_Host], what: str) -> None:
+    with pytest.raises(UnsupportedError, match=rf"SL0302 test_host.py:\d+: .*{what}"):
+        capture(model().eval(), SHAPE, REAL)
+
+
+class _Cloud(nn.Module):
+    """Points [T, B, 3, 16]: a map of each, and the largest of all, before the neuron or behind it."""
+
+    def __init__(self, before: bool) -> None:
+        super().__init__()
+        torch.manual_seed(3)
+        self.before = before
+        self.map, self.out = nn.Conv1d(3, 8, 1), nn.Linear(8, 4)
+        self.lif = neuron.LIFNode(tau=2.0, v_threshold=0.4, step_mode="m")
+
+    def forward(self, x: Tensor) -> Tensor:
+        points = self.map(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+        if self.before:
+            y: Tensor = self.out(self.lif(points.amax(-1)))
+        else:
+            y = self.out(self.lif(points).max(dim=-1)[0])
+        return y
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_the_largest_of_all_points(before: bool) -> None:
+    frames = np.random.default_rng(5).normal(0.3, 1, (STEPS, 3, 3, 16)).astype(np.float32)
+    shape = InputShape.parse("T,B,3,16")
+    run = compile_model(_Cloud(before), shape, None, frames, Options("onnx", steps=STEPS), None)
+    entries = {entry["stage"]: entry for entry in run.ledger.to_json()}
+    assert entries["captured graph"]["differing"] == entries["onnx/sequence.onnx"]["differing"] == 0
+    assert run.activity is not None
+    assert 0.05 < run.activity.rates["lif"] < 0.9

@@ -164,7 +164,11 @@ TORCH: dict[str, Torch] = {
     "layer_norm": _layer_norm,
     "lookup": lambda op, x: (torch.from_numpy(op.table)[(x - op.lo).clamp(0, len(op.table) - 1).long()],),
     "reduce_max": lambda op, x: (x.amax(op.axis + 1, keepdim=True),),
-    "softmax": lambda op, x: (x.softmax(op.axis + 1),),
+    "softmax": lambda op, x: (
+        (x if op.kept is None else x.masked_fill(~torch.from_numpy(op.kept), -torch.inf)).softmax(
+            op.axis + 1
+        ),
+    ),
     "avg_pool2d": _avg_pool,
     "broadcast": lambda op, x: (x.expand(len(x), *op.shape),),
     "mul": lambda op, a, b: (a * b,),
@@ -375,6 +379,7 @@ WRONG: list[tuple[Op, tuple[Type, ...]]] = [
     (Lookup(0, np.array([1])), (Type((2,), REAL),)),
     (ReduceMax(1), (Type((2,), SPIKES),)),
     (Softmax(2), (Type((2, 2), REAL),)),
+    (Softmax(1, np.ones(3, bool)), (Type((2, 2), REAL),)),
     (LeakySum(1.0), (Type((2,), REAL),)),
     (LeakySum(4096), (Type((2,), SPIKES),)),
     (LeakySum(2048, np.array([0.5])), (Type((2,), SPIKES),)),

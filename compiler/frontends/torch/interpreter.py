@@ -321,6 +321,8 @@ def _(op: LayerNorm, lead: int, x: Tensor) -> tuple[Tensor, ...]:
 
 @call.register
 def _(op: Softmax, lead: int, x: Tensor) -> tuple[Tensor, ...]:
+    if op.kept is not None:
+        x = x.masked_fill(~torch.from_numpy(op.kept), float("-inf"))
     return (x.softmax(op.axis + lead),)
 
 

@@ -85,7 +85,29 @@ class Spectrum:
     kernel: Tensor | None = None
 
 
-Operand = Value | Spectrum | Tensor | tuple[Value, ...] | None
+@dataclass(frozen=True)
+class Masked:
+    """A value of which some elements are minus infinity: nothing, behind a softmax.
+
+    Attributes:
+        value: all of it.
+        kept: booleans that broadcast against a sample.
+    """
+
+    value: Value
+    kept: Array
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """A value whose last axis, of two elements, is taken for the parts of complex numbers."""
+
+    value: Value
+
+
+Operand = Value | Spectrum | Masked | Pairs | Tensor | tuple[Value, ...] | None
+Hidden = (Spectrum, Masked, Pairs)
+"""Operands that only some rules take."""
 Rule = Callable[["Lowering", "Call"], Operand]
 _RULES: dict[str, Rule] = {}
 _ANY_LAYOUT: set[str] = set()
@@ -191,6 +213,10 @@ class Call:
     def value(self, name: str) -> Value:
         """An argument that must be a value of the graph."""
         operand = self.arguments[name]
+        if isinstance(operand, Masked):
+            raise NoCounterpartError("parts of its operand are minus infinity, which only a softmax takes")
+        if isinstance(operand, Pairs):
+            raise NoCounterpartError("its operand is complex")
         if not isinstance(operand, Value):
             raise NoCounterpartError(f"its argument {name} does not depend on the input")
         return operand
@@ -390,7 +416,7 @@ class Lowering:
         """The operands of a call that depend on the input."""
         operands = [self.operands[n.name] for n in node.all_input_nodes]
         flat = [part for o in operands for part in (o if isinstance(o, (list, tuple)) else (o,))]
-        whole = [part.value if isinstance(part, Spectrum) else part for part in flat]
+        whole = [part.value if isinstance(part, Hidden) else part for part in flat]
         return [part for part in whole if isinstance(part, Value)]
 
     def _apply(self, node: fx.Node, call: Call) -> None:
@@ -564,7 +590,7 @@ def _layout(value: Value) -> str:
 
 def _holds_value(operand: Any) -> bool:
     parts = operand if isinstance(operand, (list, tuple)) else (operand,)
-    return any(isinstance(part, (Value, Spectrum)) for part in parts)
+    return any(isinstance(part, (Value, *Hidden)) for part in parts)
 
 
 def _needed(nodes: list[fx.Node]) -> set[str]:

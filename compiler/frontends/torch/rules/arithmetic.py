@@ -12,13 +12,16 @@ from spikeloom.compiler.frontends.torch.axes import Lead, NoCounterpartError
 from spikeloom.compiler.frontends.torch.lowering import (
     Call,
     Lowering,
+    Masked,
     Operand,
+    Pairs,
     Spectrum,
     Value,
     constant_of,
     constants_of_steps,
     rule,
 )
+from spikeloom.compiler.frontends.torch.rules.complex import rotated
 from spikeloom.compiler.frontends.torch.rules.fourier import filtered
 from spikeloom.compiler.graph.op import Array
 from spikeloom.compiler.graph.ops.accumulate import Accumulate
@@ -34,6 +37,9 @@ from spikeloom.compiler.graph.ops.reshape import Reshape
 from spikeloom.compiler.graph.ops.step_affine import StepAffine
 from spikeloom.compiler.graph.ops.time_mean import TimeMean
 
+NOTHING = -1e4
+"""What is filled in below it is meant for minus infinity."""
+
 
 @rule("add.Tensor", "add_.Tensor", "add.Scalar", any_layout=True)
 def add(lower: Lowering, call: Call) -> Operand:
@@ -44,7 +50,34 @@ def add(lower: Lowering, call: Call) -> Operand:
     if isinstance(a, Value) and isinstance(b, Value):
         return lower.emit(call, Add(), *_aligned(lower, call, a, b))[0]
     x, other = (a, b) if isinstance(a, Value) else (b, a)
-    return lower.emit(call, Affine(np.ones((), np.float32), constant_of(other, x)), x)[0]
+    if not isinstance(x, Value):
+        x = call.value("self" if x is a else "other")
+    constant = constant_of(other, x)
+    if bool(np.isneginf(constant).any()):
+        return _masked(lower, call, x, constant)
+    return lower.emit(call, Affine(np.ones((), np.float32), constant), x)[0]
+
+
+def _masked(lower: Lowering, call: Call, x: Value, added: Array) -> Masked:
+    """A constant added that is minus infinity in places."""
+    kept = ~np.isneginf(added)
+    rest = np.where(kept, added, 0).astype(np.float32)
+    if rest.any():
+        (x,) = lower.emit(call, Affine(np.ones((), np.float32), rest), x)
+    return Masked(x, kept)
+
+
+@rule("masked_fill.Scalar", "masked_fill_.Scalar")
+def masked_fill(lower: Lowering, call: Call) -> Operand:
+    """Elements that are nothing behind a softmax; or others that a constant takes the place of."""
+    x, mask, value = call.value("self"), call.arguments["mask"], float(call.arguments["value"])
+    if not isinstance(mask, Tensor):
+        raise NoCounterpartError("its mask depends on the input")
+    filled = constant_of(mask, x).astype(bool)
+    if value <= NOTHING:
+        return Masked(x, ~filled)
+    scale, offset = np.where(filled, 0, 1).astype(np.float32), np.where(filled, value, 0).astype(np.float32)
+    return lower.emit(call, Affine(scale, offset), x)[0]
 
 
 @rule("sub.Tensor", "sub_.Tensor", "sub.Scalar", "rsub.Tensor", "rsub.Scalar", any_layout=True)
@@ -78,6 +111,8 @@ def multiply(lower: Lowering, call: Call) -> Operand:
     a, b = call.arguments["self"], call.arguments["other"]
     if isinstance(a, Spectrum) or isinstance(b, Spectrum):
         return filtered(a, b)
+    if isinstance(a, Pairs) or isinstance(b, Pairs):
+        return rotated(lower, call, a, b)
     divides = call.node.target.__name__.startswith("div")  # type: ignore[union-attr]
     if divides and isinstance(b, Value):
         if not isinstance(a, Value):

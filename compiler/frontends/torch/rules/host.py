@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from spikeloom.compiler.frontends.torch.axes import OWN, NoCounterpartError
-from spikeloom.compiler.frontends.torch.lowering import Call, Lowering, Operand, rule
+from spikeloom.compiler.frontends.torch.lowering import Call, Lowering, Masked, Operand, rule
 from spikeloom.compiler.graph.ops.affine import Affine
 from spikeloom.compiler.graph.ops.divide import Divide
 from spikeloom.compiler.graph.ops.elementwise import Elementwise
@@ -74,9 +74,13 @@ def layer_norm(lower: Lowering, call: Call) -> Operand:
 
 @rule("softmax.int", "_softmax")
 def softmax(lower: Lowering, call: Call) -> Operand:
-    """Shares along one axis."""
-    x = call.value("self")
-    return lower.emit(call, Softmax(call.own_axis(call.arguments["dim"], x)), x)[0]
+    """Shares along one axis; elements that are minus infinity get none."""
+    given = call.arguments["self"]
+    x, kept = (given.value, given.kept) if isinstance(given, Masked) else (call.value("self"), None)
+    axis = call.own_axis(call.arguments["dim"], x)
+    if kept is not None and not np.broadcast_to(kept, x.shape).any(axis).all():
+        raise NoCounterpartError("all elements of a row are minus infinity")
+    return lower.emit(call, Softmax(axis, kept), x)[0]
 
 
 @rule("key_value", any_layout=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from spikeloom.compiler.frontends.torch.axes import NoCounterpartError
 from spikeloom.compiler.frontends.torch.lowering import (
     Call,
@@ -14,6 +16,7 @@ from spikeloom.compiler.graph.ops.avg_pool2d import AvgPool2d
 from spikeloom.compiler.graph.ops.max_pool2d import MaxPool2d
 from spikeloom.compiler.graph.ops.mean import Mean
 from spikeloom.compiler.graph.ops.reshape import Reshape
+from spikeloom.compiler.graph.ops.transpose import Transpose
 from spikeloom.compiler.graph.ops.upsample2d import Upsample2d
 
 Pair = tuple[int, int]
@@ -34,6 +37,30 @@ def max_pool(lower: Lowering, call: Call) -> Operand:
         for values, neutral in ((kernel, 1), (stride, 1), (arguments["padding"], 0))
     )
     return _planes(lower, call, MaxPool2d(window, step, padding), x)
+
+
+@rule("amax", "max.dim")
+def largest(lower: Lowering, call: Call) -> Operand:
+    """The largest element along one of a sample's own axes, as of the points of a cloud."""
+    x, dims = call.value("self"), call.arguments["dim"]
+    dims = [dims] if isinstance(dims, int) else list(dims)
+    if len(dims) != 1:
+        raise NoCounterpartError(f"it works along {len(dims)} axes")
+    axis = call.own_axis(dims[0], x)
+    others = [place for place in range(len(x.shape)) if place != axis]
+    rest = tuple(x.shape[place] for place in others)
+    kept = tuple(1 if place == axis else n for place, n in enumerate(x.shape))
+    if others[axis:]:
+        (x,) = lower.emit(call, Transpose((*others, axis)), x, lead=x.lead)
+    length = x.shape[-1]
+    pool = MaxPool2d((1, length), (1, length), (0, 0))
+    for op in (
+        Reshape((1, math.prod(rest), length)),
+        pool,
+        Reshape(kept if call.arguments["keepdim"] else rest),
+    ):
+        (x,) = lower.emit(call, op, x, lead=x.lead)
+    return (x,) if call.node.target._opname == "max" else x  # type: ignore[union-attr]
 
 
 @rule("avg_pool2d")
