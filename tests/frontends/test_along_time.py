@@ -225,3 +225,53 @@ def test_the_graph_alone_computes_the_same_in_float64() -> None:
     steps = [*frames.double().numpy(), *np.zeros((found.graph.flush, 1, 6))]
     got = np.stack([run.step(frame)[found.graph.outputs[0]] for frame in steps])
     np.testing.assert_allclose(got, output.numpy(), atol=1e-4)
+
+
+class _Tubes(nn.Module):
+    """A convolution of pictures [B, T, 2, 6, 6] as one of volumes, with time at another place."""
+
+    def __init__(self, place: int) -> None:
+        super().__init__()
+        torch.manual_seed(2)
+        self.place = place
+        kernel = ((1, 3, 3), (3, 1, 3), (3, 3, 1))[place]
+        stride = ((1, 2, 1), (2, 1, 1), (2, 1, 1))[place]
+        self.conv = nn.Conv3d(2, 4, kernel, stride)
+        self.lif = neuron.LIFNode(tau=2.0, v_threshold=0.2, step_mode="m")
+        self.head = nn.Linear(32, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        volume = self.conv(x.transpose(0, 1).movedim(1, 2 + self.place))
+        spikes = self.lif(volume.movedim(2 + self.place, 0))
+        y: Tensor = self.head(spikes.flatten(2))
+        return y
+
+
+@pytest.mark.parametrize("place", range(3))
+def test_volumes_with_time_at_any_place(place: int) -> None:
+    found = capture(_Tubes(place).eval(), InputShape.parse("T,B,2,6,6"), REAL)
+    frames = torch.rand(6, 2, 2, 6, 6, generator=torch.Generator().manual_seed(0))
+    assert prove_capture(found, frames).cells > 0
+    assert sorted(found.volumes.values()) == [place]
+
+
+class _Moves(nn.Module):
+    """Axes moved in every way that PyTorch offers: [T, B, 3, 4] becomes [T, B, 4, 3]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(2)
+        self.lif = neuron.LIFNode(tau=2.0, v_threshold=0.3, step_mode="m")
+        self.head = nn.Linear(3, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x.movedim((0, 3), (2, 0)).swapaxes(1, 2).moveaxis(-1, 1).swapdims(0, -2)
+        z: Tensor = self.head(self.lif(y.permute(0, 3, 2, 1)))
+        return z
+
+
+def test_axes_are_moved() -> None:
+    found = capture(_Moves().eval(), InputShape.parse("T,B,3,4"), REAL)
+    frames = torch.rand(6, 2, 3, 4, generator=torch.Generator().manual_seed(0))
+    assert prove_capture(found, frames).cells > 0
+    assert found.graph.types[found.graph.outputs[0]].shape == (4, 2)

@@ -236,3 +236,25 @@ def test_the_largest_of_all_points(before: bool) -> None:
     assert entries["captured graph"]["differing"] == entries["onnx/sequence.onnx"]["differing"] == 0
     assert run.activity is not None
     assert 0.05 < run.activity.rates["lif"] < 0.9
+
+
+class _ClassToken(_Host):
+    """A token of its own before the others, positions added, and gone again before the end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.token = nn.Parameter(torch.linspace(-1, 1, 8).view(1, 1, 8))
+        self.places = nn.Parameter(torch.linspace(0, 1, 56).view(1, 7, 8))
+
+    def forward(self, x: Tensor) -> Any:
+        spikes = self.spikes(x).flatten(0, 1)
+        tokens = torch.cat((self.token.expand(len(spikes), -1, -1), spikes), dim=1) + self.places
+        scores = (self.fc(tokens) @ tokens.transpose(-2, -1)).unflatten(0, x.shape[:2])
+        return scores[..., 1:, :]
+
+
+def test_constants_beside_a_value() -> None:
+    run = _compiled(_ClassToken)
+    entries = {entry["stage"]: entry for entry in run.ledger.to_json()}
+    assert entries["captured graph"]["differing"] == entries["onnx/sequence.onnx"]["differing"] == 0
+    assert entries["captured graph"]["cells"] > 0

@@ -60,7 +60,7 @@ class Capture:
             to the next, along a folded axis of both; it has a meaning for single samples only.
         layouts: for each neuron layer whose axes are not [T, B, ...], what they are.
         batch: with how many samples constants were computed that PyTorch rounds by their number; 0 if none.
-        volumes: nodes of convolutions over two axes that PyTorch computes over three, time the last.
+        volumes: for each convolution over two axes that PyTorch computes over three, which of them is time.
         readouts: for each node that gives the potentials of a neuron layer that never fires, the node
             before it and the path of the layer.
         memories: linear memories that the model computes by Fourier transforms.
@@ -79,7 +79,7 @@ class Capture:
     over_samples: tuple[str, ...] = ()
     layouts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     readouts: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    volumes: frozenset[str] = frozenset()
+    volumes: Mapping[str, int] = field(default_factory=dict)
     batch: int = 0
     memories: tuple[Memory, ...] = ()
 
@@ -134,7 +134,7 @@ def capture(
         over_samples=tuple(lowering.over_samples),
         layouts=lowering.layouts,
         readouts=lowering.readouts,
-        volumes=frozenset(lowering.volumes),
+        volumes=lowering.volumes,
         batch=lowering.batch,
         memories=tuple(lowering.memories),
     )

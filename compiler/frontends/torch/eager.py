@@ -197,9 +197,11 @@ class OneStepAtATime(TorchFunctionMode):
             return self._in_frequencies(func, args, keywords)
         if name == "conv1d" and self._timed and (along := _Window.of(args, keywords, self)) is not None:
             return torch.cat([func(window, *along.stored) for window in along.windows()], -1)
-        if name not in SLICED or not args or _reduces_time(func, args, keywords, self._axis(name, args[0])):
+        if name not in SLICED or not args:
             return func(*args, **keywords)
-        axis = self._axis(name, args[0])
+        axis = self._volume(*args[:2]) if name == "conv3d" else self._axis(name, args[0])
+        if _reduces_time(func, args, keywords, axis):
+            return func(*args, **keywords)
         if axis is None:
             return func(*args, **keywords)
         return self._sliced(func, axis, args, keywords)
@@ -229,8 +231,6 @@ class OneStepAtATime(TorchFunctionMode):
         """Where time stands in a tensor."""
         if self._steps == 1 or not isinstance(x, Tensor) or x.ndim < 2:
             return None
-        if name == "conv3d":
-            return x.ndim - 1 if self.is_batch(x.shape[0]) and self.lasts(x.shape[-1]) else None
         if self._count(x):
             return 0
         if not self._timed or not self.is_batch(x.shape[0]):
@@ -238,6 +238,13 @@ class OneStepAtATime(TorchFunctionMode):
         if name == "batch_norm":
             return x.ndim - 1 if x.ndim == 3 and self.lasts(x.shape[-1]) else None
         return 1 if self.lasts(x.shape[1]) else None
+
+    def _volume(self, x: Tensor, weight: Tensor) -> int | None:
+        """Where time stands in a volume: along it, the kernel has one element."""
+        if self._steps == 1 or not self.is_batch(x.shape[0]):
+            return None
+        places = (n for n in (4, 3, 2) if weight.shape[n] == 1 and self.lasts(x.shape[n]))
+        return next(places, None)
 
     def _count(self, x: Tensor) -> int:
         """The time steps in the first axis; 0 if it is none."""

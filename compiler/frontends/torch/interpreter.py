@@ -119,7 +119,7 @@ class TorchInterpreter:
             axis = 1 if self._leads[node.name] is Lead.BATCH_TIME else 0
             return (self._over_time(node, node.name, (axis,)),)
         if node.name in self._volumes and isinstance(node.op, Conv2d):
-            return (_volume(node.op, arguments[0]),)
+            return (_volume(node.op, arguments[0], self._volumes[node.name]),)
         if node.name in self._readouts:
             return (self._read_out(node, arguments[0]),)
         if isinstance(node.op, StatefulOp):
@@ -185,11 +185,22 @@ def _(op: Conv2d, lead: int, x: Tensor) -> tuple[Tensor, ...]:
     )
 
 
-def _volume(op: Conv2d, x: Tensor) -> Tensor:
-    """A convolution over [B, channels, height, width] as PyTorch computes it with a last axis of one step."""
-    weight = _tensor(op.weight).unsqueeze(-1)
-    settings = ((*op.stride, 1), (*op.padding, 0), (*op.dilation, 1), op.groups)
-    return functional.conv3d(x.unsqueeze(-1), weight, _tensor(op.bias), *settings).squeeze(-1)
+def _volume(op: Conv2d, x: Tensor, time: int) -> Tensor:
+    """A convolution over [B, channels, height, width] as PyTorch does it with an axis of one step more."""
+
+    def among(pair: tuple[int, ...], own: int) -> tuple[int, ...]:
+        return (*pair[:time], own, *pair[time:])
+
+    y: Tensor = functional.conv3d(
+        x.unsqueeze(2 + time),
+        _tensor(op.weight).unsqueeze(2 + time),
+        _tensor(op.bias),
+        among(op.stride, 1),
+        among(op.padding, 0),
+        among(op.dilation, 1),
+        op.groups,
+    )
+    return y.squeeze(2 + time)
 
 
 @call.register

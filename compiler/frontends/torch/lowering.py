@@ -266,7 +266,7 @@ class Lowering:
         parameters: paths in the model by the names of the captured program.
         single_step: paths of the neuron layers that take their whole input for one time step.
         batch: with how many samples constants were computed that PyTorch rounds by their number; 0 if none.
-        volumes: nodes of convolutions over two axes that PyTorch computes over three, time the last.
+        volumes: for each convolution over two axes that PyTorch computes over three, which of them is time.
         readouts: for each node that gives the potentials of a neuron layer, the node before it and the
             path of the layer.
         layouts: for each neuron layer whose samples do not stand behind time, what its axes are.
@@ -292,7 +292,7 @@ class Lowering:
     parameters: Mapping[str, str] = field(default_factory=dict)
     single_step: set[str] = field(default_factory=set)
     over_samples: list[str] = field(default_factory=list)
-    volumes: set[str] = field(default_factory=set)
+    volumes: dict[str, int] = field(default_factory=dict)
     batch: int = 0
     readouts: dict[str, tuple[str, str]] = field(default_factory=dict)
     layouts: dict[str, tuple[str, ...]] = field(default_factory=dict)

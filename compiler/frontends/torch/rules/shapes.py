@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from torch import fx
+from torch import Tensor, fx
 
 from spikeloom.compiler.frontends.torch.axes import OWN, Lead, NoCounterpartError, Shape
 from spikeloom.compiler.frontends.torch.lowering import (
@@ -19,6 +19,7 @@ from spikeloom.compiler.frontends.torch.lowering import (
     constant_of,
     rule,
 )
+from spikeloom.compiler.graph.op import Array
 from spikeloom.compiler.graph.ops.affine import Affine
 from spikeloom.compiler.graph.ops.broadcast import Broadcast
 from spikeloom.compiler.graph.ops.concat import Concat
@@ -36,6 +37,7 @@ def _first_value(call: Call) -> Value:
 
 @rule(
     "contiguous", "clone", "detach", "alias", "dropout", "detach_", "lift_fresh_copy", "dropout_",
+    "feature_dropout",
     "to.dtype", "to.device", "to.other", "_to_copy", "type_as",
     any_layout=True,
 )  # fmt: skip
@@ -100,7 +102,11 @@ def arranged(x: Value, tags: Sequence[str]) -> Value:
     return replace(x, lead=Lead.SPREAD, spread=tuple(tags))
 
 
-@rule("transpose.int", "permute", "t", "mT", "numpy_T", any_layout=True)
+@rule(
+    "transpose.int", "permute", "t", "mT", "numpy_T", "swapaxes", "swapdims.int", "swapdims",
+    "movedim.int", "movedim.intlist", "moveaxis.int", "moveaxis.intlist",
+    any_layout=True,
+)  # fmt: skip
 def transpose(lower: Lowering, call: Call) -> Operand:
     """Axes in another order."""
     x = _first_value(call)
@@ -117,7 +123,16 @@ def _full_order(call: Call, x: Value) -> list[int]:
     order = list(range(rank))
     if "dims" in call.arguments:
         return [axis % rank for axis in call.arguments["dims"]]
-    first, second = call.arguments.get("dim0", -2) % rank, call.arguments.get("dim1", -1) % rank
+    if "source" in call.arguments:
+        ends = (call.arguments[end] for end in ("source", "destination"))
+        pairs = zip(*([end] if isinstance(end, int) else end for end in ends), strict=True)
+        moved = sorted((place % rank, axis % rank) for axis, place in pairs)
+        order = [axis for axis in order if axis not in [one for _, one in moved]]
+        for place, axis in moved:
+            order.insert(place, axis)
+        return order
+    names = [name for name in ("dim0", "dim1", "axis0", "axis1") if name in call.arguments]
+    first, second = (call.arguments[name] % rank for name in names) if names else (rank - 2, rank - 1)
     order[first], order[second] = order[second], order[first]
     return order
 
@@ -144,11 +159,36 @@ def split(lower: Lowering, call: Call) -> Operand:
 def concat(lower: Lowering, call: Call) -> Operand:
     """Values one after the other along one axis."""
     parts = call.arguments["tensors"]
-    if not all(isinstance(part, Value) for part in parts):
-        raise NoCounterpartError("it joins constants")
-    return lower.emit(
-        call, Concat(call.own_axis(call.arguments["dim"], parts[0])), *parts, lead=parts[0].lead
-    )[0]
+    values = [part for part in parts if isinstance(part, Value)]
+    axis = call.own_axis(call.arguments["dim"], values[0])
+    if len(values) == len(parts):
+        return lower.emit(call, Concat(axis), *parts, lead=parts[0].lead)[0]
+    if len(values) > 1:
+        raise NoCounterpartError("it joins constants and several values")
+    return _beside_constants(lower, call, parts, axis)
+
+
+def _beside_constants(lower: Lowering, call: Call, parts: list[Operand], axis: int) -> Value:
+    """A value between constants, such as the token of a class: a border, and numbers added to it."""
+    (x,) = (part for part in parts if isinstance(part, Value))
+    place = next(number for number, part in enumerate(parts) if part is x)
+    own = [None if part is x else _sample_of(part, x) for part in parts]
+    lengths = [x.shape[axis] if array is None else array.shape[axis] for array in own]
+    before, after = ([0] * len(x.shape) for _ in range(2))
+    before[axis], after[axis] = sum(lengths[:place]), sum(lengths[place + 1 :])
+    (padded,) = lower.emit(call, Pad(tuple(before), tuple(after)), x, lead=x.lead)
+    kept = np.zeros(x.shape, np.float32)
+    border = np.concatenate([kept if array is None else array for array in own], axis)
+    return lower.emit(call, Affine(np.ones((), np.float32), border), padded, lead=x.lead)[0]
+
+
+def _sample_of(constant: Operand, x: Value) -> Array:
+    """What a constant holds for one sample, with every axis of its own."""
+    if not isinstance(constant, Tensor) or constant.ndim != len(x.tags):
+        raise NoCounterpartError("it joins constants of another number of axes")
+    array = constant_of(constant, x)
+    shape = [n for n, tag in zip(constant.shape, x.tags, strict=True) if tag == OWN]
+    return np.broadcast_to(array, shape).astype(np.float32)
 
 
 @rule("slice.Tensor", any_layout=True)

@@ -74,19 +74,20 @@ def along_time(lower: Lowering, call: Call, x: Value, weight: Array) -> Value:
 
 @rule("conv3d", any_layout=True)
 def volume(lower: Lowering, call: Call) -> Operand:
-    """A convolution over [B, channels, height, width, T] that does not reach along time."""
+    """A convolution over [B, channels, ...], two axes and one of time, that does not reach along time."""
     x, weight = call.value("input"), call.array("weight")
     assert weight is not None
     stride, padding, dilation = (_per_axis(call.arguments[n], 3) for n in ("stride", "padding", "dilation"))
-    flat = weight.shape[-1] == stride[-1] == 1 and padding[-1] == 0
-    if x.tags != ("B", OWN, OWN, OWN, "T") or not flat:
+    time = x.tags.index("T") - 2 if x.tags[:2] == ("B", OWN) and "T" in x.tags else -1
+    if time < 0 or (weight.shape[2 + time], stride[time], padding[time]) != (1, 1, 0):
         raise NoCounterpartError("it convolves three axes")
-    op = Conv2d(
-        weight[..., 0], call.array("bias"), stride[:2], padding[:2], dilation[:2], call.arguments["groups"]
-    )
+    plane = [axis for axis in range(3) if axis != time]
+    stride, padding, dilation = (tuple(each[axis] for axis in plane) for each in (stride, padding, dilation))
+    flat = weight.squeeze(2 + time)
+    op = Conv2d(flat, call.array("bias"), stride, padding, dilation, call.arguments["groups"])
     step = replace(x, lead=Lead.BATCH, spread=())
     (y,) = lower.emit(call, op, step, lead=Lead.BATCH)
-    lower.volumes.add(y.name)
+    lower.volumes[y.name] = time
     return replace(y, lead=x.lead, spread=x.spread)
 
 
