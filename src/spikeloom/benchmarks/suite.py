@@ -211,25 +211,24 @@ def _time_layer(network: BenchNetwork, limits: Limits, rounds: int) -> dict[str,
     """
     from spikeloom.compiler.graph.ops.linear import Linear
     from spikeloom.runtime.engines.event.dense import Product
-    from spikeloom.runtime.engines.event.kernels.gather import gather_rows
+    from spikeloom.runtime.engines.event.kernels.gather import ROOM, gather_rows
 
     op = next(node.op for node in network.graph.nodes if isinstance(node.op, Linear))
     inputs = network.graph.types[network.graph.inputs[0]].kind
-    x, y = np.zeros((1, len(op.weight.T)), np.uint8), np.empty((1, len(op.weight)), np.int32)
+    y = np.empty((1, len(op.weight)), np.int32)
     matrix = np.array(op.weight.T, np.int8, order="C")
-    dense = Product.of(matrix, None, inputs).bind(x, y)
-    rooms = (np.empty(len(matrix) + 1, np.int32), np.empty(len(matrix.T), np.int16))
+    product = Product.of(matrix, None, inputs)
+    dense = [product.bind(frame, y) for frame in network.frames]
+    bias, room = np.zeros(len(matrix.T), np.int32), np.empty(len(matrix) + ROOM, np.int32)
 
     def by_event(frames: NDArray[np.uint8]) -> object:
         for frame in frames:
-            np.copyto(x, frame)
-            gather_rows(x, matrix, 1, 1.0, *rooms, y)
+            gather_rows(frame, matrix, bias, 1, 1.0, room, y[0], y)
         return y
 
     def by_product(frames: NDArray[np.uint8]) -> object:
-        for frame in frames:
-            np.copyto(x, frame)
-            dense()
+        for multiply in dense:
+            multiply()
         return y
 
     runs: dict[str, Contender] = {EVENT: by_event, "ONNX Runtime, int8": by_product}

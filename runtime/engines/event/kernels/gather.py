@@ -1,7 +1,8 @@
 """Event-driven products: rows of the weights are added where the input is not zero.
 
 Sums are kept in 16 bits as long as they cannot overflow, 255 rows of 8-bit weights, since twice as many of
-them fit a vector register. A graded input of k counts as k inputs of one.
+them fit a vector register. A graded input of k counts as k inputs of one. Weights have columns of zeros up
+to a multiple of :data:`COLUMNS`.
 """
 
 from __future__ import annotations
@@ -10,51 +11,66 @@ import numpy as np
 
 from spikeloom.compiler.graph.op import Array
 from spikeloom.runtime.engines.event.kernels.jit import compiled
+from spikeloom.runtime.engines.event.kernels.vector import (
+    AHEAD,
+    LANES,
+    add_rows_32,
+    add_rows_64,
+    add_rows_128,
+    add_rows_384,
+    add_rows_512,
+    lowest_bit,
+    nonzero_64,
+)
 
-_ROWS = 248  # a multiple of 8 below 256: 255 * 128 is the last sum that fits 16 bits
-
-
-@compiled
-def _add_rows(weight: Array, rows: Array, count: int, partial: Array, total: Array) -> None:
-    """total[:] = the sum of weight[r, :] over the first ``count`` of ``rows``."""
-    outputs = total.shape[0]
-    for j in range(outputs):
-        total[j] = 0
-    for start in range(0, count, _ROWS):
-        stop = min(start + _ROWS, count)
-        for j in range(outputs):
-            partial[j] = 0
-        k = start
-        while k + 8 <= stop:
-            a, b, c, d = rows[k], rows[k + 1], rows[k + 2], rows[k + 3]
-            e, f, g, h = rows[k + 4], rows[k + 5], rows[k + 6], rows[k + 7]
-            for j in range(outputs):
-                first = weight[a, j] + weight[b, j] + weight[c, j] + weight[d, j]
-                second = weight[e, j] + weight[f, j] + weight[g, j] + weight[h, j]
-                partial[j] = np.int16(partial[j] + first + second)
-            k += 8
-        while k < stop:
-            a = rows[k]
-            for j in range(outputs):
-                partial[j] = np.int16(partial[j] + weight[a, j])
-            k += 1
-        for j in range(outputs):
-            total[j] += partial[j]
+COLUMNS = LANES
+ROOM = AHEAD  # how much longer a list is than what it holds
+_ROWS = 248  # below 256: 255 * 128 is the last sum that fits 16 bits
 
 
 @compiled
-def _active(x: Array, rows: Array, highest: int) -> int:
-    """Write the places of what is not zero to ``rows``, k times for k; returns how many."""
-    count = 0
-    if highest == 1:
-        for k in range(x.shape[0]):
-            rows[count] = k
-            count += x[k]
-        return count
-    for k in range(x.shape[0]):
-        for _ in range(x[k]):
-            rows[count] = k
+def _add_rows(weight: Array, rows: Array, start: int, stop: int, shift: int, total: Array) -> None:
+    """Add weight[r + shift, :] to total for the r in rows[start:stop]."""
+    outputs = weight.shape[1]
+    for first in range(start, stop, _ROWS):
+        last, column = min(first + _ROWS, stop), 0
+        while column + 512 <= outputs:
+            add_rows_512(weight, column, rows, first, last, shift, total)
+            column += 512
+        if column + 384 <= outputs:
+            add_rows_384(weight, column, rows, first, last, shift, total)
+            column += 384
+        while column + 128 <= outputs:
+            add_rows_128(weight, column, rows, first, last, shift, total)
+            column += 128
+        if column + 64 <= outputs:
+            add_rows_64(weight, column, rows, first, last, shift, total)
+            column += 64
+        if column + 32 <= outputs:
+            add_rows_32(weight, column, rows, first, last, shift, total)
+
+
+@compiled
+def _list_active(x: Array, start: int, stop: int, origin: int, highest: int, rows: Array, count: int) -> int:
+    """Append k - origin, x[k] times, for each k from start to stop to ``rows``; returns the new count.
+
+    x is uint8 [n] and ``highest`` its largest number.
+    """
+    k = start
+    while highest == 1 and k < stop and k + 64 <= x.shape[0]:
+        bits = nonzero_64(x, k)
+        if stop - k < 64:
+            bits &= (np.uint64(1) << np.uint64(stop - k)) - np.uint64(1)
+        while bits:
+            rows[count] = k - origin + lowest_bit(bits)
             count += 1
+            bits &= bits - np.uint64(1)
+        k += 64
+    while k < stop:
+        for _ in range(x[k]):
+            rows[count] = k - origin
+            count += 1
+        k += 1
     return count
 
 
@@ -72,17 +88,25 @@ def active_share(x: Array) -> float:
 
 @compiled
 def gather_rows(
-    x: Array, weight: Array, highest: int, limit: float, rows: Array, partial: Array, y: Array
+    x: Array, weight: Array, bias: Array, highest: int, limit: float, rows: Array, total: Array, y: Array
 ) -> bool:
-    """Write x @ weight to y; False, and nothing done, if more than ``limit`` of x is not zero.
+    """Write x @ weight + bias to y; False, and nothing done, if more than ``limit`` of x is not zero.
 
-    x is uint8 [rows, inputs] of 0..highest, weight int8 [inputs, outputs], y int32 [rows, outputs]; ``rows``
-    is room for inputs * highest + 1 numbers and ``partial`` for int16 [outputs].
+    x is uint8 [rows, inputs] of 0..highest, weight int8 [inputs, columns], bias int32 [columns], y int32
+    [rows, outputs] with outputs <= columns. The rest is room: int32 [inputs * highest + ROOM] and, where
+    there are fewer outputs than columns, int32 [columns].
     """
     if limit < 1 and active_share(x) > limit:
         return False
+    inputs, outputs = x.shape[1], y.shape[1]
+    flat = x.reshape(x.size)
     for m in range(x.shape[0]):
-        _add_rows(weight, rows, _active(x[m], rows, highest), partial, y[m])
+        count = _list_active(flat, m * inputs, (m + 1) * inputs, m * inputs, highest, rows, 0)
+        sums = y[m] if outputs == weight.shape[1] else total
+        sums[:] = bias
+        _add_rows(weight, rows, 0, count, 0, sums)
+        if outputs != weight.shape[1]:
+            y[m] = total[:outputs]
     return True
 
 
@@ -90,45 +114,58 @@ def gather_rows(
 def gather_windows(
     x: Array,
     weight: Array,
+    bias: Array,
     geometry: Array,
     highest: int,
     limit: float,
     places: Array,
-    counts: Array,
-    rows: Array,
-    partial: Array,
+    starts: Array,
+    total: Array,
     y: Array,
 ) -> bool:
     """A convolution of two axes from the inputs that are not zero; False if more than ``limit`` of x is not.
 
-    x is uint8 [images, height, width, channels] of 0..highest, weight int8 [taps * channels, outputs], y
-    int32 [images, height out, width out, outputs]. ``geometry`` holds kernel, stride, padding and dilation,
-    each for height and width. The rest is room: [height * width, channels * highest + 1] and
-    [height * width] for the places of a picture, taps * channels * highest + 1 for those of a window, and
-    int16 [outputs].
+    x is uint8 [images, height, width, channels] of 0..highest, weight int8 [taps * channels, columns], bias
+    int32 [columns], y int32 [images, height out, width out, outputs]. ``geometry`` holds kernel, stride,
+    padding and dilation, each for height and width. The rest is room: int32 [height, width * channels *
+    highest + ROOM] for the places of a picture that are not zero, int32 [height, width + 1] for where those
+    of each pixel begin, and int32 [columns].
     """
     images, height, width, channels = x.shape
     if limit < 1 and active_share(x.reshape(images * height * width, channels)) > limit:
         return False
-    kernel_h, kernel_w, stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w = geometry
+    flat = x.reshape(x.size)
     for n in range(images):
         for i in range(height):
+            origin, count = (n * height + i) * width * channels, 0
             for j in range(width):
-                counts[i * width + j] = _active(x[n, i, j], places[i * width + j], highest)
+                starts[i, j] = count
+                first = origin + j * channels
+                count = _list_active(flat, first, first + channels, origin, highest, places[i], count)
+            starts[i, width] = count
         for i in range(y.shape[1]):
             for j in range(y.shape[2]):
-                count = 0
-                for a in range(kernel_h):
-                    row = i * stride_h + a * dilation_h - pad_h
-                    if row < 0 or row >= height:
-                        continue
-                    for b in range(kernel_w):
-                        column = j * stride_w + b * dilation_w - pad_w
-                        if column < 0 or column >= width:
-                            continue
-                        at, first = row * width + column, (a * kernel_w + b) * channels
-                        for k in range(counts[at]):
-                            rows[count + k] = places[at, k] + first
-                        count += counts[at]
-                _add_rows(weight, rows, count, partial, y[n, i, j])
+                total[:] = bias
+                _add_window(weight, geometry, channels, places, starts, i, j, total)
+                y[n, i, j] = total[: y.shape[3]]
     return True
+
+
+@compiled
+def _add_window(
+    weight: Array, geometry: Array, channels: int, places: Array, starts: Array, i: int, j: int, total: Array
+) -> None:
+    """Add what one window of a picture contributes; pixels that lie side by side are one run of a list."""
+    kernel_h, kernel_w, stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w = geometry
+    height, width = starts.shape[0], starts.shape[1] - 1
+    run = kernel_w if dilation_w == 1 else 1
+    for a in range(kernel_h):
+        row = i * stride_h + a * dilation_h - pad_h
+        if row < 0 or row >= height:
+            continue
+        for b in range(0, kernel_w, run):
+            column = j * stride_w + b * dilation_w - pad_w
+            first, last = max(column, 0), min(column + run, width)
+            if first < last:
+                shift = (a * kernel_w + b - column) * channels
+                _add_rows(weight, places[row], starts[row, first], starts[row, last], shift, total)

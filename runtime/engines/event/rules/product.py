@@ -7,7 +7,7 @@ import numpy as np
 from spikeloom.compiler.graph.graph import Node
 from spikeloom.compiler.graph.op import Array
 from spikeloom.compiler.graph.ops.matmul import MatMul
-from spikeloom.runtime.engines.event.kernels.product import masked_product
+from spikeloom.runtime.engines.event.kernels.product import masked_outer_product, masked_product
 from spikeloom.runtime.engines.event.plan import Planner
 from spikeloom.runtime.engines.event.rules import Arrays, plans
 
@@ -24,7 +24,9 @@ def matmul(planner: Planner, node: Node, op: MatMul, inputs: Arrays) -> Arrays |
     rank = a.ndim - 2
     beside = (rank - 2, *range(rank - 2), rank - 1)
     y = planner.take(node.output, beside, np.int32)
-    planner.call(masked_product, *(_by_head(planner, x) for x in (a, b)), _by_head(planner, y))
+    left, right = (_by_head(planner, x) for x in (a, b))
+    turned = left.strides[2] < left.strides[3]
+    planner.call(masked_outer_product if turned else masked_product, left, right, _by_head(planner, y))
     return (y,)
 
 

@@ -15,7 +15,7 @@ from spikeloom.compiler.graph.ops.conv2d import Conv2d
 from spikeloom.compiler.graph.ops.linear import Linear
 from spikeloom.runtime.engines.event.cost import busiest
 from spikeloom.runtime.engines.event.dense import Product
-from spikeloom.runtime.engines.event.kernels.gather import gather_rows, gather_windows
+from spikeloom.runtime.engines.event.kernels.gather import COLUMNS, ROOM, gather_rows, gather_windows
 from spikeloom.runtime.engines.event.memory import arranged, memory_axes
 from spikeloom.runtime.engines.event.plan import Planner
 from spikeloom.runtime.engines.event.rules import Arrays, plans
@@ -29,13 +29,15 @@ class _Weights:
     """Stored weights as the two products want them.
 
     Attributes:
-        matrix: [inputs, outputs], int8 where they fit.
+        matrix: int8 [inputs, columns], with columns of zeros behind the outputs.
+        bias: int32 [columns].
         product: the dense one.
         highest: the largest input; 0 where inputs cannot be gathered.
         limit: share of inputs that are not zero up to which gathering is faster.
     """
 
     matrix: Array
+    bias: Array
     product: Product
     highest: int
     limit: float
@@ -53,7 +55,7 @@ def linear(planner: Planner, node: Node, op: Linear, inputs: Arrays) -> Arrays |
     y = planner.take(node.output, axes, np.int32)
     rows = arranged(x, axes).reshape(-1, x.shape[-1])
     results = arranged(y, axes).reshape(-1, y.shape[-1])
-    _multiply_rows(planner, _weights(planner, node, op.weight.T, op.bias, len(rows)), rows, results, op.bias)
+    _multiply_rows(planner, _weights(planner, node, op.weight.T, op.bias, len(rows)), rows, results)
     return (y,)
 
 
@@ -83,7 +85,7 @@ def _convolve(planner: Planner, node: Node, op: Convolution, x: Array) -> Arrays
     results = arranged(y, axes).reshape(rows, outputs)
     if {*op.kernel, *op.stride} == {1} and not any(op.padding):
         flat = arranged(x, axes).reshape(rows, channels)
-        _multiply_rows(planner, weights, flat, results, op.bias)
+        _multiply_rows(planner, weights, flat, results)
     else:
         _multiply_windows(planner, weights, op, arranged(x, axes), arranged(y, axes))
     return (y,)
@@ -99,17 +101,25 @@ def _weights(
     padded: bool = False,
 ) -> _Weights:
     kind = planner.graph.types[node.inputs[0]].kind
-    if node.name not in planner.shared.products:
-        held = np.array(matrix, np.int8 if _fits_bytes(matrix) else np.int32, order="C")
-        planner.shared.parameters[node.name, "weight"] = held
-        planner.shared.products[node.name] = Product.of(held, bias, kind, padded)
-    held = planner.shared.parameters[node.name, "weight"]
     low, high = kind.bounds
-    product = planner.shared.products[node.name]
-    few = low >= 0 and high <= _MOST_GRADED
-    gathers = few and held.dtype == np.int8 and product.dtype is np.uint8 and len(held.T) >= _LEAST_OUTPUTS
-    limit = busiest(rows, len(held), len(held.T), looks) / (1 if high == 1 else 1.5)
-    return _Weights(held, product, high if gathers else 0, limit)
+    parameters, products = planner.shared.parameters, planner.shared.products
+    if node.name not in products:
+        products[node.name] = Product.of(matrix, bias, kind, padded)
+        few = low >= 0 and high <= _MOST_GRADED and matrix.shape[1] >= _LEAST_OUTPUTS
+        gathers = few and _fits_bytes(matrix) and products[node.name].dtype is np.uint8
+        parameters[node.name, "weight"] = _columns(matrix if gathers else matrix[:, :0], np.int8)
+        none = np.zeros(matrix.shape[1], np.int32)
+        parameters[node.name, "bias"] = _columns((none if bias is None else bias)[None], np.int32)[0]
+    inputs, outputs = matrix.shape
+    held = parameters[node.name, "weight"]
+    limit = busiest(rows, inputs, outputs, looks) / (1 if high == 1 else 1.5)
+    highest = high if held.size else 0
+    return _Weights(held, parameters[node.name, "bias"], products[node.name], highest, limit)
+
+
+def _columns(matrix: Array, dtype: type[np.generic]) -> Array:
+    """The matrix with columns of zeros up to what the kernels take at once."""
+    return np.ascontiguousarray(np.pad(matrix.astype(dtype), ((0, 0), (0, -matrix.shape[1] % COLUMNS))))
 
 
 def _fits_bytes(matrix: Array) -> bool:
@@ -130,24 +140,19 @@ def _shift(x: Array, shift: int, y: Array) -> None:
     np.add(x, shift, out=y, casting="unsafe", dtype=np.int32)
 
 
-def _multiply_rows(planner: Planner, weights: _Weights, x: Array, y: Array, bias: Array | None) -> None:
+def _multiply_rows(planner: Planner, weights: _Weights, x: Array, y: Array) -> None:
     """Multiply the rows of x [rows, inputs] by the weights into y."""
     gathered = weights.highest and x.dtype == np.uint8
     dense = weights.product.bind(x if gathered else _encoded(planner, weights, x), y)
     if not gathered:
         planner.call(dense)
         return
-    room = planner.scratch((x.shape[1] * weights.highest + 1,), np.int32)
-    partial = planner.scratch((y.shape[1],), np.int16)
-    arguments = (x, weights.matrix, weights.highest, weights.limit, room, partial, y)
-
-    def run() -> None:
-        if not gather_rows(*arguments):
-            dense()
-        elif bias is not None:
-            y[:] += bias
-
-    planner.call(run)
+    rooms = (
+        planner.scratch((x.shape[1] * weights.highest + ROOM,), np.int32),
+        planner.scratch(weights.bias.shape, np.int32),
+    )
+    arguments = (x, weights.matrix, weights.bias, weights.highest, weights.limit, *rooms, y)
+    planner.call(lambda: gather_rows(*arguments) or dense())
 
 
 def _multiply_windows(planner: Planner, weights: _Weights, op: Convolution, x: Array, y: Array) -> None:
@@ -161,8 +166,8 @@ def _multiply_windows(planner: Planner, weights: _Weights, op: Convolution, x: A
     geometry[[0, 2, 6]] = geometry[[0, 2, 6]] if op.axes == 2 else 1
     inside, windows, border = _windows(planner, images, geometry, results)
     taken = planner.scratch(windows.shape, images.dtype)
-    dense = weights.product.bind(taken.reshape(-1, len(weights.matrix)), results.reshape(-1, y.shape[-1]))
-    zero, bias = weights.product.zero, op.bias
+    dense = weights.product.bind(taken.reshape(-1, windows[0, 0, 0].size), results.reshape(-1, y.shape[-1]))
+    zero = weights.product.zero
 
     def multiply() -> None:
         if border is not None:
@@ -175,20 +180,17 @@ def _multiply_windows(planner: Planner, weights: _Weights, op: Convolution, x: A
     if not gathered:
         planner.call(multiply)
         return
-    places = images.shape[1] * images.shape[2]
+    _, height, width, channels = images.shape
     rooms = (
-        planner.scratch((places, images.shape[3] * weights.highest + 1), np.int32),
-        planner.scratch((places,), np.int32),
-        planner.scratch((len(weights.matrix) * weights.highest + 1,), np.int32),
-        planner.scratch((y.shape[-1],), np.int16),
+        planner.scratch((height, width * channels * weights.highest + ROOM), np.int32),
+        planner.scratch((height, width + 1), np.int32),
+        planner.scratch(weights.bias.shape, np.int32),
     )
-    arguments = (images, weights.matrix, geometry, weights.highest, weights.limit, *rooms, results)
+    shared = (weights.matrix, weights.bias, geometry, weights.highest, weights.limit)
 
     def run() -> None:
-        if not gather_windows(*arguments):
+        if not gather_windows(images, *shared, *rooms, results):
             multiply()
-        elif bias is not None:
-            results[:] += bias
 
     planner.call(run)
 
