@@ -11,6 +11,7 @@ import pytest
 
 from spikeloom.benchmarks import suite
 from spikeloom.benchmarks.bound import Limits
+from spikeloom.benchmarks.goals import goals
 from spikeloom.benchmarks.networks import RATE, TOLERANCE, BenchNetwork, dense_layer, spikformer
 from spikeloom.benchmarks.peers import EAGER, SPIKINGJELLY
 from spikeloom.errors import InternalError
@@ -26,6 +27,35 @@ def tiny() -> BenchNetwork:
 @pytest.fixture(scope="module")
 def document() -> dict[str, Any]:
     return suite.run_suite({"tiny": tiny}, rounds=3, compiles=False, sizes=(64,))
+
+
+def test_goals_are_looked_up_in_the_figures() -> None:
+    """Ratios of a made-up run: what is not in it is not measured, and a goal knows its side."""
+
+    def row(name: str, seconds: float, peers: dict[str, float]) -> dict[str, Any]:
+        ratios = {peer: {"median": other / seconds} for peer, other in peers.items()}
+        return {"name": name, "seconds": {"median": seconds}, "times_as_fast_as": ratios, "share_of_bound": 1}
+
+    times = {
+        suite.EVENT: 1.0,
+        suite.EVENT_STEP: 1.1,
+        suite.ONNX: 2.0,
+        suite.ONNX_STEP: 4.0,
+        SPIKINGJELLY: 13.0,
+    }
+    entry = {
+        "network": "Spikformer-4-384",
+        "contenders": [row(name, seconds, times) for name, seconds in times.items()],
+        "bound_seconds": 0.5,
+        "second_core": {"median": 1.6},
+    }
+    found = {goal.what.partition(": ")[2]: goal for goal in goals({"networks": [entry], "layers": []})}
+    best = found["the best engine over SpikingJelly"]
+    assert (best.found, best.bound, best.reached) == (13.0, 26.0, True)
+    assert found["event step by step, over all steps at once"].reached is True
+    assert found["onnx step by step, over all steps at once"].reached is False
+    assert found["two workers over one, by the clock"].reached is False
+    assert found["onnx over torch.compile"].reached is None
 
 
 def test_every_layer_fires_at_the_rate() -> None:
@@ -81,6 +111,7 @@ def test_the_page_holds_every_contender(document: dict[str, Any]) -> None:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     page = module.page(document)
+    assert all(goal.what in page for goal in goals(document))
     for entry in (*document["networks"], *document["layers"]):
         for row in entry["contenders"]:
             assert f"| {row['name']} |" in page

@@ -73,12 +73,14 @@ class EventEngine:
 
     name = "event"
 
-    def __init__(self, graph: Graph, workers: int = 1) -> None:
+    def __init__(self, graph: Graph, workers: int = 1, records: bool = True) -> None:
         """Prepare the weights of a network.
 
         Args:
             graph: an integer graph with one input and one output.
             workers: micro-batches that run side by side.
+            records: whether traces hold the spikes of every layer; else only how many there were is known,
+                which saves the memory that they would be copied to.
 
         Raises:
             InputError: SL0801, the graph is no integer graph, or has several inputs or outputs.
@@ -90,6 +92,7 @@ class EventEngine:
         self._shared = Shared()
         self._idle: dict[tuple[int, int], list[_Plan]] = {}
         self._workers = workers
+        self._records = records
         self._groups: list[_Group] = []
         self._starts: dict[str, Array] = {}
         self._start: dict[str, Array] = {
@@ -211,7 +214,8 @@ class EventEngine:
 
         output = np.empty((*lead, *types[self._graph.outputs[0]].shape), np.int64)
         counts: dict[str, Array] = {name: np.empty(lead, np.int64) for name in layers}
-        return Moment({}, {name: room(name) for name in layers}, counts, output)
+        recorded = layers if self._records else []
+        return Moment({}, {name: room(name) for name in recorded}, counts, output)
 
     def _borrow(self, steps: int, samples: int) -> _Plan:
         """A plan that no other thread uses."""

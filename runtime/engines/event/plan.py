@@ -28,7 +28,8 @@ class Moment:
 
     Attributes:
         state: as the plan holds it, see :class:`Layout`.
-        spikes: where the spikes of each neuron layer go, views [steps, samples, ...].
+        spikes: where the spikes of each neuron layer go, views [steps, samples, ...]; nothing if nobody
+            wants to see them.
         counts: where the number of neurons that fired goes, views [steps, samples].
         output: where the network's output goes.
     """
@@ -151,7 +152,7 @@ class Planner:
         """Copy what the caller wants to see, before the memory is used again."""
         if name in fires:
             self.shared.axes[name] = memory_axes(array)
-            self.calls.append(lambda moment: np.copyto(moment.spikes[name], array, casting="unsafe"))
+            self.calls.append(lambda moment: _record(moment, name, array))
         if name == end:
             self.calls.append(lambda moment: np.copyto(moment.output, array))
 
@@ -168,6 +169,11 @@ class Planner:
             if self._uses[block] == 0:
                 self._buffers.give_back(array)
         self._scratch = []
+
+
+def _record(moment: Moment, name: str, spikes: Array) -> None:
+    if moment.spikes:
+        np.copyto(moment.spikes[name], spikes, casting="unsafe")
 
 
 def dtype_of(kind: Kind) -> type[np.generic]:

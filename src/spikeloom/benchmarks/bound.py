@@ -37,7 +37,8 @@ class Limits:
         The products at the peak, or the weights from memory where that takes longer, and the updates.
         Activity that is skipped can go below it.
         """
-        work = max(network.products / self.products, network.weights / self.bandwidth)
+        reads = len(network.frames) if network.streamed else 1
+        work = max(network.products / self.products, reads * network.weights / self.bandwidth)
         return work + network.updates * self.update
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,12 +38,14 @@ class BenchNetwork:
         graph: integer; every neuron leaks by half a step, one threshold a layer, biases by channel.
         frames: uint8 [steps, 1, ...].
         rates: share of neuron steps with a spike, by layer.
+        streamed: whether steps come one by one, so that each reads all weights.
     """
 
     name: str
     graph: Graph
     frames: NDArray[np.uint8]
     rates: dict[str, float]
+    streamed: bool = False
 
     @property
     def products(self) -> int:
@@ -223,8 +225,26 @@ def dense_layer(size: int, rate: float = 0.1) -> BenchNetwork:
     return grow.finish(grow.fire(grow.add("fc", Linear(grow.weights(size, size)), grow.entry)))
 
 
+def spikegpt_216m() -> BenchNetwork:
+    """The linear maps of SpikeGPT-216M (arXiv 2302.13939) in a row, on eight tokens: 177 M weights.
+
+    Eighteen layers of five maps of 768 x 768 and two of 768 x 3072, and the head of 50,277 words; without
+    the recurrence and the embedding, which take no time beside them.
+    """
+    rng, width = np.random.default_rng(0), 768
+    frames = (rng.random((8, 1, width)) < RATE).astype(np.uint8)
+    grow = _Grower("SpikeGPT-216M", frames, rng)
+    x = grow.entry
+    for _ in range(18):
+        for out in (width, width, width, width, width, 4 * width, width):
+            x = grow.fire(grow.add("fc", Linear(grow.weights(out, grow.shape(x)[0])), x))
+    network = grow.finish(grow.add("head", Linear(grow.weights(50_277, width)), x))
+    return replace(network, streamed=True)
+
+
 NETWORKS = {
     "spikformer-4-384": spikformer_4_384,
     "spikformer-2-128": spikformer_2_128,
     "spikformer-8-768": spikformer_8_768,
+    "spikegpt-216m": spikegpt_216m,
 }

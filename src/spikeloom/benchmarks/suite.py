@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,9 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spikeloom.benchmarks.apart import cost_of_compiling, peak_of_run
 from spikeloom.benchmarks.bound import Limits, measure_limits
 from spikeloom.benchmarks.float_onnx import float_session
-from spikeloom.benchmarks.networks import BenchNetwork, dense_layer
+from spikeloom.benchmarks.networks import BenchNetwork, dense_layer, spikformer_8_768
 from spikeloom.benchmarks.peers import Contender, missing, torch_peers, versions
 from spikeloom.compiler.graph.engine import Engine
 from spikeloom.compiler.graph.target import find_target
@@ -28,6 +30,7 @@ from spikeloom.runtime.session import run_from_reset
 EVENT, ONNX, ONNX_STEP = "event, int8", "onnx, int8", "onnx step by step, int8"
 EVENT_STEP = "event step by step, int8"
 ORT_FLOAT = "ONNX Runtime, float32"
+ORT_INT8 = "ONNX Runtime, int8"
 LAYER_SIZES = (1024, 2048, 4096)
 _CALLS = 20
 _TOO_FAR = 0.5  # a peer whose outputs differ by this share computes something else
@@ -70,16 +73,19 @@ def run_suite(
     compiles: bool,
     say: Callable[[str], None] = lambda text: None,
     sizes: Sequence[int] = LAYER_SIZES,
+    large: bool = False,
 ) -> dict[str, Any]:
     """Time every network; returns the document that is printed and saved.
 
     One thread and batch 1, processor time of the process, except for the second core, which is timed by
     the clock. Before a network is timed, its engines are compared with the reference: a difference ends
-    the benchmark.
+    the benchmark. The load of the machine (of other processes too, over five minutes) is noted before and
+    after. With ``large``, peak memory and the time to compile of Spikformer-8-768 are measured as well.
 
     Raises:
         MismatchError: SL0802, an engine gives other spikes than the reference.
     """
+    load = os.getloadavg()[1]
     say("limits of the machine")
     limits = measure_limits()
     documents = []
@@ -91,8 +97,14 @@ def run_suite(
     for size in sizes:
         say(f"layer {size} x {size}")
         layers.append(_time_layer(dense_layer(size), limits, rounds))
+    extra: dict[str, Any] = {}
+    if large:
+        say("peak memory, time to compile")
+        extra = {"memory": peak_of_run(spikformer_8_768()), "compile": cost_of_compiling()}
     return {
+        **extra,
         "machine": machine(),
+        "load": [load, os.getloadavg()[1]],
         "versions": {**versions(), "python": platform.python_version()},
         "missing": missing(),
         "rounds": rounds,
@@ -105,10 +117,11 @@ def run_suite(
 def _time_network(network: BenchNetwork, limits: Limits, rounds: int, compiles: bool) -> dict[str, Any]:
     engines = _engines(network)
     _require_equal(network, engines)
+    engines[EVENT] = EventEngine(network.graph, records=False)  # as no peer keeps the spikes of its layers
     runs: dict[str, Contender] = {name: _from_reset(engine) for name, engine in engines.items()}
     runs[EVENT_STEP] = _step_by_step(engines[EVENT])
     runs[ORT_FLOAT] = float_session(network)
-    runs.update(torch_peers(network, compiles))
+    runs.update(torch_peers(network, compiles and not network.streamed))
     outputs = _outputs(network, runs)
     wrong = [name for name, difference in outputs.items() if not difference < _TOO_FAR]
     runs = {name: run for name, run in runs.items() if name not in wrong}
@@ -199,7 +212,7 @@ def _outputs(network: BenchNetwork, runs: Mapping[str, Contender]) -> dict[str, 
 def _second_core(network: BenchNetwork, rounds: int) -> dict[str, float]:
     """Samples a second of two workers over those of one, by the clock, on eight samples."""
     frames = np.repeat(network.frames, 8, axis=1)
-    engines = {str(workers): EventEngine(network.graph, workers) for workers in (1, 2)}
+    engines = {str(workers): EventEngine(network.graph, workers, records=False) for workers in (1, 2)}
     runs = {name: _from_reset(engine) for name, engine in engines.items()}
     return _race(network.name, runs, frames, rounds, perf_counter).ratio("1", "2")
 
@@ -231,7 +244,7 @@ def _time_layer(network: BenchNetwork, limits: Limits, rounds: int) -> dict[str,
             multiply()
         return y
 
-    runs: dict[str, Contender] = {EVENT: by_event, "ONNX Runtime, int8": by_product}
+    runs: dict[str, Contender] = {EVENT: by_event, ORT_INT8: by_product}
     wanted = network.frames[-1] @ matrix.astype(np.int64)
     for name, run in runs.items():
         if (run(network.frames) != wanted).any():
