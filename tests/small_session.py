@@ -21,7 +21,7 @@ from spikeloom.runtime.session import StepResult
 
 RECIPE = FrameRecipe(width=5, height=4, steps=6, duration_us=1000)
 SCALE = 0.125
-ENGINES = ["reference", "onnx"]
+ENGINES = ["reference", "onnx", "event"]
 
 
 def small_network(seed: int = 0, last: Op | None = None) -> Graph:

@@ -56,6 +56,20 @@ def suffixes() -> tuple[str, ...]:
     return tuple(sorted(_READERS))
 
 
+def format_names() -> tuple[str, ...]:
+    """The names of all formats.
+
+    >>> "evt3" in format_names()
+    True
+    """
+    return tuple(sorted({name for names in _READERS.values() for name in names}))
+
+
+def format_named(name: str) -> Format | None:
+    """The format of that name, or None."""
+    return _format(name) if name in format_names() else None
+
+
 def recording_suffix(path: Path | str) -> str:
     """The suffix that says the format, that of a compression left out.
 

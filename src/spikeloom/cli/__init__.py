@@ -27,6 +27,7 @@ from spikeloom.cli import (
     reduce,
     report,
     run,
+    stream,
     targets,
     verify,
 )
@@ -52,6 +53,7 @@ app.command("compile")(compile_command.compile_)
 app.command("quantize")(quantize.quantize)
 app.command("check")(check.check)
 app.command("run")(run.run)
+app.command("stream")(stream.stream)
 app.command("log")(log_command.log)
 app.command("exit")(exit_command.exit_)
 app.command("verify")(verify.verify)
