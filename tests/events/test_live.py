@@ -275,6 +275,23 @@ def test_it_connects_again() -> None:
     assert live.account.failures >= 2
 
 
+def test_a_port_that_nobody_listens_on_does_not_connect_to_itself() -> None:
+    """Bound to the port that it connects to, as the system does now and then, a socket reaches itself."""
+    create = socket.create_connection
+
+    def to_itself(address: tuple[str, int], timeout: float) -> socket.socket:
+        return create(address, timeout, source_address=address)
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket, "create_connection", to_itself)
+        with open_live(f"tcp://127.0.0.1:{port}", SENSOR) as live:
+            until(lambda: live.account.failures >= 2)
+    assert live.account.connections == 0
+
+
 def test_a_server_that_speaks_another_language() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]

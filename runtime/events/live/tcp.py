@@ -41,7 +41,7 @@ class TcpReceiver:
         wait = _FIRST_WAIT
         while not stop.is_set():
             try:
-                connection = socket.create_connection((self._address.host, self._address.port), 2.0)
+                connection = self._connect()
             except OSError:
                 account.failures += 1
                 stop.wait(wait)
@@ -55,6 +55,14 @@ class TcpReceiver:
             account.failures += 1
             stop.wait(wait)
             wait = min(2 * wait, _LONGEST_WAIT)
+
+    def _connect(self) -> socket.socket:
+        connection = socket.create_connection((self._address.host, self._address.port), 2.0)
+        if connection.getsockname() == connection.getpeername():
+            # TCP lets a port of this machine that nobody listens on connect to itself, and so be taken
+            connection.close()
+            raise ConnectionRefusedError
+        return connection
 
     def _receive(
         self, connection: socket.socket, give: Callable[[Chunk], None], stop: Event, account: LiveAccount
