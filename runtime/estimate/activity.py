@@ -15,6 +15,7 @@ from spikeloom.compiler.graph.ops.matmul import MatMul
 from spikeloom.compiler.mapping.network import Network, Population
 from spikeloom.errors import InputError
 from spikeloom.runtime.early_exit.rule import ExitRule
+from spikeloom.runtime.estimate.neurobench import NeuroBench, StateCounter
 from spikeloom.runtime.estimate.operations import OperationCounter, Operations
 from spikeloom.runtime.evidence import added, evidence_of
 
@@ -29,6 +30,7 @@ class NetworkActivity:
         input_events: non-zero inputs of a sample, in the steps that were run; the mean.
         nonzero: for each value of the graph, the share of its elements that are not zero.
         operations: per sample.
+        neurobench: NeuroBench's metrics.
     """
 
     samples: int
@@ -36,6 +38,7 @@ class NetworkActivity:
     input_events: float
     nonzero: Mapping[str, float]
     operations: Operations
+    neurobench: NeuroBench
 
 
 def measure(
@@ -49,35 +52,40 @@ def measure(
         InputError: SL0803, there are no samples.
     """
     interpreter = Interpreter(graph)
-    counter = OperationCounter(graph)
+    counter, states = OperationCounter(graph), StateCounter(graph)
     totals = dict.fromkeys(graph.types, 0)
     samples = steps = 0
     for batch in batches:
         samples += batch.shape[1]
         counter.start(batch.shape[1])
-        for rows, values in _steps(interpreter, batch, exit_rule):
+        for step, (rows, values, before, after) in enumerate(_steps(interpreter, batch, exit_rule)):
             steps += len(rows)
             counter.add(values, rows)
+            states.add(values, before, after, first=step == 0)
             for name in totals:
                 totals[name] += int(np.count_nonzero(values[name]))
     if samples == 0:
         raise InputError.of("SL0803", "samples", "there are none")
     nonzero = {name: total / (steps * graph.types[name].size) for name, total in totals.items()}
     mean = steps // samples if steps % samples == 0 else steps / samples
-    return NetworkActivity(samples, mean, totals[graph.inputs[0]] / samples, nonzero, counter.result())
+    operations = counter.result()
+    return NetworkActivity(
+        samples, mean, totals[graph.inputs[0]] / samples, nonzero, operations, states.result(operations)
+    )
 
 
 def _steps(
     interpreter: Interpreter, batch: NDArray[np.uint8], exit_rule: ExitRule | None
-) -> Iterator[tuple[NDArray[np.int64], dict[str, Array]]]:
-    """Each step: the samples that are run in it, and every value of theirs."""
+) -> Iterator[tuple[NDArray[np.int64], dict[str, Array], dict[str, Array], dict[str, Array]]]:
+    """Each step: the samples that are run in it, every value of theirs, and the state before and after."""
     graph = interpreter.graph
     rows = np.arange(batch.shape[1])
     interpreter.reset(len(rows))
     totals: Array = np.zeros((len(rows), *graph.types[graph.outputs[0]].shape), np.int64)
     for step, frame in enumerate(batch, 1):
+        before = dict(interpreter.state)
         values = interpreter.step(frame[rows])
-        yield rows, values
+        yield rows, values, before, interpreter.state
         if exit_rule is None:
             continue
         totals = added(graph, totals, values[graph.outputs[0]])

@@ -36,10 +36,10 @@ def estimate_bundle(
         exit_rule: stops inference early: what comes after is neither counted nor paid for.
 
     Returns:
-        ``steps`` of a sample (the mean), ``operations`` (NeuroBench's terms, per inference), ``modes``
-        (``back_to_back`` and ``sensor_paced``, each with ``latency_s`` and ``energy_j`` as bands with parts),
-        ``validated``, ``validation``, ``constants`` with their sources, ``chip`` with what the estimate
-        rests on.
+        ``steps`` of a sample (the mean), ``operations`` (NeuroBench's terms, per inference), ``neurobench``
+        (its metrics of the integer network), ``modes`` (``back_to_back`` and ``sensor_paced``, each with
+        ``latency_s`` and ``energy_j`` as bands with parts), ``validated``, ``validation``, ``constants`` with
+        their sources, ``chip`` with what the estimate rests on.
 
     Raises:
         InputError: as the samples say; SL0803, there are none.
@@ -49,6 +49,7 @@ def estimate_bundle(
         "samples": activity.samples,
         "steps": activity.steps,
         "operations": activity.operations.to_json(),
+        "neurobench": activity.neurobench.to_json(),
         "modes": {},
         "validated": False,
         "validation": NO_MODEL,

@@ -48,6 +48,8 @@ def estimate(
 def show_estimate(document: dict[str, Any]) -> None:
     """Print an estimate: operations, both modes with their parts, and the source of each constant."""
     _print_operations(document["operations"])
+    if "neurobench" in document:
+        _print_neurobench(document["neurobench"])
     if "exit" in document:
         console.print(f"answered after {document['steps']:.2f} time steps on average")
     for name, mode in document["modes"].items():
@@ -76,6 +78,15 @@ def _print_operations(operations: dict[str, Any]) -> None:
     )
     shown.add_row("neuron updates", f"{operations['updates']:,.0f}", f"{operations['updates']:,.0f}")
     console.print(shown)
+
+
+def _print_neurobench(found: dict[str, Any]) -> None:
+    console.print(
+        f"footprint {found['Footprint']:,} bytes, {found['ParameterCount']:,} parameters, "
+        f"connection sparsity {found['ConnectionSparsity']:g}, "
+        f"activation sparsity {found['ActivationSparsity']:.4f}, "
+        f"{found['MembraneUpdates']:,.1f} membrane updates"
+    )
 
 
 def _print_mode(name: str, mode: dict[str, Any]) -> None:

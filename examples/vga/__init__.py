@@ -1,0 +1,1 @@
+"""A spiking transformer on the whole picture of a 640 x 480 event camera."""
