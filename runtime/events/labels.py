@@ -7,6 +7,9 @@ from pathlib import Path
 
 from spikeloom.errors import InputError, Problem
 
+FOLDERS = "folders"
+"""Instead of a table: the folder that a recording lies in says its class."""
+
 _HEADER = ["file", "label"]
 _SHOWN = 3
 
@@ -53,10 +56,14 @@ def read_labels(path: Path | str) -> dict[Path, int]:
 def labels_of(files: Sequence[Path], table: Path | str, folder: Path | None) -> list[int]:
     """The label of each recording; with ``folder``, all that the table names inside it must be there.
 
+    The table :data:`FOLDERS` stands for none: each class has a folder of its own.
+
     Raises:
         InputError: SL0120, as :func:`read_labels`, or all recordings without a label and all labels
             without a recording.
     """
+    if str(table) == FOLDERS:
+        return labels_by_folder(files)
     labels = read_labels(table)
     resolved = [file.resolve() for file in files]
     unlabelled = [file.name for file in resolved if file not in labels]
@@ -68,6 +75,27 @@ def labels_of(files: Sequence[Path], table: Path | str, folder: Path | None) -> 
     if problems:
         raise InputError(problems)
     return [labels[file] for file in resolved]
+
+
+def labels_by_folder(files: Sequence[Path]) -> list[int]:
+    """The class of each recording by the name of its folder: the number, or else its place among the names.
+
+    Raises:
+        InputError: SL0120, all recordings lie in one folder whose name is no number.
+
+    >>> labels_by_folder([Path("set/cat/1.raw"), Path("set/bird/2.raw"), Path("set/cat/3.raw")])
+    [1, 0, 1]
+    >>> labels_by_folder([Path("set/07/1.raw"), Path("set/3/2.raw")])
+    [7, 3]
+    """
+    names = [file.parent.name for file in files]
+    classes = sorted(set(names))
+    if all(name.isascii() and name.isdigit() for name in classes):
+        return [int(name) for name in names]
+    if len(classes) == 1:
+        what = "is the only folder, and no class"
+        raise InputError.of("SL0120", files[0].parent, what, wanted="a folder for each class")
+    return [classes.index(name) for name in names]
 
 
 def _rows(path: Path) -> list[tuple[int, list[str]]]:

@@ -119,7 +119,7 @@ def recordings(
         path: a file, a folder (all recordings in it and below, in natural order: 2.bs2 before 10.bs2;
             other files, and those in .csv, are passed over) or a glob pattern.
         recipe: how events become frames.
-        labels: a table as :func:`~spikeloom.runtime.events.labels.read_labels` reads it.
+        labels: a table as :func:`~spikeloom.runtime.events.labels.read_labels` reads it, or «folders».
         strict: refuse damaged recordings rather than drop what is bad.
         shape: the frames [T, ...] that the network takes, if they are to be compared with the recipe's.
 

@@ -31,8 +31,10 @@ if TYPE_CHECKING:
     from spikeloom.errors import Problem as Problem
     from spikeloom.errors import SpikeloomError as SpikeloomError
     from spikeloom.errors import UnsupportedError as UnsupportedError
+    from spikeloom.runtime.events.live.source import open_live as open_live
     from spikeloom.runtime.events.recipe import FrameRecipe as FrameRecipe
     from spikeloom.runtime.session import Session as Session
+    from spikeloom.runtime.windows import Windows as Windows
 
 __version__ = "0.1.0"
 
@@ -48,9 +50,11 @@ _HOMES = {
     "Session": ("spikeloom.runtime.session", "Session"),
     "SpikeloomError": ("spikeloom.errors", "SpikeloomError"),
     "UnsupportedError": ("spikeloom.errors", "UnsupportedError"),
+    "Windows": ("spikeloom.runtime.windows", "Windows"),
     "compile_model": ("spikeloom.compiler.pipeline", "compile_model"),
     "declare_neuron": ("spikeloom.compiler.frontends.declared", "declare_neuron"),
     "load": ("spikeloom.compiler.bundle", "read_bundle"),
+    "open_live": ("spikeloom.runtime.events.live.source", "open_live"),
     "prepare": ("spikeloom.compiler.prepare", "prepare"),
 }
 
@@ -66,10 +70,12 @@ __all__ = [
     "Session",
     "SpikeloomError",
     "UnsupportedError",
+    "Windows",
     "__version__",
     "compile_model",
     "declare_neuron",
     "load",
+    "open_live",
     "prepare",
 ]
 

@@ -2,10 +2,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from spikeloom.errors import InputError
 from spikeloom.runtime.events.labels import labels_of, read_labels
+from spikeloom.runtime.events.nmnist import write_nmnist
+from spikeloom.runtime.events.recipe import FrameRecipe
+from spikeloom.runtime.events.samples import recordings
+from spikeloom.runtime.events.stream import EVENT
 
 
 def table(folder: Path, content: str | bytes) -> Path:
@@ -84,3 +89,19 @@ def test_real_tables(data: Path) -> None:
     counts = [labels.count(digit) for digit in range(10)]
     assert counts == [97, 116, 99, 93, 105, 92, 94, 117, 87, 100]  # the data set's own list, class by class
     assert 8 not in read_labels(data / "nmnist_small/test.tsv").values()
+
+
+def test_a_folder_for_each_class(tmp_path: Path) -> None:
+    files: list[Path] = []
+    for name in ("right", "left", "right"):
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        files.append(folder / f"{len(files)}.bs2")
+        write_nmnist(files[-1], np.array([(5, 1, 1, 1)], EVENT))
+    recipe = FrameRecipe(width=34, height=34, steps=1, duration_us=1000)
+    samples = recordings(tmp_path, recipe, "folders")
+    assert {sample.name: sample.label for sample in samples} == {
+        "left/1.bs2": 0, "right/0.bs2": 1, "right/2.bs2": 1,
+    }  # fmt: skip
+    with pytest.raises(InputError, match=r"SL0120 .*right: is the only folder"):
+        recordings(tmp_path / "right", recipe, "folders")

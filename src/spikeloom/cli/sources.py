@@ -10,13 +10,19 @@ import typer
 from spikeloom.errors import InputError
 from spikeloom.runtime.events.array_recipe import ArrayRecipe, Recipe, event_recipe
 from spikeloom.runtime.events.convert import to_frames
+from spikeloom.runtime.events.live.address import is_live
 from spikeloom.runtime.events.recipe import FrameRecipe
 from spikeloom.runtime.events.samples import Samples, arrays, dataset, recordings
 
 Events = Annotated[str | None, typer.Option(help="Recordings: a file, a folder or a glob.", metavar="PATH")]
 Inputs = Annotated[Path | None, typer.Option(help="Frames in an .npz: x [N,T,...], and labels y.")]
 Data = Annotated[str | None, typer.Option(help="A data set of (x, y) pairs.", metavar="FILE.py:factory")]
-Labels = Annotated[Path | None, typer.Option(help="Labels of the recordings: a TSV of file and label.")]
+Labels = Annotated[
+    Path | None,
+    typer.Option(
+        help="Labels of the recordings: a TSV of file and label, or «folders»: a folder for each class."
+    ),
+]
 Strict = Annotated[
     bool,
     typer.Option(
@@ -51,6 +57,9 @@ def open_samples(
             wanted="--events, --inputs or --data",
             got=" and ".join(named),
         )
+    if events is not None and is_live(events):
+        remedy = f"spikeloom stream BUNDLE {events}"
+        raise InputError.of("SL0901", "--events", "a live source is no set of samples", remedy=remedy)
     if labels is not None and events is None:
         raise InputError.of("SL0901", "--labels", "belongs to --events; arrays and data sets bring their own")
     samples = _open(recipe, (recipe.steps, *shape), events, inputs, data, labels, strict)
