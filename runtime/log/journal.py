@@ -173,7 +173,7 @@ class Journal:
                 file.append(_about_record(about))
                 return cls(about, frozenset(), file.cut_off, file)
             _require_same(path, _read_about(first, path), about)
-            names = frozenset(_read_sample(record, path).name for record in records)
+            names = frozenset(unpack_sample(record, path).name for record in records)
             return cls(about, names, file.cut_off, file)
         except BaseException:
             file.close()
@@ -182,7 +182,7 @@ class Journal:
     def append(self, record: SampleRecord) -> None:
         """Add a sample; it outlives this process when this returns."""
         assert self._file is not None
-        self._file.append(_sample_record(record))
+        self._file.append(pack_sample(record))
 
     def close(self) -> None:
         """Wait until everything is on the disk, and let go of the file."""
@@ -201,7 +201,7 @@ def read_log(path: Path | str) -> tuple[About, Iterator[SampleRecord]]:
     first = next(records, None)
     if first is None:
         raise InputError.of("SL0811", path, "is a log without a beginning")
-    return _read_about(first, path), (_read_sample(record, path) for record in records)
+    return _read_about(first, path), (unpack_sample(record, path) for record in records)
 
 
 def names_digest(names: list[str]) -> str:
@@ -246,7 +246,8 @@ def _read_about(record: bytes, path: Path | str) -> About:
         raise InputError.of("SL0811", path, "does not say what it is a log of") from error
 
 
-def _sample_record(record: SampleRecord) -> bytes:
+def pack_sample(record: SampleRecord) -> bytes:
+    """A sample as a record of a log."""
     arrays: dict[str, Array] = {"evidence": record.evidence}
     for name, layer in record.layers.items():
         arrays |= {f"cores/{name}": layer.cores, f"fired/{name}": layer.fired, f"levels/{name}": layer.levels}
@@ -271,7 +272,12 @@ def _narrowed(array: Array) -> Array:
     return np.asarray(array, order="C")
 
 
-def _read_sample(record: bytes, path: Path | str) -> SampleRecord:
+def unpack_sample(record: bytes, path: Path | str) -> SampleRecord:
+    """The sample of a record; ``path`` is where it comes from.
+
+    Raises:
+        InputError: SL0811, it is no sample.
+    """
     try:
         facts = json.loads(_metadata(record)["sample"])
         arrays = load(record)

@@ -79,6 +79,7 @@ CODES: dict[str, str] = {
     "SL0804": "a benchmark network does not fire as it should",
     "SL0811": "a saved state or a log is damaged, or belongs to another run",
     "SL0812": "an early exit rule is malformed, cannot be calibrated, or is for another network",
+    "SL0813": "a cluster cannot be reached, or loses its tasks",
     # command line
     "SL0901": "an option is malformed",
     "SL0902": "an output path cannot be written",

@@ -69,6 +69,7 @@ ALLOWED["cli"] = set(ALLOWED) - {"empty"}
 # Heavy or optional packages, and the only modules that may import them while they are imported
 # themselves; everybody else imports them inside the function that needs them.
 AT_IMPORT_TIME = {
+    "distributed": (),
     "h5py": (),
     "lava": ("spikeloom.targets.loihi.worker.processes",),
     "matplotlib": (),
@@ -85,6 +86,7 @@ AT_IMPORT_TIME = {
 
 # Where a package may be imported at all. A bundle runs without what it was compiled with.
 ANYWHERE = {
+    "distributed": ("spikeloom.cli.cluster",),
     "lava": ("spikeloom.targets.loihi",),
     "spikingjelly": (),
     "torch": (

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from spikeloom.atomic import require_writable
+from spikeloom.cli.cluster import ClusterJob, run_on_cluster
 from spikeloom.cli.console import counted, percent, print_dropped, print_json, progress, table
 from spikeloom.cli.console import output as console
 from spikeloom.cli.sources import Data, Events, Inputs, Json, Labels, Strict, open_samples
@@ -17,6 +18,7 @@ from spikeloom.compiler.bundle import Bundle, read_bundle
 from spikeloom.errors import InputError
 from spikeloom.runtime.early_exit.calibrate import read_rule
 from spikeloom.runtime.early_exit.rule import ExitRule
+from spikeloom.runtime.events.labels import FOLDERS
 from spikeloom.runtime.events.samples import Samples
 from spikeloom.runtime.log.journal import SUFFIX, Journal, Recorder, SampleRecord, read_log
 from spikeloom.runtime.metric import Function, load_metric
@@ -59,6 +61,14 @@ def run(
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Threads that run samples side by side.")] = 1,
     batch: Annotated[int, typer.Option(min=1, help="Samples of a thread side by side.")] = BATCH,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            help="Run on a Dask cluster: the address of its scheduler, or local; the machines must see the "
+            "same files.",
+            metavar="ADDRESS",
+        ),
+    ] = None,
     strict: Strict = True,
     json: Json = False,
 ) -> None:
@@ -69,7 +79,20 @@ def run(
     rule = read_rule(exit_, network_digest(compiled)) if exit_ else None
     session = Session(compiled, engine)
     samples = open_samples(session.recipe, session.input_shape, events, inputs, data, labels, strict)
-    job = _Job(session, samples, recorder_of(compiled, detail), rule, batch, workers)
+    recorder = recorder_of(compiled, detail)
+    remote = ClusterJob(
+        bundle=_absolute(bundle) or "",
+        network=network_digest(compiled),
+        engine=engine,
+        events=_absolute(events),
+        inputs=_absolute(inputs),
+        data=_absolute(data),
+        labels=_absolute(labels),
+        strict=strict,
+        detail=detail,
+        exit_rule=_absolute(exit_),
+    )
+    job = _Job(session, samples, recorder, rule, batch, workers, cluster or "", remote)
     tally = RunTally(compiled.graph, job.recorder.places)
     keeps = log is not None and log.suffix == SUFFIX
     for record in _logged(job, log, engine) if keeps and log else _computed(job, range(len(samples))):
@@ -95,6 +118,8 @@ class _Job:
     rule: ExitRule | None
     batch: int
     workers: int
+    cluster: str
+    remote: ClusterJob
 
     @property
     def bundle(self) -> Bundle:
@@ -112,9 +137,25 @@ def _require_writable(log: Path | None, outputs: Path | None) -> None:
 def _computed(job: _Job, indices: range | list[int]) -> Iterator[SampleRecord]:
     """The records of samples, run now."""
     with progress(len(indices), "running") as bar:
-        for result in job.session.run(job.samples.at(indices), job.batch, job.workers, job.rule):
-            yield job.recorder.record(result)
+        for record in _there(job, indices) if job.cluster else _here(job, indices):
+            yield record
             bar.advance(bar.task_ids[0])
+
+
+def _here(job: _Job, indices: range | list[int]) -> Iterator[SampleRecord]:
+    for result in job.session.run(job.samples.at(indices), job.batch, job.workers, job.rule):
+        yield job.recorder.record(result)
+
+
+def _there(job: _Job, indices: range | list[int]) -> Iterator[SampleRecord]:
+    return run_on_cluster(job.cluster, job.remote, list(indices), job.batch, job.workers)
+
+
+def _absolute(place: Path | str | None) -> str | None:
+    """A path, glob or «FILE.py:name» as every process finds it, wherever it was started."""
+    if place is None or str(place) == FOLDERS:
+        return None if place is None else FOLDERS
+    return str(Path.cwd() / place)
 
 
 def _logged(job: _Job, path: Path, engine: str) -> Iterator[SampleRecord]:
