@@ -28,7 +28,7 @@ WAYS = {"east": (1, 0), "west": (-1, 0), "south": (0, 1), "north": (0, -1)}
 def plot_links(placement: Placement) -> str:
     """Each link the darker and wider, the more messages it carries; two lines are its two directions.
 
-    Where routers are many, they are points of an image, and between them the busier direction of a link.
+    Shades go with the square root of the load: few links carry much, and the others should be seen. Where routers are many, they are points of an image, and between them the busier direction of a link.
     """
     layout = Layout(placement.grid, width_of(placement.grid))
 
@@ -57,7 +57,7 @@ def _paint_lines(axes: Axes, placement: Placement, layout: Layout) -> None:
         aside = -offset * down, offset * right
         segments.append([(x + middle + aside[0], y + middle + aside[1]) for x, y in ends])
         widths.append(0.6 + (WIDEST - 0.6) * load / most)
-        colours.append(to_rgba(BLUE, 0.15 + 0.85 * load / most))
+        colours.append(to_rgba(BLUE, 0.1 + 0.9 * (load / most) ** 0.5))
     axes.add_collection(LineCollection(segments, linewidths=widths, colors=colours, capstyle="butt"))
 
 
@@ -76,7 +76,7 @@ def _paint_image(axes: Axes, placement: Placement, layout: Layout) -> None:
     loads: NDArray[np.float64] = np.zeros((2 * rows - 1, 2 * columns - 1))
     loads[::2, 1::2] = np.maximum(east[:, :-1], west[:, 1:])
     loads[1::2, ::2] = np.maximum(south[:-1], north[1:])
-    image = tinted(loads / (loads.max() or 1.0), BLUE)
+    image = tinted((loads / (loads.max() or 1.0)) ** 0.5, BLUE)
     image[::2, ::2] = ROUTER
     edge = layout.width / columns / 4, layout.height / rows / 4
     extent = (edge[0], layout.width - edge[0], layout.height - edge[1], edge[1])

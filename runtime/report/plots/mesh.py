@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from spikeloom.runtime.report.cores import Core, Grid, Placement
-from spikeloom.runtime.report.plots.figure import HALF_WIDTH, MUTED, PANEL, RULE, draw, is_dark, panel
+from spikeloom.runtime.report.plots.figure import HALF_WIDTH, INK, MUTED, PANEL, RULE, draw, is_dark, panel
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -140,7 +140,7 @@ def _paint_squares(axes: Axes, placement: Placement, layout: Layout, look: Look)
         for part in look(core):
             height = side * part.share
             box(axes, left, top, side, height, part.colour, part.alpha)
-            ink = "#ffffff" if part.alpha == 1 and is_dark(part.colour) else "#000000"
+            ink = INK if part.alpha < 1 else "#ffffff" if is_dark(part.colour) else "#000000"
             number(axes, left + side / 2, top + height / 2, part.text, ink, height)
             top += height
 
