@@ -139,6 +139,25 @@ class Relation:
             start, stop = start % inner, start % inner + stop - start
         return relation._with_axis(axis, digits)
 
+    def pad(self, axis: int, before: int, after: int) -> Relation:
+        """More elements in front of an axis and behind it, which no neuron stands for: they are 0.
+
+        Raises:
+            NotExpressibleError: the axis is not one whole axis of the population, or a kernel follows it.
+
+        >>> from spikeloom.compiler.mapping.network import Population
+        >>> wide = Relation.identity(Population("x", (8, 3), "neuron", (0, 1))).pad(1, 2, 1)
+        >>> wide.shape, wide.links[1][0].axis.offset
+        ((8, 6), -2)
+        """
+        digits = [digit for digit in self.axes[axis] if digit.size > 1] or list(self.axes[axis])[:1]
+        link = self._link_of(digits[0]) if len(digits) == 1 else None
+        followed = {one.target for one in self.kernel_axes}
+        if link is None or not _is_whole(link.axis, digits[0]) or digits[0].key in followed:
+            raise NotExpressibleError("a border around something that is not an axis of the population")
+        relation = self._with_links(link, replace(link, axis=replace(link.axis, offset=-before)))
+        return relation._with_axis(axis, [replace(digits[0], size=before + digits[0].size + after)])
+
     def broadcast(self, axis: int, size: int) -> Relation:
         """A new axis in front of ``axis`` along which the value repeats."""
         digit = Digit(self._fresh(), size)
@@ -352,7 +371,7 @@ class Relation:
         """Slide a window along an axis of the value, which must be one whole axis of the population."""
         digits = [digit for digit in self.axes[axis] if digit.size > 1] or list(self.axes[axis])[:1]
         link = self._link_of(digits[0]) if len(digits) == 1 else None
-        if link is None or not link.axis.is_identity or link.axis.size != digits[0].size:
+        if link is None or not _is_whole(link.axis, digits[0]):
             raise NotExpressibleError("a window along something that is not an axis of the population")
         count = (link.axis.size + 2 * padding - dilation * (size - 1) - 1) // stride + 1
         moved = replace(link.axis, stride=stride, taps=size, dilation=dilation, offset=-padding)
@@ -376,6 +395,10 @@ def unit_kernel(shape: Sequence[int]) -> Kernel:
     sizes = tuple(size for size in shape if size > 1) or (1,)
     count = prod(sizes)
     return Kernel(f"ones[{'x'.join(map(str, sizes))}]", sizes, UNIT_BITS, count)
+
+
+def _is_whole(axis: SourceAxis, digit: Digit) -> bool:
+    return axis.is_identity and axis.size == digit.size and axis.offset == 0
 
 
 def _renamed(axis: SourceAxis, digits: dict[int, int]) -> SourceAxis:

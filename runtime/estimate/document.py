@@ -14,6 +14,7 @@ from spikeloom.compiler.mapping.placement import Mapping as ChipMapping
 from spikeloom.runtime.early_exit.rule import ExitRule
 from spikeloom.runtime.estimate.activity import NetworkActivity, measure, population_rates
 from spikeloom.runtime.estimate.chip import USED, Workload, estimate_chip
+from spikeloom.runtime.estimate.messages import messages_sent
 from spikeloom.runtime.events.array_recipe import event_recipe, read_recipe
 from spikeloom.runtime.events.samples import Samples
 
@@ -80,6 +81,7 @@ def _chip(bundle: Bundle, activity: NetworkActivity) -> dict[str, Any]:
             "pipeline_steps": result.depth,
             "busiest_core": vars(result.busiest),
             "per_step": dict(result.per_step),
+            "messages": messages_sent(mapping.network, rates).to_json(),
             "shares": {tag: dict(row) for tag, row in result.shares.items()},
         },
     }

@@ -10,7 +10,10 @@ import torch
 from spikingjelly.activation_based.model.spikformer import Spikformer
 
 import examples.digits.model
+import examples.nmnist.meta_spikeformer
 import examples.nmnist.model
+import examples.nmnist.qkformer
+import examples.nmnist.spike_driven
 from spikeloom.runtime.events.recipe import FrameRecipe
 
 MODELS = [examples.digits.model, examples.nmnist.model]
@@ -46,3 +49,23 @@ def test_shared_checkpoint_loads_strictly(data: Path) -> None:
     network.load_state_dict(checkpoint["state_dict"])
     same = {key: checkpoint["config"][key] for key in examples.nmnist.model.CONFIG}
     assert same == examples.nmnist.model.CONFIG
+
+
+@pytest.mark.parametrize(
+    ("model", "parameters", "answers"),
+    [
+        (examples.nmnist.spike_driven, 130_178, 1),
+        (examples.nmnist.meta_spikeformer, 181_546, 2),
+        (examples.nmnist.qkformer, 120_626, 1),
+    ],
+)
+def test_other_kinds_of_transformers_take_the_same_frames(
+    model: ModuleType, parameters: int, answers: int
+) -> None:
+    """Two of them take the mean over time themselves."""
+    network = model.build({"ignored": 1}).eval()
+    assert sum(p.numel() for p in network.parameters()) == parameters
+    with torch.no_grad():
+        scores = network(torch.zeros(5, 3, *model.INPUT_SHAPE[2:]))
+    assert scores.shape == (5, 3, 10)[-1 - answers :]
+    assert model.build({"num_classes": 3}).head.out_features == 3

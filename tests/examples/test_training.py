@@ -72,10 +72,9 @@ def test_training_writes_a_checkpoint_that_gives_the_accuracy_it_says(digits: Pa
 
 
 def test_folds_test_each_recording_once(digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On the digits, which are faster than N-MNIST: the recipe and the network are the script's own names."""
+    """On the digits, which are faster than N-MNIST: the recipe is the script's own name."""
     monkeypatch.setattr(examples.nmnist.train, "RECIPE", examples.digits.train.RECIPE)
-    monkeypatch.setattr(examples.nmnist.train, "build", build)
-    result = examples.nmnist.train.cross_validate(digits, 3, PLAN)
+    result = examples.nmnist.train.cross_validate(digits, 3, PLAN, build)
     assert sum(fold["n"] for fold in result["folds"]) == result["pooled"]["n"] == 120
     assert sum(fold["right"] for fold in result["folds"]) == result["pooled"]["right"]
     assert result["mean"] == pytest.approx(sum(fold["accuracy"] for fold in result["folds"]) / 3)

@@ -16,6 +16,12 @@ from spikeloom.runtime.estimate.document import estimate_bundle
 from spikeloom.runtime.events.array_recipe import read_recipe
 from spikeloom.runtime.session_state import network_digest
 
+MESSAGES = {
+    "binary": "binary: spikes",
+    "graded": "graded: numbers that are not 0",
+    "dense": "dense: a number in every step",
+}
+
 
 def estimate(
     bundle: Annotated[Path, typer.Argument(help="A compiled network.")],
@@ -52,6 +58,8 @@ def show_estimate(document: dict[str, Any]) -> None:
         _print_neurobench(document["neurobench"])
     if "exit" in document:
         console.print(f"answered after {document['steps']:.2f} time steps on average")
+    if "chip" in document:
+        _print_messages(document["chip"]["messages"])
     for name, mode in document["modes"].items():
         _print_mode(name, mode)
     if document["modes"]:
@@ -87,6 +95,15 @@ def _print_neurobench(found: dict[str, Any]) -> None:
         f"activation sparsity {found['ActivationSparsity']:.4f}, "
         f"{found['MembraneUpdates']:,.1f} membrane updates"
     )
+
+
+def _print_messages(messages: dict[str, float]) -> None:
+    """What is sent, with nothing left out: numbers of every neuron in every step are no spikes."""
+    shown = table("\nMessages per chip step", "what", "messages", "share")
+    for kind, what in MESSAGES.items():
+        shown.add_row(what, f"{messages[kind]:,.1f}", f"{messages[f'{kind}_share']:.1%}")
+    shown.add_row("of all neurons, in a step", "", f"{messages['rate']:.1%}", style="bold")
+    console.print(shown)
 
 
 def _print_mode(name: str, mode: dict[str, Any]) -> None:

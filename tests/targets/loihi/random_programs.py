@@ -10,6 +10,7 @@ from spikeloom.compiler.graph.op import Array
 from spikeloom.compiler.graph.ops.accumulate import Accumulate
 from spikeloom.compiler.graph.ops.add import Add
 from spikeloom.compiler.graph.ops.broadcast import Broadcast
+from spikeloom.compiler.graph.ops.concat import Concat
 from spikeloom.compiler.graph.ops.conv1d import Conv1d
 from spikeloom.compiler.graph.ops.conv2d import Conv2d
 from spikeloom.compiler.graph.ops.integer_neuron import IntegerNeuron
@@ -17,6 +18,7 @@ from spikeloom.compiler.graph.ops.linear import Linear
 from spikeloom.compiler.graph.ops.matmul import MatMul
 from spikeloom.compiler.graph.ops.max_pool2d import MaxPool2d
 from spikeloom.compiler.graph.ops.mul import Mul
+from spikeloom.compiler.graph.ops.pad import Pad
 from spikeloom.compiler.graph.ops.reduce_sum import ReduceSum
 from spikeloom.compiler.graph.ops.rescale import Rescale
 from spikeloom.compiler.graph.ops.reshape import Reshape
@@ -165,6 +167,11 @@ class _Walk:
         (x,) = grow.add("add", Add(), x, self.fire(branch))
         if self.chance(0.4):
             (x,) = grow.add("part", Slice(1, 0, max(1, grow.shape(x)[1] - 1)), x)
+        if self.chance(0.3):
+            (x,) = grow.add("border", Pad((0, 1, 0), (0, 1, 2), float(self.pick(0, 0, 1))), x)
+        if self.chance(0.3):
+            other = Conv2d(grow.weights((2, grow.shape(x)[0], 1, 1)))
+            (x,) = grow.add("both", Concat(0), x, self.fire(*grow.add("other", other, x)))
         channels, *sizes = grow.shape(x)
         (x,) = grow.add("tokens", Reshape((channels, int(np.prod(sizes)))), x)
         return self.fire(self.conv(x, Conv1d, 4))

@@ -30,8 +30,8 @@ from tests.targets.loihi.random_programs import random_program
 PARTS, EACH = 8, 250
 """2,000 networks that fire; a part is one test, so that parts can run side by side."""
 RULES = {
-    "accumulate", "add", "broadcast", "conv1d", "conv2d", "integer_neuron", "linear", "matmul",
-    "max_pool2d", "mul", "reduce_sum", "rescale", "reshape", "slice", "split", "transpose",
+    "accumulate", "add", "broadcast", "concat", "conv1d", "conv2d", "integer_neuron", "linear", "matmul",
+    "max_pool2d", "mul", "pad", "reduce_sum", "rescale", "reshape", "slice", "split", "transpose",
 }  # fmt: skip
 MODELS = {"input", "lif", "counter", "sum", "largest", "relay", "product", "readout"}
 
