@@ -14,7 +14,7 @@ from spikeloom.targets.loihi.host import Host
 from spikeloom.targets.loihi.lowering.rule import EXISTING, Lowering, StateSizes, rules
 
 
-def missing_rules(graph: Graph) -> list[Problem]:
+def missing_rules(graph: Graph, chip: str) -> list[Problem]:
     """A problem for every node whose operation has no rule."""
     known, host = rules(), Host.of(graph)
     names = ", ".join(sorted(op.name for op in known))
@@ -22,7 +22,7 @@ def missing_rules(graph: Graph) -> list[Problem]:
         Problem(
             "SL0602",
             f"{node.name} at {node.source}",
-            f"{node.op.name} cannot be lowered to loihi2",
+            f"{node.op.name} cannot be lowered to {chip}",
             wanted=names,
             remedy="change the model, or compile it for onnx",
         )
@@ -52,7 +52,7 @@ class Lowered:
     sums_over_time: bool
 
 
-def lower(graph: Graph, sizes: StateSizes) -> Lowered:
+def lower(graph: Graph, sizes: StateSizes, chip: str) -> Lowered:
     """Apply the rule of every node in order.
 
     A value that the graph gives out and no population sends becomes a readout population: neurons
@@ -62,7 +62,7 @@ def lower(graph: Graph, sizes: StateSizes) -> Lowered:
     Raises:
         UnsupportedError: SL0602, for every operation that has no rule.
     """
-    problems = missing_rules(graph)
+    problems = missing_rules(graph, chip)
     if problems:
         raise UnsupportedError(problems)
     state = Lowering(graph, sizes)

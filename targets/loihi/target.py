@@ -1,12 +1,11 @@
-"""The target loihi2: what its description says, behind the contract of a target."""
+"""The targets loihi1 and loihi2: what their descriptions say, behind the contract of a target."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from spikeloom.compiler.graph.engine import Engine
 from spikeloom.compiler.graph.figure import Figure
@@ -21,10 +20,10 @@ from spikeloom.targets.loihi.assemble import assemble
 from spikeloom.targets.loihi.attention import Form, reorder
 from spikeloom.targets.loihi.grid import off_grid
 from spikeloom.targets.loihi.lower import Lowered, lower, missing_rules
-from spikeloom.targets.loihi.lowering.rule import StateSizes, rules
+from spikeloom.targets.loihi.lowering.rule import PROGRAM, StateSizes, rules
 from spikeloom.targets.loihi.program import Program
 
-DESCRIPTION = Path(__file__).with_name("loihi2.toml")
+FOLDER = Path(__file__).parent
 SMALLEST_WEIGHT_BITS = 2
 STREAM_BITS = 15
 """Width of a membrane on the residual path: 7 fraction digits and a leak of one half fill 23 bits."""
@@ -32,45 +31,46 @@ MOST_SYNAPSES = 50_000_000
 """Synapses of a network that is expanded one by one; some 1.2 GB while it is."""
 
 
-class Loihi2:
-    """Intel's Loihi 2 as far as it is public.
+class Loihi:
+    """What both chips have in common.
 
-    The chip's own compiler and driver are closed, so that nothing here runs on silicon. Lowering
-    and limits are exact where Lava or Intel's printed tables say what the chip does, and advisory
-    elsewhere: the core that a neuron lands on is decided by Intel's compiler, and populations
-    tagged as needing a neuron program need one that nobody has published.
+    The chips' own compiler and driver are closed, so that nothing here runs on silicon. Lowering
+    and limits are exact where Lava, nengo-loihi or Intel's printed tables say what the chip does, and
+    advisory elsewhere: the core that a neuron lands on is decided by Intel's compiler.
 
     Args:
         attention: which product of attention comes first: the one of fewer neurons, or as named.
     """
 
-    name = "loihi2"
-    summary = "Intel Loihi 2: 120 cores a chip, 8-bit weights, LIF neurons and neuron programs"
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    has_programs: ClassVar[bool]
 
     def __init__(self, attention: Form = "cheapest") -> None:
         self.attention: Form = attention
 
     @cached_property
     def description(self) -> Description:
-        """What ``loihi2.toml`` says."""
-        return read_description(DESCRIPTION)
+        """What the file of the chip says, such as ``loihi2.toml``."""
+        return read_description(FOLDER / f"{self.name}.toml")
 
     def chip(self) -> Chip:
-        """One Loihi 2; :meth:`Chip.with_chips` gives boards of up to 1,152."""
+        """One chip; :meth:`Chip.with_chips` gives boards of many."""
         return self.description.chip
 
     def profile(self, weight_bits: int) -> NumericProfile:
-        """The integers that Loihi 2 holds.
+        """The integers that the chip holds.
 
         * Lava stores mixed-sign 8-bit weights as even numbers; a weight w of ``weight_bits`` is
           stored as 2w, and nothing is rounded.
         * Lava shifts the sum of weights left by 6. With 2w that is the sum of w shifted by 7: seven
           fraction bits.
-        * A threshold is a mantissa of 17 bits times 64 state units, one for each of at most 8
-          groups of neurons. A bias is a signed mantissa of 13 bits shifted left by up to 7.
+        * A threshold is a mantissa of 17 bits times 64 state units, one for each of a few groups
+          of neurons. A bias is a signed mantissa of 13 bits shifted left by up to 7.
         * Membrane potential and current have 24 bits, a decay has 12.
-        * Values that are added before a neuron fires are brought to one unit by relays, neuron
-          programs that send a graded spike of 15 bits.
+        * Values that are added before a neuron fires are brought to one unit on Loihi 2, by relays,
+          neuron programs that send a graded spike of 15 bits. On Loihi 1 the layers that are added
+          share one step of their weights.
 
         Raises:
             UnsupportedError: SL0504, no such width of weights.
@@ -88,22 +88,30 @@ class Loihi2:
                 got=f"{weight_bits} bits",
                 remedy="try --bits 8",
             )
-        integers = NumericProfile(self.name, weight_bits, **width)
-        return replace(integers, rescales=True, stream_bits=STREAM_BITS)
+        return NumericProfile(
+            name=self.name,
+            weight_bits=weight_bits,
+            rescales=True,
+            stream_bits=STREAM_BITS,
+            hosts=False,
+            **width,
+        )
 
     def operations(self) -> frozenset[str]:
         """Those that have a lowering rule, and the sum over time, which is the host's."""
         return frozenset(op.name for op in rules()) | {Accumulate.name}
 
     def obstacles(self, graph: Graph) -> list[Problem]:
-        """Operations without a lowering rule, and numbers that the chip cannot hold."""
-        return missing_rules(graph) + off_grid(graph, self.profile(8))
+        """Operations without a lowering rule, numbers that the chip cannot hold, neurons that it has not."""
+        problems = missing_rules(graph, self.name) + off_grid(graph, self.profile(8))
+        return problems or self._missing_programs(graph)
 
     def lower(self, graph: Graph) -> Network:
         """Populations and projections; see :mod:`spikeloom.targets.loihi.lowering`.
 
         Raises:
-            UnsupportedError: SL0602, an operation has no rule; all are listed.
+            UnsupportedError: SL0602, an operation has no rule, or on a chip without neuron programs
+                needs one; all are listed.
         """
         return self._lowered(graph).network
 
@@ -148,9 +156,27 @@ class Loihi2:
         return LavaEngine(self.program(graph), graph)
 
     def _lowered(self, graph: Graph) -> Lowered:
+        if problems := self._missing_programs(graph):
+            raise UnsupportedError(problems)
+        return self._lower(graph)
+
+    def _lower(self, graph: Graph) -> Lowered:
         neuron = self.description.neuron
         sizes = StateSizes(int(neuron["variable_bytes"].nominal), int(neuron["parameter_bytes"].nominal))
-        return lower(graph, sizes)
+        return lower(graph, sizes, self.name)
+
+    def _missing_programs(self, graph: Graph) -> list[Problem]:
+        """Populations that the chip's built-in neurons are not, on a chip that has no other."""
+        if self.has_programs:
+            return []
+        program = "is more than a LIF of one level, which is all that the chip has"
+        graded = "sends numbers above 1, and the chip's messages are spikes"
+        remedy = "compile it for loihi2, or use spikes, hard resets and pools of spikes"
+        return [
+            Problem("SL0602", one.name, program if one.tag == PROGRAM else graded, remedy=remedy)
+            for one in self._lower(graph).network.populations
+            if one.tag == PROGRAM or (one.role == "input" and one.bounds[1] > 1)
+        ]
 
     def artifacts(self, graph: Graph) -> Mapping[str, bytes]:
         """None: `spikeloom export --to lava` writes the program of a bundle."""
@@ -164,3 +190,22 @@ class Loihi2:
         ``p_static`` a chip and ``p_host`` a board in W; ``r_inject`` in messages a second.
         """
         return self.description.costs
+
+
+class Loihi2(Loihi):
+    """Intel's Loihi 2 as far as it is public.
+
+    Populations tagged as needing a neuron program need one that nobody has published.
+    """
+
+    name = "loihi2"
+    summary = "Intel Loihi 2: 120 cores a chip, 8-bit weights, LIF neurons and neuron programs"
+    has_programs = True
+
+
+class Loihi1(Loihi):
+    """Intel's Loihi as far as it is public: its built-in LIF, binary spikes, delays of up to 62 steps."""
+
+    name = "loihi1"
+    summary = "Intel Loihi: 128 cores a chip of 1,024 LIF neurons, 8-bit weights, binary spikes"
+    has_programs = False

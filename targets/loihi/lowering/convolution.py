@@ -13,13 +13,13 @@ from spikeloom.targets.loihi.lowering.rule import Lowering, register
 def lower(state: Lowering, node: Node) -> None:
     """No neurons: the population that the currents reach holds them.
 
-    A bias is a constant of that population. Two weighted maps in a row, or a product of two values
-    that is weighted at once, need an accumulator population between.
+    A bias is a constant of that population. Two weighted maps in a row need an accumulator population
+    between, and so does a sum of many products, each of which would else have every weight.
     """
     op = node.op
     assert isinstance(op, Convolution)
     (x,) = node.inputs
-    if any(state.role_of(term) == "product" for term in state.terms[x]):
+    if any(state.role_of(term) == "product" and not term.relation.is_plain for term in state.terms[x]):
         state.materialise(x)
     kernel = state.kernel(node, op)
     state.terms[node.output] = state.carry(x, lambda relation: relation.convolution(op, kernel), node)

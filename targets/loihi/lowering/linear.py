@@ -17,7 +17,7 @@ def lower(state: Lowering, node: Node) -> None:
     op = node.op
     assert isinstance(op, Linear)
     (x,) = node.inputs
-    if any(state.role_of(term) == "product" for term in state.terms[x]):
+    if any(state.role_of(term) == "product" and not term.relation.is_plain for term in state.terms[x]):
         state.materialise(x)
     kernel = state.kernel(node, op)
     state.terms[node.output] = state.carry(x, lambda relation: relation.linear(kernel), node)

@@ -182,8 +182,19 @@ class Lowering:
         return kernel
 
     def materialise(self, value: str) -> None:
-        """Put an accumulator population where a value is, so that it is sent as one number."""
-        self.materialise_as(value, value)
+        """Put a population where a value is, so that it is sent as one number.
+
+        Spikes are sent on by a LIF that any of them lifts over its threshold, everything else by an
+        accumulator, which is a neuron program.
+        """
+        if self.graph.types[value].kind != SPIKES or self.constants[value].any():
+            self.materialise_as(value, value)
+            return
+        terms = self.terms[value]
+        population = self.add_population(value, value, "neuron", EXISTING, variables=1)
+        self.connect(terms, population)
+        self.origins[population.name] = self.graph.producers[value]
+        self.define(value, population)
 
     def materialise_as(self, result: str, value: str) -> Population:
         """An accumulator population that receives a value and sends another; it may work on it between."""

@@ -74,8 +74,12 @@ def _spikes(op: IntegerNeuron, drive: Array) -> Array:
     return np.stack(spikes)
 
 
-def random_program(seed: int) -> RandomNetwork:
+def random_program(seed: int, programs: bool = True) -> RandomNetwork:
     """A network of a few layers: picture, sequence or vector in; attention of one form; a head.
+
+    Args:
+        seed: of everything.
+        programs: whether it may have what needs neuron programs, or numbers as its input.
 
     Raises:
         AssertionError: a layer does not fire enough, or fires all the time.
@@ -84,12 +88,12 @@ def random_program(seed: int) -> RandomNetwork:
     steps, batch = int(rng.integers(3, 7)), 2
     kind = ("picture", "sequence", "vector")[seed % 3]
     shape = {"picture": (2, 6, 6), "sequence": (3, 6), "vector": (12,)}[kind]
-    frames = random_frames(rng, shape, steps, batch, int(rng.choice([1, 1, 1, 3])))
+    frames = random_frames(rng, shape, steps, batch, int(rng.choice([1, 1, 1, 3])) if programs else 1)
     high, rate = int(max(1, frames.max())), float(rng.uniform(0.15, 0.4))
     grow = ChipGrower(f"program{seed}", frames, rng, high, rate)
-    walk = _Walk(grow)
+    walk = _Walk(grow, programs)
     tokens = {"picture": walk.picture, "sequence": walk.sequence, "vector": walk.vector}[kind]()
-    if walk.chance(0.35):
+    if walk.program(0.35):
         tokens = walk.membranes(tokens)
     for _ in range(int(rng.integers(0, 3))):
         tokens = walk.block(tokens)
@@ -99,19 +103,24 @@ def random_program(seed: int) -> RandomNetwork:
 class _Walk:
     """Takes a grower from the input to the head, choosing at random on the way."""
 
-    def __init__(self, grow: ChipGrower) -> None:
+    def __init__(self, grow: ChipGrower, programs: bool) -> None:
         self.grow = grow
+        self.programs = programs
 
     def chance(self, probability: float) -> bool:
         return bool(self.grow.rng.random() < probability)
+
+    def program(self, probability: float) -> bool:
+        """A chance, where neuron programs may be used."""
+        return self.programs and self.chance(probability)
 
     def pick(self, *choices: Any) -> Any:
         return choices[int(self.grow.rng.integers(len(choices)))]
 
     def fire(self, x: str, name: str = "lif") -> str:
         """A neuron layer: the chip's LIF mostly, else a neuron program."""
-        program = self.chance(0.25)
-        cuba = self.chance(0.2) and x not in self.biased  # a bias is added to v, not to u
+        program = self.program(0.25)
+        cuba = self.chance(0.2) and x not in self.biased and not self.bordered  # a bias goes to v, not to u
         style = NeuronStyle(
             decay=self.pick(2048, 2048, 1024, 410, 3000, 4095),
             current_decay=self.pick(1024, 2048, 4000) if cuba else None,
@@ -131,6 +140,7 @@ class _Walk:
 
     even: frozenset[str] = frozenset()
     biased: frozenset[str] = frozenset()
+    bordered: bool = False
 
     def conv(self, x: str, op: type[Conv1d] | type[Conv2d], out: int, bits: int = 0) -> str:
         channels, *sizes = self.grow.shape(x)
@@ -154,12 +164,12 @@ class _Walk:
     def picture(self) -> str:
         """Convolutions, pools of currents and of spikes, a residual of spikes."""
         grow = self.grow
-        twice = self.chance(0.2)  # weights on signed currents: an accumulator between
+        twice = self.program(0.2)  # weights on signed currents: an accumulator between
         x = self.conv(grow.x, Conv2d, 4, 3 if twice else 0)
         x = self.pool(x) if twice and self.chance(0.5) else x
         x = self.conv(x, Conv2d, 3, 3) if twice else x
-        x = self.pool(x) if self.chance(0.4) else x
-        x = self.fire(self.relay(x) if self.chance(0.2) else x)
+        x = self.pool(x) if self.program(0.4) else x
+        x = self.fire(self.relay(x) if self.program(0.2) else x)
         x = self.pool(x) if self.chance(0.4) else x
         channels = grow.shape(x)[0]
         same = Conv2d(grow.weights((channels, channels, 3, 3)), None, (1, 1), (1, 1), (1, 1))
@@ -168,13 +178,17 @@ class _Walk:
         if self.chance(0.4):
             (x,) = grow.add("part", Slice(1, 0, max(1, grow.shape(x)[1] - 1)), x)
         if self.chance(0.3):
-            (x,) = grow.add("border", Pad((0, 1, 0), (0, 1, 2), float(self.pick(0, 0, 1))), x)
+            value = self.pick(0, 0, 1) if self.programs else 0
+            self.bordered = value != 0
+            (x,) = grow.add("border", Pad((0, 1, 0), (0, 1, 2), float(value)), x)
         if self.chance(0.3):
             other = Conv2d(grow.weights((2, grow.shape(x)[0], 1, 1)))
             (x,) = grow.add("both", Concat(0), x, self.fire(*grow.add("other", other, x)))
         channels, *sizes = grow.shape(x)
         (x,) = grow.add("tokens", Reshape((channels, int(np.prod(sizes)))), x)
-        return self.fire(self.conv(x, Conv1d, 4))
+        x = self.fire(self.conv(x, Conv1d, 4))
+        self.bordered = False
+        return x
 
     def sequence(self) -> str:
         return self.fire(self.conv(self.grow.x, Conv1d, 4))
@@ -184,7 +198,7 @@ class _Walk:
         weight = grow.weights((12, 12)) if self.chance(0.5) else grow.weights((12, 12), 7) * np.int8(2)
         (x,) = grow.add("fc", Linear(weight, grow.rng.integers(-9, 9, 12)), grow.x)
         x = self.fire(self.note(x, weight, True))
-        if self.chance(0.3):
+        if self.program(0.3):
             (x,) = grow.add("once", Linear(grow.weights((12, 12), 4)), x)
             x = self.relay(x, 60) if self.chance(0.5) else x
             x = self.fire(*grow.add("twice", Linear(grow.weights((12, 12), 4)), x))
@@ -221,7 +235,8 @@ class _Walk:
         """A transformer block on tokens [channels, positions]; the residual adds spikes."""
         grow = self.grow
         channels, _ = grow.shape(x)
-        form = self.pick(self.scores, self.memory, self.spike_driven, self.by_queries)
+        masks = (self.spike_driven, self.by_queries)
+        form = self.pick(*masks, self.scores, self.memory) if self.programs else self.pick(*masks)
         attended = form(*self.heads(x))
         if grow.builder.types[attended].kind.hi == 1 and self.chance(0.5):
             project = Conv1d(grow.weights((channels, channels, 1)))

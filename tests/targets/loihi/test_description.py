@@ -11,24 +11,27 @@ from spikeloom.compiler.graph.figure import ORIGINS
 from spikeloom.compiler.graph.target import Target, find_target
 from spikeloom.compiler.mapping.target import ChipTarget
 from spikeloom.errors import UnsupportedError
-from spikeloom.targets.loihi import loihi2
-from spikeloom.targets.loihi.target import DESCRIPTION, Loihi2
+from spikeloom.targets.loihi import loihi1, loihi2
+from spikeloom.targets.loihi.target import FOLDER, Loihi
+
+CHIPS = pytest.mark.parametrize("chip", [loihi1(), loihi2()], ids=["loihi1", "loihi2"])
 
 
-def test_it_is_a_chip_target_and_found_by_name() -> None:
-    target = find_target("loihi2")
+@CHIPS
+def test_it_is_a_chip_target_and_found_by_name(chip: Loihi) -> None:
+    target = find_target(chip.name)
     assert isinstance(target, Target)
     assert isinstance(target, ChipTarget)
-    assert target.name == target.chip().name == "loihi2"
+    assert target.name == target.chip().name == chip.name
 
 
-def test_every_number_has_its_source_and_origin() -> None:
-    description = Loihi2().description
+@CHIPS
+def test_every_number_has_its_source_and_origin(chip: Loihi) -> None:
+    description = chip.description
+    lines = (FOLDER / f"{chip.name}.toml").read_text().splitlines()
     figures = [*description.chip.figures.values(), *description.costs.values()]
     figures += [*description.neuron.values(), *description.numeric.values()]
-    numbers = sum(
-        line.startswith("value =") or "{ value =" in line for line in DESCRIPTION.read_text().splitlines()
-    )
+    numbers = sum(line.startswith("value =") or "{ value =" in line for line in lines)
     assert len(figures) == numbers
     for figure in figures:
         assert figure.origin in ORIGINS
@@ -50,8 +53,9 @@ def test_other_widths_are_refused(bits: int) -> None:
         loihi2().profile(bits)
 
 
-def test_costs_are_bands_in_si_units() -> None:
-    costs = loihi2().costs()
+@CHIPS
+def test_costs_are_bands_in_si_units(chip: Loihi) -> None:
+    costs = chip.costs()
     named = {"e_synop", "e_update", "e_spike", "e_hop", "t_synop", "t_update", "t_spike", "t_barrier"}
     assert named | {"p_static", "p_host", "r_inject"} <= set(costs)
     units = {"e": "J", "t": "s", "p": "W", "r": "1/s"}

@@ -113,15 +113,11 @@ def test_a_relay_rounds_to_the_nearest_halves_up_and_clips() -> None:
 
 def test_a_relay_says_what_the_operation_says() -> None:
     rng = np.random.default_rng(0)
-    op = Rescale(rng.integers(1, 2**15, (7, 1)).astype(np.int32), 11, -900, 900, rng.integers(-9, 9, (7, 1)))
+    factor, offset = rng.integers(1, 2**15, (7, 1)), rng.integers(-9, 9, (7, 1))
+    op = Rescale(factor.astype(np.int32), 11, -900, 900, offset)
     x = rng.integers(-(2**15), 2**15, (50, 7, 3))
-    flat = Rescaling(
-        *(np.broadcast_to(a, (7, 3)).ravel().astype(np.int64) for a in (op.factor, op.offset)),
-        11,
-        -900,
-        900,  # type: ignore[arg-type]
-    )
-    assert (flat.of(x.reshape(50, -1).T).T.reshape(x.shape) == op.evaluate(x)[0]).all()
+    relay = Rescaling(factor.repeat(3), offset.repeat(3), 11, -900, 900)
+    assert (relay.of(x.reshape(50, -1).T).T.reshape(x.shape) == op.evaluate(x)[0]).all()
 
 
 def lif(size: int) -> IntegerNeuron:

@@ -35,12 +35,12 @@ def write_lava(bundle: Bundle, folder: Path) -> tuple[dict[str, Any], list[str]]
 
 def _files(bundle: Bundle) -> dict[str, bytes]:
     from spikeloom.targets.loihi.lava import program_files, sample_files, worker_files
-    from spikeloom.targets.loihi.target import Loihi2
+    from spikeloom.targets.loihi.target import Loihi
 
     target = find_target(bundle.manifest["target"])
-    if not isinstance(target, Loihi2):
+    if not isinstance(target, Loihi):
         what = "is not compiled for a chip that Lava runs"
-        raise InputError.of("SL0901", bundle.path, what, wanted="loihi2", got=target.name)
+        raise InputError.of("SL0901", bundle.path, what, wanted="loihi1 or loihi2", got=target.name)
     program = target.program(bundle.graph)
     frames = bundle.tensors("traces.safetensors")["frames"]
     trace = run_from_reset(open_engine("reference", bundle.graph, {}), frames)
