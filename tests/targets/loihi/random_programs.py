@@ -145,8 +145,10 @@ class _Walk:
     def conv(self, x: str, op: type[Conv1d] | type[Conv2d], out: int, bits: int = 0) -> str:
         channels, *sizes = self.grow.shape(x)
         groups = self.pick(*(g for g in (1, 1, 1, channels) if channels % g == 0 and out % g == 0))
-        kernel = tuple(self.pick(*(k for k in (1, 2, 3, 3) if k <= size)) for size in sizes)
-        stride = tuple(self.pick(1, 1, 2) if size > 4 else 1 for size in sizes)
+        windows = self.programs or op is Conv2d  # over tokens, windows of sums need the sums sent
+        widths = (1, 2, 3, 3) if windows else (1,)
+        kernel = tuple(self.pick(*(k for k in widths if k <= size)) for size in sizes)
+        stride = tuple(self.pick(1, 1, 2) if size > 4 and windows else 1 for size in sizes)
         padding = tuple(self.pick(*range(k)) for k in kernel)
         wide = self.chance(0.3)
         dilation = tuple(2 if wide and k == 2 and n > 4 else 1 for k, n in zip(kernel, sizes, strict=True))

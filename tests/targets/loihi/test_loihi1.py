@@ -32,7 +32,8 @@ def test_random_networks_without_neuron_programs_are_exact() -> None:
     for seed in range(SEEDS):
         with contextlib.suppress(AssertionError):  # a layer that cannot be brought to fire
             net = random_program(seed, programs=False)
-            seen.update(_exact(net))
+            if not loihi1().obstacles(net.graph):  # a reshape of an odd part of a sum needs the sum sent
+                seen.update(_exact(net))
     assert seen["networks"] > 0.7 * SEEDS
     wanted = {
         "conv2d",
