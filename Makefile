@@ -62,10 +62,11 @@ lava: $(READY)  ## make the environment of Python 3.10 that Lava runs in, and ru
 	$(PY) -m spikeloom doctor --setup-lava
 	$(PY) -m pytest -m lava $(ARGS)
 
-docs: $(READY)  ## write the generated pages anew (docs/errors.md, docs/attention.md, docs/quantization.md)
+docs: $(READY)  ## write the generated pages anew (errors, attention, quantization, full-size networks)
 	$(PY) docs/render_errors.py
 	$(PY) docs/render_attention.py
 	$(PY) docs/render_quantization.py
+	$(PY) -m docs.render_loihi
 
 clean:  ## remove the environment and all that was built
 	rm -rf .venv build dist out .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage

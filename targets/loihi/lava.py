@@ -34,7 +34,7 @@ def program_files(program: Program) -> dict[str, bytes]:
     document, arrays = program.to_parts()
     return {
         "program.json": (json.dumps(document, indent=1, sort_keys=True) + "\n").encode(),
-        "program.npz": _npz(arrays),
+        "program.npz": npz(arrays),
     }
 
 
@@ -47,11 +47,11 @@ def sample_files(program: Program, frames: NDArray[np.uint8], trace: Trace | Non
     steps, samples = frames.shape[:2]
     row = np.swapaxes(frames, 0, 1).reshape(steps * samples, -1)
     drained = np.concatenate([row, np.zeros((_depth(program), row.shape[1]), row.dtype)])
-    files = {"frames.npz": _npz({"frames": drained, "interval": np.array(steps)})}
+    files = {"frames.npz": npz({"frames": drained, "interval": np.array(steps)})}
     if trace is not None:
         rows = {layer: np.swapaxes(spikes, 0, 1) for layer, spikes in trace.spikes.items()}
         wanted = {layer: array.reshape(steps * samples, -1) for layer, array in rows.items()}
-        files["expected.npz"] = _npz(wanted)
+        files["expected.npz"] = npz(wanted)
     return files
 
 
@@ -60,7 +60,8 @@ def worker_files() -> dict[str, bytes]:
     return {name: (WORKER / name).read_bytes() for name in ("run.py", "processes.py")}
 
 
-def _npz(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+def npz(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """Arrays as the bytes of an .npz file, the same each time."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **dict(sorted(arrays.items())))  # type: ignore[arg-type]
     return buffer.getvalue()

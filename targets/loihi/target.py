@@ -91,7 +91,7 @@ class Loihi:
         return NumericProfile(
             name=self.name,
             weight_bits=weight_bits,
-            rescales=True,
+            rescales=self.has_programs,
             stream_bits=STREAM_BITS,
             hosts=False,
             **width,

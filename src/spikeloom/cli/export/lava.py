@@ -8,6 +8,7 @@ from typing import Any
 from spikeloom.atomic import replacing
 from spikeloom.compiler.bundle import Bundle
 from spikeloom.compiler.graph.target import find_target
+from spikeloom.compiler.mapping.placement import Mapping
 from spikeloom.errors import InputError
 from spikeloom.runtime.engines import open_engine
 from spikeloom.runtime.session import run_from_reset
@@ -34,6 +35,7 @@ def write_lava(bundle: Bundle, folder: Path) -> tuple[dict[str, Any], list[str]]
 
 
 def _files(bundle: Bundle) -> dict[str, bytes]:
+    from spikeloom.targets.loihi.cores import core_files
     from spikeloom.targets.loihi.lava import program_files, sample_files, worker_files
     from spikeloom.targets.loihi.target import Loihi
 
@@ -44,4 +46,9 @@ def _files(bundle: Bundle) -> dict[str, bytes]:
     program = target.program(bundle.graph)
     frames = bundle.tensors("traces.safetensors")["frames"]
     trace = run_from_reset(open_engine("reference", bundle.graph, {}), frames)
-    return program_files(program) | sample_files(program, frames, trace) | worker_files()
+    files = program_files(program) | sample_files(program, frames, trace) | worker_files()
+    if "mapping.json" not in bundle.members:
+        return files
+    return files | core_files(
+        program, Mapping.from_json(bundle.json("mapping.json"), bundle.json("network.json"))
+    )
