@@ -28,6 +28,7 @@ from tests.random_networks import RandomNetwork, random_network
 
 ENGINES = ("onnx", "event")
 LARGE = 16  # one network in so many has all its parts
+STREAMED = 8  # one network in so many gets its frames one by one
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,15 @@ def forms_of(seed: int) -> tuple[Mode, ...]:
     return FORMS if seed % LARGE == 0 else (FORMS[(seed // 4 + seed) % 2],)
 
 
+def cuts_of(seed: int, steps: int) -> list[int]:
+    """Where the steps are cut into chunks: mostly once, and for one network in eight after every step.
+
+    >>> cuts_of(1, 5), cuts_of(8, 4)
+    ([2], [1, 2, 3])
+    """
+    return list(range(1, steps)) if seed % STREAMED == 0 else [1 + seed % 3]
+
+
 def seeds(first: int, count: int, shard: int, shards: int, done: set[int]) -> list[int]:
     """What is left to do for one of several shards.
 
@@ -76,7 +86,8 @@ def finished(log: Path) -> set[int]:
 def run(seed: int, folder: Path) -> Outcome:
     """Compare the engines on the network of a seed; what fails is written to the folder."""
     network = network_of(seed)
-    faults = disagreements(network.graph, network.frames, [1 + seed % 3], forms_of(seed))
+    cuts = cuts_of(seed, len(network.frames))
+    faults = disagreements(network.graph, network.frames, cuts, forms_of(seed))
     if faults:
         _keep(seed, network, folder)
     return Outcome(seed, faults, sorted({node.op.name for node in network.graph.nodes}))
