@@ -28,7 +28,8 @@ WAYS = {"east": (1, 0), "west": (-1, 0), "south": (0, 1), "north": (0, -1)}
 def plot_links(placement: Placement) -> str:
     """Each link the darker and wider, the more messages it carries; two lines are its two directions.
 
-    Shades go with the square root of the load: few links carry much, and the others should be seen. Where routers are many, they are points of an image, and between them the busier direction of a link.
+    Shades go with the square root of the load: few links carry much, and the others should be seen. Where
+    routers are many, they are points of an image, and between them the busier direction of a link.
     """
     layout = Layout(placement.grid, width_of(placement.grid))
 
