@@ -29,9 +29,9 @@ WHY = """\
 The *limit of the machine* is the peer's time over the bound. Why goals are missed where they are:
 
 - *Over ONNX Runtime float32 and SpikingJelly.* The goals were set for a processor with tiles (AMX), whose 8-bit
-  peak is some thirty times its float32 peak. Where the processor has VNNI only, the 8-bit peak is six times as
-  high: then the limit above is below the goal, and no dense execution can reach it. At 15 % activity a gathered
-  product needs about the time of a dense one there, so that skipping does not help either.
+  peak is some thirty times its float32 peak. With VNNI alone it is a few times: where the limit above is below the
+  goal, no dense execution can reach it. Gathering 15 % of the rows takes about the time of a dense product there,
+  so that skipping helps below that rate only.
 - *Step by step.* A step reads all weights again, which do not fit the cache of a core, and each product has a
   fourth of the rows.
 - *One row at 10 %.* A row of weights that is not in the cache of a core comes from the next one; the events of

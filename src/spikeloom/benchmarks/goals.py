@@ -77,6 +77,7 @@ def _of_sizes(document: Document) -> Iterator[Goal]:
     )
     times = None if compiled is None else compiled["peak_bytes"] / compiled["float_bytes"]
     yield Goal("the same: peak memory over the float weights", 4, False, times)
+    yield Goal("a step of dense layers over Lava's simulation on a processor", 100, True, None)
 
 
 def _network(document: Document, name: str) -> Document | None:
