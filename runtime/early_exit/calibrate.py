@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,9 @@ from spikeloom.runtime.early_exit.dynamic_confidence import DynamicConfidence
 from spikeloom.runtime.early_exit.rule import ExitRule, exit_steps, probabilities, read_rule_document
 
 POINTS = 200
+FIXED_LEVELS = (*(1 - 10 ** (-place / 20) for place in range(121)), 1.0)
+"""Thresholds that no recording has had a say in: 0, and ever closer to 1."""
+
 _SCALES = (1e-4, 1e4)
 
 
@@ -26,12 +29,14 @@ class Outcome:
     Attributes:
         accuracy: share of right answers.
         steps: mean number of steps to an answer.
+        lost: recordings that running to the end would have answered rightly, and this does not.
         covered: share of recordings whose right class is among those kept; None where the rule keeps none.
         set_size: mean number of classes kept; likewise.
     """
 
     accuracy: float
     steps: float
+    lost: int
     covered: float | None = None
     set_size: float | None = None
 
@@ -49,14 +54,16 @@ def outcome(rule: ExitRule, evidence: NDArray[np.float64], labels: NDArray[np.in
     steps = exit_steps(rule, evidence)
     rows = np.arange(len(labels))
     last = evidence[rows, steps - 1]
-    accuracy = float((last.argmax(1) == labels).mean())
+    right = last.argmax(1) == labels
+    accuracy = float(right.mean())
+    lost = int(((evidence[:, -1].argmax(1) == labels) & ~right).sum())
     kept = [rule.candidates(last[row : row + 1], int(steps[row])) for row in rows]
     sets = [one[0] for one in kept if one is not None]
     if len(sets) < len(kept):
-        return Outcome(accuracy, float(steps.mean()))
+        return Outcome(accuracy, float(steps.mean()), lost)
     stacked = np.stack(sets)
     covered = float(stacked[rows, labels].mean())
-    return Outcome(accuracy, float(steps.mean()), covered, float(stacked.sum(1).mean()))
+    return Outcome(accuracy, float(steps.mean()), lost, covered, float(stacked.sum(1).mean()))
 
 
 def fit_scale(evidence: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
@@ -80,12 +87,22 @@ def fit_scale(evidence: NDArray[np.float64], labels: NDArray[np.int64]) -> float
 
 
 def confidence_front(
-    evidence: NDArray[np.float64], labels: NDArray[np.int64], scale: float, first_step: int = 1
+    evidence: NDArray[np.float64],
+    labels: NDArray[np.int64],
+    scale: float,
+    first_step: int = 1,
+    levels: Sequence[float] = (),
 ) -> list[FrontPoint]:
-    """Thresholds from «always at once» to «never early», and what each does; at most :data:`POINTS`."""
-    sure = DynamicConfidence(0.0, scale, first_step).confidence(evidence[:, :-1])
-    levels = np.unique(np.concatenate([[0.0, 1.0], sure.ravel()]))
-    chosen = levels[np.unique(np.linspace(0, len(levels) - 1, POINTS).round().astype(int))]
+    """Thresholds from «always at once» to «never early», and what each does.
+
+    They are ``levels``, which rise to 1, or by default those at which something changes, at most
+    :data:`POINTS` of them.
+    """
+    chosen = np.asarray(levels)
+    if not len(levels):
+        sure = DynamicConfidence(0.0, scale, first_step).confidence(evidence[:, :-1])
+        found = np.unique(np.concatenate([[0.0, 1.0], sure.ravel()]))
+        chosen = found[np.unique(np.linspace(0, len(found) - 1, POINTS).round().astype(int))]
     rules = [DynamicConfidence(min(float(level), 1.0), scale, first_step) for level in chosen]
     return [FrontPoint(rule.threshold, outcome(rule, evidence, labels)) for rule in rules]
 
@@ -97,8 +114,36 @@ def choose_threshold(front: list[FrontPoint], loss: float) -> FrontPoint:
     return min(good, key=lambda point: (point.outcome.steps, -point.outcome.accuracy))
 
 
+def choose_surely(front: list[FrontPoint], count: int, loss: float, confidence: float) -> FrontPoint:
+    """The fastest point that loses at most ``loss`` of all recordings, known with that confidence.
+
+    Thresholds are tried in a fixed sequence from the slowest on, each held to the upper Clopper-Pearson bound
+    of the share that it loses on the ``count`` recordings of the front, up to the first that fails: so the
+    confidence holds for the one that is chosen (A. N. Angelopoulos et al., *Learn then Test*, 2021).
+
+    The thresholds, as the scale, must not come from these recordings: :data:`FIXED_LEVELS`.
+
+    >>> outcomes = [Outcome(0.9, 1, 0), Outcome(0.9, 2, 9), Outcome(0.9, 5, 0)]
+    >>> points = [FrontPoint(level, one) for level, one in zip((0.1, 0.5, 1.0), outcomes)]
+    >>> choose_surely(points, 200, 0.02, 0.95).threshold
+    1.0
+    """
+    from scipy.stats import beta
+
+    chosen = front[-1]
+    for point in reversed(front[:-1]):
+        lost = point.outcome.lost
+        bound = 1.0 if lost == count else float(beta.ppf(confidence, lost + 1, count - lost))
+        if bound > loss:
+            break
+        chosen = point
+    return chosen
+
+
 def split_samples(count: int, share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Indices to calibrate on and indices to judge on, drawn at random.
+    """Indices to calibrate on and indices to judge on, drawn at random and in no order.
+
+    Any part of them is drawn at random too, however the recordings are sorted.
 
     Raises:
         InputError: SL0812, one of them would be empty.
@@ -109,7 +154,7 @@ def split_samples(count: int, share: float, seed: int) -> tuple[NDArray[np.int64
         raise InputError.of(
             "SL0812", "calibration", f"{count:,} recordings cannot be split at {share:g}", wanted="two parts"
         )
-    return np.sort(order[:cut]), np.sort(order[cut:])
+    return order[:cut], order[cut:]
 
 
 def read_rule(path: Path | str, network: str) -> ExitRule:

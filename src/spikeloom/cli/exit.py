@@ -16,14 +16,17 @@ from spikeloom.cli.sources import Data, Events, Inputs, Json, Labels, Strict, op
 from spikeloom.compiler.bundle import read_bundle
 from spikeloom.errors import InputError
 from spikeloom.runtime.early_exit.calibrate import (
+    FIXED_LEVELS,
+    FrontPoint,
     Outcome,
+    choose_surely,
     choose_threshold,
     confidence_front,
     fit_scale,
     outcome,
     split_samples,
 )
-from spikeloom.runtime.early_exit.conformal import calibrate_conformal
+from spikeloom.runtime.early_exit.conformal import Conformal, calibrate_conformal
 from spikeloom.runtime.early_exit.dynamic_confidence import DynamicConfidence
 from spikeloom.runtime.early_exit.rule import ExitRule, write_rule
 from spikeloom.runtime.events.samples import Samples
@@ -51,6 +54,10 @@ def exit_(
         ),
     ] = "confidence",
     loss: Annotated[float, typer.Option(help="Accuracy that confidence may cost, 0 to 1.")] = 0.0,
+    sure: Annotated[
+        float | None,
+        typer.Option(help="Hold --loss for all recordings like these with this confidence, say 0.95."),
+    ] = None,
     miscoverage: Annotated[
         float, typer.Option(help="Share of recordings, at most, whose right class conformal may lose.")
     ] = 0.1,
@@ -73,27 +80,26 @@ def exit_(
 
     On recordings that it was trained on a network is surer than it should be, and the rule too fast.
     """
-    _check(rule, loss, miscoverage, front)
+    _check(rule, loss, sure, miscoverage, front)
     for path in filter(None, (output, front)):
         require_writable(path)
     session = Session(read_bundle(bundle), engine)
     samples = open_samples(session.recipe, session.input_shape, events, inputs, data, labels, strict)
     evidence, known = _run(session, samples)
     fit, held = split_samples(len(known), split, seed)
-    scale = fit_scale(evidence[fit, -1], known[fit])
-    if rule == "confidence":
-        fitted, held_out = (confidence_front(evidence[part], known[part], scale) for part in (fit, held))
-        chosen: ExitRule = DynamicConfidence(choose_threshold(fitted, loss).threshold, scale)
+    fitting = (evidence[fit], known[fit])
+    if rule == "conformal":
+        chosen: ExitRule = _conformal(*fitting, miscoverage, set_size, checkpoint or [])
+    else:
+        scale, fitted = _confidence(*fitting, sure)
+        count = len(fit) - _scaling(len(fit), sure)
+        point = choose_surely(fitted, count, loss, sure) if sure else choose_threshold(fitted, loss)
+        chosen = DynamicConfidence(point.threshold, scale)
         if front is not None:
+            levels = FIXED_LEVELS if sure else ()
+            held_out = confidence_front(evidence[held], known[held], scale, levels=levels)
             judged = outcome(chosen, evidence[held], known[held])
             write_text(front, standalone(plot_front(fitted, held_out, judged)) + "\n")
-    else:
-        part = len(fit) // 5  # the scale must not come from the recordings that give the limits
-        scale = fit_scale(evidence[fit[:part], -1], known[fit[:part]]) if part else 1.0
-        rest = fit[part:]
-        chosen = calibrate_conformal(
-            evidence[rest], known[rest], miscoverage, set_size, scale, checkpoint or ()
-        )
     document = _document(chosen, evidence, known, fit, held)
     write_rule(chosen, network_digest(session.bundle), document["calibration"], output)
     if json:
@@ -102,17 +108,50 @@ def exit_(
         _print(document)
 
 
-def _check(rule: str, loss: float, miscoverage: float, front: Path | None) -> None:
+def _check(rule: str, loss: float, sure: float | None, miscoverage: float, front: Path | None) -> None:
     if rule not in RULES:
         what = "there is no such rule"
         raise InputError.of("SL0901", "--rule", what, wanted=" or ".join(RULES), got=rule)
     if not 0 <= loss < 1:
         raise InputError.of("SL0901", "--loss", "is no share", wanted="0 to 1", got=loss)
+    if sure is not None and not 0 < sure < 1:
+        raise InputError.of("SL0901", "--sure", "is no confidence", wanted="between 0 and 1", got=sure)
     if not 0 < miscoverage < 1:
         wanted = "between 0 and 1"
         raise InputError.of("SL0901", "--miscoverage", "is no share", wanted=wanted, got=miscoverage)
     if front is not None and rule != "confidence":
         raise InputError.of("SL0901", "--front", "belongs to --rule confidence")
+
+
+def _scaling(count: int, sure: float | None) -> int:
+    """Of so many recordings, how many give the scale and nothing else: a promise must not see them twice."""
+    return count // 5 if sure else 0
+
+
+def _confidence(
+    evidence: NDArray[np.float64], labels: NDArray[np.int64], sure: float | None
+) -> tuple[float, list[FrontPoint]]:
+    """The scale, and the front that a threshold is chosen from."""
+    part = _scaling(len(labels), sure)
+    if not part:
+        scale = fit_scale(evidence[:, -1], labels)
+        return scale, confidence_front(evidence, labels, scale)
+    scale = fit_scale(evidence[:part, -1], labels[:part])
+    return scale, confidence_front(evidence[part:], labels[part:], scale, levels=FIXED_LEVELS)
+
+
+def _conformal(
+    evidence: NDArray[np.float64],
+    labels: NDArray[np.int64],
+    miscoverage: float,
+    set_size: int,
+    checkpoints: list[int],
+) -> Conformal:
+    """The conformal rule; a fifth of the recordings gives the scale and nothing else."""
+    part = max(1, len(labels) // 5)
+    scale = fit_scale(evidence[:part, -1], labels[:part])
+    kept = evidence[part:], labels[part:]
+    return calibrate_conformal(*kept, miscoverage, set_size, scale, checkpoints)
 
 
 def _run(session: Session, samples: Samples) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

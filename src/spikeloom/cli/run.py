@@ -80,19 +80,11 @@ def run(
     session = Session(compiled, engine)
     samples = open_samples(session.recipe, session.input_shape, events, inputs, data, labels, strict)
     recorder = recorder_of(compiled, detail)
-    remote = ClusterJob(
-        bundle=_absolute(bundle) or "",
-        network=network_digest(compiled),
-        engine=engine,
-        events=_absolute(events),
-        inputs=_absolute(inputs),
-        data=_absolute(data),
-        labels=_absolute(labels),
-        strict=strict,
-        detail=detail,
-        exit_rule=_absolute(exit_),
-    )
-    job = _Job(session, samples, recorder, rule, batch, workers, cluster or "", remote)
+    place = ClusterJob(
+        _absolute(bundle) or "", network_digest(compiled), engine, _absolute(events), _absolute(inputs),
+        _absolute(data), _absolute(labels), strict, detail, _absolute(exit_),
+    )  # fmt: skip
+    job = _Job(session, samples, recorder, rule, batch, workers, cluster or "", place)
     tally = RunTally(compiled.graph, job.recorder.places)
     keeps = log is not None and log.suffix == SUFFIX
     for record in _logged(job, log, engine) if keeps and log else _computed(job, range(len(samples))):
