@@ -6,6 +6,7 @@ import io
 import random
 import socket
 import struct
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -223,6 +224,25 @@ def test_what_finds_the_queue_full_is_counted() -> None:
         given = sum(len(next(stream)) for _ in range(10))
     account = live.account
     assert (given, account.queue_dropped, account.received, account.lost) == (500, 4500, 5000, 0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
+def test_datagrams_that_the_system_drops_are_counted() -> None:
+    """Far more is sent than the socket's buffer holds before anyone reads it; then one more."""
+    receiver = UdpReceiver(Address("udp", "127.0.0.1", options={"layout": "numbered"}))
+    made, count = events(100), 20_000
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        for number in range(count):
+            sender.sendto(encode(made, "numbered", 100 * number), ("127.0.0.1", receiver.port))
+        with LiveEvents(receiver, SENSOR, queue_events=10_000_000) as live:
+            until(lambda: live.account.packets and live.account.packets == live.waiting // 100)
+            time.sleep(0.2)
+            sender.sendto(encode(made, "numbered", 100 * count), ("127.0.0.1", receiver.port))
+            until(lambda: live.account.packets + live.account.system_dropped_packets == count + 1)
+    account = live.account
+    assert account.system_dropped_packets > 1000
+    assert account.lost == 100 * account.system_dropped_packets
+    assert account.received + account.lost == 100 * (count + 1)
 
 
 # --- tcp -------------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ class LiveAccount:
         repeated: that arrived a second time or too late, by the same; they are not in ``received``.
         malformed_bytes: that no event could be made of: of a packet cut off by a lost connection, say.
         packets: datagrams of UDP.
+        system_dropped_packets: datagrams that found the operating system's buffer full (Linux tells).
         connections: how often a connection was made.
         failures: how often one could not be made, or ended.
         clock_restarts: how often times fell or leapt so that the sender's clock must have begun anew; times
@@ -34,6 +35,7 @@ class LiveAccount:
     repeated: int = 0
     malformed_bytes: int = 0
     packets: int = 0
+    system_dropped_packets: int = 0
     connections: int = 0
     failures: int = 0
     clock_restarts: int = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 from collections.abc import Callable
 from threading import Event
 
@@ -17,12 +18,15 @@ BUFFER = 1 << 22
 
 _DATAGRAM = 65536
 _PATIENCE = 0.1
+_SO_RXQ_OVFL = 40  # Linux: tell with each datagram how many found the socket's buffer full (socket(7))
+_COUNTER_BYTES = 4
 
 
 class UdpReceiver:
     """Receives on a host and port of this machine; whoever knows them may send.
 
-    Datagrams that never arrive are lost without a trace unless the layout numbers its events.
+    Datagrams that this machine drops because its buffer is full are counted; those that never reach it are
+    lost without a trace unless the layout numbers its events.
     """
 
     when_full = "drop"
@@ -39,6 +43,8 @@ class UdpReceiver:
         self._socket = socket.socket(family, socket.SOCK_DGRAM)
         try:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
+            if sys.platform == "linux":
+                self._socket.setsockopt(socket.SOL_SOCKET, _SO_RXQ_OVFL, 1)
             self._socket.bind((address.host, address.port))
         except OSError as error:
             self._socket.close()
@@ -55,9 +61,12 @@ class UdpReceiver:
         with self._socket:
             while not stop.is_set():
                 try:
-                    data = self._socket.recv(_DATAGRAM)
+                    data, told, _, _ = self._socket.recvmsg(_DATAGRAM, socket.CMSG_SPACE(_COUNTER_BYTES))
                 except TimeoutError:
                     continue
+                for level, kind, value in told:
+                    if (level, kind) == (socket.SOL_SOCKET, _SO_RXQ_OVFL):
+                        account.system_dropped_packets = int.from_bytes(value[:_COUNTER_BYTES], sys.byteorder)
                 self._take(data, give, account)
 
     def _take(self, data: bytes, give: Callable[[Chunk], None], account: LiveAccount) -> None:
