@@ -16,7 +16,7 @@ PIP := $(PY) -m pip --disable-pip-version-check install --constraint constraints
 READY := .venv/ready
 
 .DEFAULT_GOAL := help
-.PHONY: lava models test-upstream help demo test test-slow lint bench bench-digits fuzz-engines docs clean
+.PHONY: lava models test-upstream help demo test test-slow lint bench bench-digits bench-mapping fuzz-engines docs clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*  ## /  make \1\t/p' Makefile | expand -t 20
@@ -52,6 +52,15 @@ fuzz-engines: $(READY)  ## compare all engines on random networks: COUNT of them
 	mkdir -p out
 	OMP_NUM_THREADS=1 PYTHONPATH=src $(PY) -m tests.fuzz_engines --seed $(or $(SEED),0) --count $(or $(COUNT),10000) \
 	    --jobs $$(nproc) --log out/fuzz.jsonl $(ARGS)
+
+# mtkahypar is one of the peers; where it is not installed, its rows are left out. SPIKELOOM_DATA has Intel's tables.
+bench-mapping: $(READY)  ## map the benchmark's networks, with peers, up to a billion neurons, and write docs/mapping.md
+	OMP_NUM_THREADS=1 $(PY) -m examples.mapping.bench
+	for neurons in 1e5 1.5e6 5e6 2e7 8e7 1.3e8 3e8 1e9; do \
+	    OMP_NUM_THREADS=1 $(PY) -m examples.mapping.bench --scale $$neurons || exit 1; done
+	test -z "$$SPIKELOOM_DATA" || $(PY) -m examples.mapping.bench \
+	    --intel "$$SPIKELOOM_DATA/conformance/loihi2_measured/partition_tables.csv"
+	$(PY) docs/render_mapping.py
 
 bench-digits: $(READY)  ## time the engines on the digits against PyTorch, in turn in one process
 	$(PY) -m examples.digits.demo --compile-only

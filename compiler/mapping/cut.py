@@ -20,9 +20,12 @@ SLACK = 1.02
 ROUNDS = 7
 """How often shapes are chosen for fewer cores where packing took more than it should."""
 
+PACKED = 12_000
+"""Cores that are packed in all rounds together: large networks have fewer rounds, with longer steps."""
 
-def cut(network: Network, chip: Chip, rates: Mapping[str, float]) -> list[Group]:
-    """Tiles on cores that keep every limit, with few messages on at most 1.02 of the fewest cores.
+
+def cut(network: Network, chip: Chip, rates: Mapping[str, float], slack: float = SLACK) -> list[Group]:
+    """Tiles on cores that keep every limit, with few messages on at most ``slack`` times the fewest cores.
 
     Where so few cores cannot be reached, the fewest that were found are taken.
 
@@ -32,11 +35,12 @@ def cut(network: Network, chip: Chip, rates: Mapping[str, float]) -> list[Group]
     kin = families(network)
     chooser = ShapeChooser(network, chip, rates, kin)
     hard = _hard_tiles(network, chip, rates, kin, chooser)
-    most = max(int(SLACK * least_cores(network, chip).cores), 1)
+    most = max(int(slack * least_cores(network, chip).cores), 1)
     budget = float(most)
     best: tuple[bool, float, list[Group]] | None = None
     tried: set[tuple[Shape | None, ...]] = set()
-    for _ in range(ROUNDS):
+    rounds = min(max(PACKED // most, 2), ROUNDS)
+    for _ in range(rounds):
         shapes = chooser.choose(budget)
         if tuple(shapes) not in tried:
             tried.add(tuple(shapes))
@@ -46,7 +50,7 @@ def cut(network: Network, chip: Chip, rates: Mapping[str, float]) -> list[Group]
             best = rank if best is None or rank[:2] < best[:2] else best
             if not over:
                 break
-            budget -= max((len(groups) - most) / 2, 0.5)
+            budget -= max((len(groups) - most) / (2 if rounds == ROUNDS else 1), 0.5)
         else:
             budget *= 0.98
     assert best is not None

@@ -55,7 +55,7 @@ def explain(mapping: Mapping, activity: MappingOf[str, float]) -> Explanation:
         cores_by_limit(network, chip),
         _layers(mapping, binding),
         tuple(
-            _tried(change, net, other, rates, len(mapping.cores) <= TRIED)
+            _tried(change, net, other, rates, mapping)
             for change, net, other in _changes(network, chip, binding)
         ),
     )
@@ -89,13 +89,19 @@ def _larger(chip: Chip, names: list[str]) -> Chip:
     return replace(chip, limits=limits)
 
 
-def _tried(change: str, network: Network, chip: Chip, rates: MappingOf[str, float], cheap: bool) -> WhatIf:
+def _tried(
+    change: str, network: Network, chip: Chip, rates: MappingOf[str, float], mapping: Mapping
+) -> WhatIf:
+    """What our mapper needs then; where it does worse, the mapping at hand stands, since it fits."""
     bounds = least_cores(network, chip).cores, least_messages(network, chip, rates)
-    if not cheap:
+    here = len(mapping.cores)
+    if here > TRIED:
         return WhatIf(change, None, None, *bounds)
     try:
         groups = cut(network, chip, rates)
     except UnsupportedError:
         return WhatIf(change, None, None, *bounds)
+    if len(groups) > here:
+        return WhatIf(change, here, mapping.load.messages, *bounds)
     _, messages = flow_pairs(network, rates, all_flows(network, [group.demand for group in groups]))
     return WhatIf(change, len(groups), float(messages.sum()), *bounds)

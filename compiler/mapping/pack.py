@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from spikeloom.compiler.mapping.box import Box
 from spikeloom.compiler.mapping.chip import Chip
 from spikeloom.compiler.mapping.demand import Demand, tile_demand, violations
+from spikeloom.compiler.mapping.leftover import Leftover
 from spikeloom.compiler.mapping.network import Network
 from spikeloom.compiler.mapping.shapes import memory_share
 from spikeloom.compiler.mapping.tiles import Piece
@@ -30,6 +31,12 @@ NARROW = 0.015
 
 SMALLEST = 0.004
 """Nothing is cut smaller than this share of a core's neurons."""
+
+HORIZON = 4096
+"""So many of the last cores are looked at for a tile that saves nothing anywhere."""
+
+MANY = 20_000
+"""Mappings onto more cores fill gaps in order of width only, not where that saves messages."""
 
 WIDEST = 60
 """So many gaps are tried for a part of a tile."""
@@ -60,7 +67,7 @@ class Packing:
         self._pieces: list[list[Piece]] = []
         self._demands: list[Demand] = []
         self._arriving: list[float] = []
-        self._stuck: dict[str, set[int]] = {}
+        self._stuck: dict[str, NDArray[np.bool_]] = {}
         self._neurons = [limit.name for limit in chip.limits].index("neurons")
         self._filled = np.zeros((64, len(self._limits)), np.int64)
         self._where = _Places(network)
@@ -107,12 +114,14 @@ class Packing:
         First to gaps where that saves messages. Then those that suffer most from being cut small go to
         cores of their own, as long as there may be more, and to the widest gaps.
         """
-        left = {name: list(parts) for name, parts in boxes.items()}
-        base = {name: self._per_neuron(name, parts[0]) for name, parts in left.items()}
-        self._fill_where_it_saves(left, base)
-        fragile = {name: self._fragility(name, parts) for name, parts in left.items() if parts}
+        left = {name: Leftover(parts) for name, parts in boxes.items()}
+        base = {name: self._per_neuron(name, parts[0]) for name, parts in boxes.items()}
+        if most <= MANY:
+            self._fill_where_it_saves(left, base)
+        rest = {name: parts for name, one in left.items() if (parts := one.boxes())}
+        fragile = {name: self._fragility(name, parts) for name, parts in rest.items()}
         for name in sorted(fragile, key=lambda name: (-fragile[name], name)):
-            self._spread(name, left[name], most)
+            self._spread(name, rest[name], most)
 
     def _spread(self, name: str, parts: list[Box], most: int) -> None:
         """Whole tiles to cores of their own while there may be more, then cut to the widest gaps."""
@@ -134,10 +143,11 @@ class Packing:
     def _cut_to_widest(self, name: str, box: Box) -> tuple[int, list[Piece], Demand] | None:
         """The part of a box that costs least in the widest gap where one fits."""
         rooms = self._limits[self._neurons] - self._filled[: self.cores, self._neurons]
-        stuck = self._stuck.setdefault(name, set())
-        order = np.argsort(-rooms, kind="stable")
-        wide = order[rooms[order] > NARROW * self._chip.neurons].tolist()
-        for core in [core for core in wide if core not in stuck][:WIDEST]:
+        stuck = self._stuck.get(name, np.zeros(0, np.bool_))
+        if len(stuck) < self.cores:
+            stuck = self._stuck[name] = np.concatenate([stuck, np.zeros(2 * self.cores, np.bool_)])
+        wide = np.flatnonzero((rooms > NARROW * self._chip.neurons) & ~stuck[: self.cores])
+        for core in wide[np.argsort(-rooms[wide], kind="stable")][:WIDEST].tolist():
             best: tuple[float, Piece] | None = None
             for piece in self._cuts_to_room(core, name, box):
                 gain = self._gain(core, piece.demand)
@@ -146,7 +156,7 @@ class Packing:
                     best = (cost, piece) if best is None or cost < best[0] else best
             if best is not None:
                 return core, [best[1]], best[1].demand
-            stuck.add(core)
+            stuck[core] = True
         return None
 
     def _fragility(self, name: str, boxes: Sequence[Box]) -> float:
@@ -158,7 +168,7 @@ class Packing:
         demand = tile_demand(self._network, self._network.population(name), box)
         return demand.arriving(self._rates) / box.size
 
-    def _fill_where_it_saves(self, left: dict[str, list[Box]], base: Mapping[str, float]) -> None:
+    def _fill_where_it_saves(self, left: Mapping[str, Leftover], base: Mapping[str, float]) -> None:
         tickets = count()
         heap = [
             (-density, next(tickets), core, piece)
@@ -172,17 +182,14 @@ class Packing:
                 for density, more in self._offer(core, left, base):
                     heapq.heappush(heap, (-density, next(tickets), core, more))
 
-    def _put_if_left(self, core: int, piece: Piece, left: dict[str, list[Box]]) -> bool:
-        holders = [box for box in left[piece.population] if _contains(box, piece.box)]
-        if not holders or self._gain(core, piece.demand) is None:
+    def _put_if_left(self, core: int, piece: Piece, left: Mapping[str, Leftover]) -> bool:
+        if self._gain(core, piece.demand) is None or not left[piece.population].take(piece.box):
             return False
-        left[piece.population].remove(holders[0])
-        left[piece.population] += holders[0].without(piece.box)
         self._put(core, [piece], piece.demand)
         return True
 
     def _offer(
-        self, core: int, left: Mapping[str, list[Box]], base: Mapping[str, float]
+        self, core: int, left: Mapping[str, Leftover], base: Mapping[str, float]
     ) -> Iterator[tuple[float, Piece]]:
         """What would fill a core best: messages saved a neuron, against tiles of good shape elsewhere.
 
@@ -192,8 +199,6 @@ class Packing:
             return
         best: tuple[float, Piece] | None = None
         for name, boxes in left.items():
-            if not boxes:
-                continue
             for box in self._affine(core, name, boxes):
                 for piece in self._cuts_to_room(core, name, box):
                     gain = self._gain(core, piece.demand)
@@ -206,7 +211,7 @@ class Packing:
         if best is not None:
             yield best
 
-    def _affine(self, core: int, name: str, boxes: Sequence[Box]) -> list[Box]:
+    def _affine(self, core: int, name: str, boxes: Leftover) -> list[Box]:
         """The parts of some boxes of a population that talk to or hear from what is on a core."""
         holds = self._demands[core].holds
         wanted: list[Box] = []
@@ -218,8 +223,7 @@ class Packing:
             projection = self._network.projections[number]
             for held in holds.get(projection.target, ()):
                 wanted += projection.reads(held)[:2]
-        parts = {box.overlap(want): None for want in dict.fromkeys(wanted[:4]) for box in boxes}
-        found = [part for part in parts if part is not None]
+        found = {part: None for want in dict.fromkeys(wanted[:4]) for part in boxes.parts_in(want)}
         return sorted(found, key=lambda box: (-box.size, box.ranges))[:3]
 
     def _cuts_to_room(self, core: int, name: str, box: Box) -> Iterator[Piece]:
@@ -253,13 +257,14 @@ class Packing:
         return self._arriving[core] + demand.arriving(self._rates) - both.arriving(self._rates)
 
     def _any_core(self, demand: Demand) -> int:
-        """The fullest core on which the sum of both needs fits, or none."""
-        sums = self._filled[: self.cores] + self._amounts(demand)
+        """The fullest of the last cores on which the sum of both needs fits, or none."""
+        first = max(self.cores - HORIZON, 0)
+        sums = self._filled[first : self.cores] + self._amounts(demand)
         roomy = np.flatnonzero((sums <= self._limits).all(1))
         if not len(roomy):
             return -1
         shares: NDArray[np.float64] = (sums[roomy] / self._limits).sum(1)
-        return int(roomy[np.argmax(shares)])
+        return first + int(roomy[np.argmax(shares)])
 
     def _put(self, core: int, pieces: Sequence[Piece], demand: Demand) -> None:
         if core < 0:
@@ -325,10 +330,6 @@ def _together(pieces: Sequence[Piece]) -> Demand:
     for piece in pieces[1:]:
         demand = demand.with_tile(piece.demand)
     return demand
-
-
-def _contains(outer: Box, inner: Box) -> bool:
-    return all(a <= c and d <= b for (a, b), (c, d) in zip(outer.ranges, inner.ranges, strict=True))
 
 
 def _parts(box: Box, room: int) -> list[Box]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from spikeloom.compiler.mapping.bounds import cores_by_limit, least_cores
 from spikeloom.compiler.mapping.chip import Chip
-from spikeloom.compiler.mapping.cut import cut
+from spikeloom.compiler.mapping.cut import SLACK, cut
 from spikeloom.compiler.mapping.demand import Demand
 from spikeloom.compiler.mapping.network import Network
 from spikeloom.compiler.mapping.pack import Group
@@ -21,7 +21,11 @@ from spikeloom.errors import Problem, UnsupportedError
 
 
 def map_network(
-    network: Network, chip: Chip, activity: MappingOf[str, float] | None = None, seed: int = 0
+    network: Network,
+    chip: Chip,
+    activity: MappingOf[str, float] | None = None,
+    seed: int = 0,
+    slack: float = SLACK,
 ) -> Mapping:
     """Place a network on the cores of a chip.
 
@@ -30,6 +34,7 @@ def map_network(
         chip: how many chips may be used is part of it.
         activity: messages per neuron and step of each population; those not named count as one.
         seed: of the placement. The same arguments give the same mapping.
+        slack: times the bound on cores that may be used to save messages, if so few can be reached.
 
     Raises:
         UnsupportedError: SL0603, for every limit that a single neuron exceeds; or the cores do not
@@ -37,7 +42,7 @@ def map_network(
     """
     rates = dict.fromkeys((population.name for population in network.populations), 1.0)
     rates |= activity or {}
-    groups = cut(network, chip, rates)
+    groups = cut(network, chip, rates, slack)
     if len(groups) > chip.cores:
         raise UnsupportedError(_too_many(network, chip, groups))
     held = [group.demand for group in groups]

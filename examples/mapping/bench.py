@@ -3,6 +3,7 @@
 python -m examples.mapping.bench                     # all networks, all peers
 python -m examples.mapping.bench --only 'lenet;vgg11'
 python -m examples.mapping.bench --scale 1e8         # one Spikformer of so many neurons, no peers
+python -m examples.mapping.bench --intel TABLES.csv  # beside the core tables of Intel's compiler
 """
 
 from __future__ import annotations
@@ -11,19 +12,24 @@ import argparse
 import json
 import resource
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from examples.mapping.intel import compare
 from examples.mapping.networks import CATALOGUE, Workload, large_spikformer
 from examples.mapping.peers import partitions, placements
 from examples.mapping.peers.grains import Grain, grains
+from spikeloom.atomic import write_text
 from spikeloom.compiler.mapping.bounds import least_cores
 from spikeloom.compiler.mapping.check import check_mapping
 from spikeloom.compiler.mapping.chip import Chip, read_description
+from spikeloom.compiler.mapping.cut import SLACK
 from spikeloom.compiler.mapping.execute import deliver
+from spikeloom.compiler.mapping.explain import explain
 from spikeloom.compiler.mapping.message_bound import least_messages
 from spikeloom.compiler.mapping.partition import assemble, flow_pairs, map_network
 from spikeloom.compiler.mapping.placement import Mapping as ChipMapping
@@ -33,9 +39,14 @@ from spikeloom.compiler.mapping.route import all_flows, demands, readers
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.json"
+CHIP = HERE / "manycore.toml"
+CHECKED = 20_000
+"""Mappings of larger Spikformers on at most so many cores are checked core by core."""
+
 EXECUTED = 6_000_000
 """Networks of at most so many neurons are executed spike by spike."""
 
+OURS = "Spikeloom"
 GRAINS, LEAST_GRAIN = 1500, 96
 """How many blocks the peers' partitioners move about, and how small they get."""
 
@@ -74,7 +85,7 @@ class Row:
 
 def chip_for(load: Workload, extra: float = 1.3) -> Chip:
     """As many chips of the benchmark as the network needs on the smallest board."""
-    chip = read_description(HERE / "manycore.toml").chip
+    chip = read_description(CHIP).chip
     cores = extra * least_cores(load.network, chip).cores
     board = next(board for board in chip.boards if board.chips * chip.mesh.usable_cores >= cores)
     return chip.with_chips(board.chips)
@@ -124,18 +135,22 @@ PEERS: Mapping[str, tuple[Cutter, Placer]] = {
 }
 
 
-def ours(name: str, load: Workload, chip: Chip) -> tuple[Row, ChipMapping]:
-    """Our mapper on a network."""
+def ours(name: str, load: Workload, chip: Chip, cores: int = 0) -> tuple[Row, ChipMapping]:
+    """Our mapper on a network, on few cores, or on at most so many where that saves messages."""
     start = time.process_time()
-    mapping = map_network(load.network, chip, load.rates)
-    return _row(name, "Spikeloom", load, mapping, time.process_time() - start), mapping
+    bound = least_cores(load.network, chip).cores
+    slack = (cores + 0.5) / bound if cores else SLACK
+    mapping = map_network(load.network, chip, load.rates, slack=slack)
+    seconds = time.process_time() - start
+    mapper = f"{OURS}, at most {cores:,} cores" if cores else OURS
+    return _row(name, mapper, load, mapping, seconds), mapping
 
 
 def our_tiles_placed(name: str, load: Workload, mapping: ChipMapping) -> Row:
     """The placement of the closest peer on our tiles: what placement alone does."""
     start = time.process_time()
     placed = _assembled(load, mapping.chip, mapping.tiles, len(mapping.cores), placements.hilbert_forces)
-    return _row(name, "our tiles; Hilbert + forces", load, placed, time.process_time() - start)
+    return _row(name, f"{OURS}'s tiles; Hilbert + forces", load, placed, time.process_time() - start)
 
 
 def peer(name: str, mapper: str, load: Workload, chip: Chip) -> Row | None:
@@ -194,57 +209,90 @@ def _executed(load: Workload, mapping: ChipMapping) -> bool:
     return deliver(mapping, tables, spikes).exact
 
 
-def scale(neurons: float) -> dict[str, float]:
-    """Time and memory of our mapper on the Spikformer of about so many neurons, in this process."""
+def scale(neurons: float) -> dict[str, Any]:
+    """Time and memory of our mapper on the Spikformer of about so many neurons, in this process.
+
+    Up to 20,000 cores the same tiles are also placed along a Hilbert curve with forces, and every core is
+    checked against every limit.
+    """
     load = large_spikformer(neurons)
     chip = chip_for(load, 1.1 if neurons > 5e7 else 1.3)
     start, clock = time.process_time(), time.perf_counter()
     mapping = map_network(load.network, chip, load.rates)
     seconds, wall = time.process_time() - start, time.perf_counter() - clock
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    return {
+    found: dict[str, Any] = {
+        "network": load.network.name,
         "neurons": load.neurons,
         "cores": len(mapping.cores),
         "least_cores": mapping.bound.cores,
-        "messages": mapping.load.messages / least_messages(load.network, chip, load.rates),
+        "messages": mapping.load.messages,
+        "least_messages": least_messages(load.network, chip, load.rates),
+        "hops": mapping.load.hops,
+        "busiest_link": mapping.load.busiest_link,
         "seconds": seconds,
         "wall": wall,
         "gib": peak,
     }
+    if len(mapping.cores) <= CHECKED:
+        found["violations"] = len(check_mapping(mapping))
+        placed = _assembled(load, mapping.chip, mapping.tiles, len(mapping.cores), placements.hilbert_forces)
+        found |= {"hilbert_hops": placed.load.hops, "hilbert_busiest_link": placed.load.busiest_link}
+    return found
 
 
 def main() -> None:
     """Run what is asked for and write the results; docs/render_mapping.py makes the page of them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default=";".join(CATALOGUE), help="names of networks, with ';' between")
-    parser.add_argument("--peers", default="yes", choices=("yes", "no"))
+    parser.add_argument(
+        "--peers",
+        default="yes",
+        choices=("yes", "keep"),
+        help="keep: our mapper anew, peers as the results have them",
+    )
     parser.add_argument("--scale", type=float, help="map one Spikformer of so many neurons instead")
+    parser.add_argument("--intel", type=Path, help="compare with the core tables in this file instead")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="JSON to write; what it holds is kept")
     arguments = parser.parse_args()
-    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"rows": [], "scale": []}
+    path: Path = arguments.output
+    results = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    for part in ("rows", "scale", "intel"):
+        results.setdefault(part, [])
+    results.setdefault("explanations", {})
+    results["chip"] = {one.name: [one.value, one.unit] for one in read_description(CHIP).chip.limits}
     if arguments.scale:
         found = scale(arguments.scale)
-        results["scale"] = [s for s in results["scale"] if s["neurons"] != found["neurons"]] + [found]
-        print(found, flush=True)
-    names = arguments.only.split(";") if not arguments.scale else []
-    for name in names:
-        for row in _rows(name, arguments.peers == "yes"):
-            kept = [r for r in results["rows"] if (r["network"], r["mapper"]) != (row.network, row.mapper)]
-            results["rows"] = [*kept, asdict(row)]
-            print(json.dumps(asdict(row)), flush=True)
-            RESULTS.write_text(json.dumps(results, indent=1) + "\n")
-    RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+        kept = [one for one in results["scale"] if one["network"] != found["network"]]
+        results["scale"] = sorted([*kept, found], key=lambda one: one["neurons"])
+        print(json.dumps(found), flush=True)
+    elif arguments.intel:
+        results["intel"] = [asdict(one) for one in compare(arguments.intel)]
+    else:
+        for name in arguments.only.split(";"):
+            _run(name, arguments.peers == "yes", results)
+            write_text(path, json.dumps(results, indent=1) + "\n")
+    write_text(path, json.dumps(results, indent=1) + "\n")
 
 
-def _rows(name: str, with_peers: bool) -> Iterator[Row]:
+def _run(name: str, with_peers: bool, results: dict[str, Any]) -> None:
+    """All rows of a network, and the explanation of our mapping, in place of those before."""
     load = CATALOGUE[name]()
     chip = chip_for(load)
     row, mapping = ours(name, load, chip)
-    yield row
-    yield our_tiles_placed(name, load, mapping)
-    for mapper in PEERS if with_peers else ():
-        found = peer(name, mapper, load, chip)
-        if found is not None:
-            yield found
+    rows = [row, our_tiles_placed(name, load, mapping)]
+    if with_peers:
+        found = (peer(name, mapper, load, chip) for mapper in PEERS)
+        rows += [one for one in found if one is not None]
+    else:
+        rows += [Row(**one) for one in results["rows"] if one["network"] == name and one["mapper"] in PEERS]
+    lawful = {one.cores for one in rows[2:] if not one.violations and one.cores > row.cores}
+    for cores in sorted(lawful):
+        rows.append(ours(name, load, chip_for(load, 1.05 * cores / row.least_cores), cores)[0])
+    for one in rows:
+        print(json.dumps(asdict(one)), flush=True)
+    results["rows"] = [r for r in results["rows"] if r["network"] != name] + [asdict(one) for one in rows]
+    results["explanations"][name] = explain(mapping, load.rates).to_json()
 
 
 if __name__ == "__main__":

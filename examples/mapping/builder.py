@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 
 from spikeloom.compiler.graph.convolution import Convolution
@@ -119,17 +121,25 @@ class Builder:
         self._connect(right, population, 1)
         return (Relation.identity(population),)
 
-    def linear_attention(self, name: str, q: Terms, k: Terms, v: Terms, heads: int) -> Terms:
+    def linear_attention(self, name: str, q: Terms, k: Terms, v: Terms, heads: int, window: int = 0) -> Terms:
         """q (k^T v) without softmax: d x d accumulators a head, then a neuron a token and channel.
 
         The accumulator (h, i, j) adds k[h, i, t] v[h, j, t] over the tokens t, the neuron (h, j, t) adds
-        q[h, i, t] times the accumulator over i and fires. Both need a program of their own.
+        q[h, i, t] times the accumulator over i and fires. Both need a program of their own. With a
+        ``window``, tokens attend within squares of that side, each of which has accumulators of its own.
         """
         channels, *positions = q[0].shape
-        width, tokens = channels // heads, int(np.prod(positions))
+        width = channels // heads
+        side = [min(window, extent) if window else extent for extent in positions]
+        count = [extent // part for extent, part in zip(positions, side, strict=True)]
+        parts, tokens = heads * prod(count), prod(side)
+        split = [size for pair in zip(count, side, strict=True) for size in pair]
+        outer, inner = range(2, 2 + len(split), 2), range(3, 3 + len(split), 2)
 
         def headed(x: Terms) -> Terms:
-            return tuple(term.reshape((heads, width, tokens)) for term in x)
+            """[parts, width, tokens] of each window and head."""
+            grids = (term.reshape((heads, width, *split)).transpose((0, *outer, 1, *inner)) for term in x)
+            return tuple(grid.reshape((parts, width, tokens)) for grid in grids)
 
         left = tuple(term.reduce(2).broadcast(2, width) for term in headed(k))
         right = tuple(term.reduce(2).broadcast(1, width) for term in headed(v))
@@ -137,7 +147,9 @@ class Builder:
         rows = tuple(term.reduce(1).broadcast(1, width) for term in headed(q))
         columns = tuple(term.reduce(1).broadcast(2, tokens) for term in state)
         out = self.products(f"{name}.attn", rows, columns, together=())
-        return tuple(term.reshape((channels, *positions)) for term in out)
+        back = (0, len(count) + 1, *(n for i in range(len(count)) for n in (1 + i, len(count) + 2 + i)))
+        grids = (term.reshape((heads, *count, width, *side)).transpose(back) for term in out)
+        return tuple(grid.reshape((channels, *positions)) for grid in grids)
 
     def column_attention(self, name: str, q: Terms, k: Terms, v: Terms) -> Terms:
         """Spike-driven self-attention (Yao et al., 2023): q AND the thresholded column sums of k AND v."""

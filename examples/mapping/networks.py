@@ -24,10 +24,13 @@ class Workload:
         return sum(population.size for population in self.network.placed)
 
 
-def spikformer(blocks: int, dim: int, image: int, pools: tuple[bool, ...], bits: int = 8) -> Workload:
+def spikformer(
+    blocks: int, dim: int, image: int, pools: tuple[bool, ...], bits: int = 8, window: int = 0
+) -> Workload:
     """Spikformer (Zhou et al., ICLR 2023): a stem of convolutions, residuals of spikes, q (k^T v).
 
     Residual sums are not populations: each layer reads every earlier branch, as our lowering makes it.
+    With a ``window``, tokens attend within squares of that side.
     """
     net = Builder(f"spikformer-{blocks}-{dim}-{image}", (3, image, image), bits)
     x = net.start
@@ -39,13 +42,15 @@ def spikformer(blocks: int, dim: int, image: int, pools: tuple[bool, ...], bits:
     x = x + net.neurons("rpe", net.conv(x, dim))
     heads = dim // (32 if dim < 512 else 64)
     for block in range(blocks):
-        x = _attention_block(net, f"b{block}", x, dim, heads)
+        x = _attention_block(net, f"b{block}", x, dim, heads, window=window)
     return Workload(net.readout("head", net.classify(x, 1000 if image > 64 else 10)), net.rates)
 
 
-def _attention_block(net: Builder, name: str, x: Terms, dim: int, heads: int, ratio: int = 4) -> Terms:
+def _attention_block(
+    net: Builder, name: str, x: Terms, dim: int, heads: int, ratio: int = 4, window: int = 0
+) -> Terms:
     q, k, v = (net.neurons(f"{name}.{part}", net.pointwise(x, dim)) for part in "qkv")
-    attended = net.linear_attention(name, q, k, v, heads)
+    attended = net.linear_attention(name, q, k, v, heads, window)
     x = x + net.neurons(f"{name}.proj", net.pointwise(attended, dim))
     hidden = net.neurons(f"{name}.fc1", net.pointwise(x, ratio * dim))
     return x + net.neurons(f"{name}.fc2", net.pointwise(hidden, dim))
@@ -212,18 +217,24 @@ CATALOGUE: Mapping[str, Callable[[], Workload]] = {
 """The networks of the table, from small to large."""
 
 
+WINDOW = 8
+"""Tokens on a side of the squares within which tokens of large images attend."""
+
+
 def large_spikformer(neurons: float) -> Workload:
     """A Spikformer of about so many neurons.
 
     Below 3 million it has four blocks for images of 32 or 16, and its width gives the number. Above it has
     eight blocks of width 512 for ImageNet, and the image gives the number; long sides are multiples of 256.
+    Tokens of these attend within squares of 8 by 8: with one attention over all of them an accumulator would
+    have tens of thousands of inputs, more than a core can hear.
     """
     if neurons < 3e6:
         image = 32 if neurons > 4e5 else 16
         width = 384 * neurons / 1.57e6 * (32 / image) ** 2
         return spikformer(4, max(round(width / 32), 1) * 32, image, (False, False, True, True))
     pools = (True, True, True, True)
-    step = 16 if neurons < 2e7 else 256
+    step = 128 if neurons < 2e8 else 256
     unit = spikformer(8, 512, 224, pools).neurons / 224**2
     size = max(round((neurons / unit) ** 0.5 / step), 1) * step
-    return spikformer(8, 512, size, pools)
+    return spikformer(8, 512, size, pools, window=WINDOW if size % (16 * WINDOW) == 0 else 0)

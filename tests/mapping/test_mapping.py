@@ -138,6 +138,16 @@ def test_same_arguments_same_mapping_other_seed_same_tiles(toy: Toy, random_netw
     assert check_mapping(other) == []
 
 
+def test_more_cores_save_messages(toy: Toy, random_network: Networks) -> None:
+    """Over some networks; where the cores that were asked for cannot be reached, a few more are taken."""
+    few = [map_network(random_network(seed), toy()) for seed in SEEDS]
+    more = [map_network(random_network(seed), toy(), slack=1.6) for seed in SEEDS]
+    for mapping in more:
+        assert check_mapping(mapping) == []
+        assert len(mapping.cores) <= 1.7 * mapping.bound.cores
+    assert sum(one.load.messages for one in more) < sum(one.load.messages for one in few)
+
+
 def test_activity_moves_cores(toy: Toy, random_network: Networks) -> None:
     network = random_network(0)
     quiet = dict.fromkeys((population.name for population in network.populations), 0.01)

@@ -22,7 +22,7 @@ PASSES = 12
 REACH = 1
 """Routers around the best place that are tried."""
 
-MOST_MOVES = 6_000_000
+MOST_MOVES = 1_500_000
 MOVES_A_CORE = 3_000
 """Moves of the annealing, a core, and in all."""
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from spikeloom.compiler.mapping.box import Box
 from spikeloom.compiler.mapping.chip import Chip
-from spikeloom.compiler.mapping.demand import tile_demand
+from spikeloom.compiler.mapping.demand import tile_demand, violations
 from spikeloom.compiler.mapping.network import Network, Population
 from spikeloom.compiler.mapping.overlap import overlaps
 from spikeloom.compiler.mapping.tiles import Blocks
@@ -40,18 +40,34 @@ class Wiring:
 
 
 def grains(network: Network, chip: Chip, least: int, most: int) -> list[Grain]:
-    """Blocks of about ``least`` neurons each, at most about ``most`` blocks in all.
+    """Blocks of about ``least`` neurons each, at most about ``most`` in all, none above a quarter of a core.
 
     Channels of a place stay together, but for kernels of which a core holds only some: there a block
-    has no more channels than half a core's memory.
+    has no more channels than half a core's memory. What alone exceeds a limit is halved until it does not.
     """
     total = sum(population.size for population in network.placed)
-    size = max(least, -(-total // most))
+    size = min(max(least, -(-total // most)), chip.neurons // 4)
     found: list[Grain] = []
     for population in network.placed:
         sizes = _extents(population.shape, size, _channels(network, population, chip))
-        found += [Grain(population.name, box) for box in Blocks(sizes, even=True).boxes(population.shape)]
+        for box in Blocks(sizes, even=True).boxes(population.shape):
+            found += [Grain(population.name, part) for part in _fitting(network, population, chip, box)]
     return found
+
+
+def _fitting(network: Network, population: Population, chip: Chip, box: Box) -> list[Box]:
+    if box.size == 1 or not violations(tile_demand(network, population, box).uses(network, chip), chip):
+        return [box]
+    axis = max(range(len(box.shape)), key=lambda number: box.shape[number])
+    start, stop = box.ranges[axis]
+    halves = ((start, (start + stop) // 2), ((start + stop) // 2, stop))
+    return [
+        part
+        for half in halves
+        for part in _fitting(
+            network, population, chip, Box((*box.ranges[:axis], half, *box.ranges[axis + 1 :]))
+        )
+    ]
 
 
 def _channels(network: Network, population: Population, chip: Chip) -> int:

@@ -1,0 +1,424 @@
+"""Write docs/mapping.md and its plot from examples/mapping/results.json; `make bench-mapping` does both."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from spikeloom.atomic import write_text
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "examples/mapping/results.json"
+PLOT = "mapping_size.svg"
+OURS = "Spikeloom"
+SAME_TILES = f"{OURS}'s tiles; Hilbert + forces"
+
+CORES, MESSAGES, MESSAGES_4_BIT, HOPS = 1.02, 1.3, 1.6, 0.6
+SECONDS = ((1.5e6, 10), (8e7, 120), (1e9, 300))
+"""Goals: cores and messages over their bounds, hops over those of Hilbert + forces, seconds for so many neurons."""
+
+Row = dict[str, Any]
+Document = dict[str, Any]
+
+OPENING = """\
+# Mapping
+
+Written by `make bench-mapping` from `examples/mapping/results.json`; do not edit.
+
+A network becomes populations with kernels that are shared, its populations are cut into tiles, tiles share
+cores, cores get slots on a mesh. What limits a core is in a file of the chip, each number with its source. The
+chip of this page is no product: it has Loihi 2's neurons and memory as Intel's brief gives them, one router a
+core, and is the same for all mappers. A core holds at most {limits}.
+
+Firing rates are drawn, a population each, from a log-normal distribution (median 10 %, sigma 0.5, clipped to
+1 to 60 %); products and accumulators of attention send in 5 % of the steps. Messages and hops are those of a
+time step: a spike is one message to each other core that reads it, and hops are routers on its way, first
+along the row, then along the column. **No message is shared between two targets**, so chips that multicast do
+better, with every mapper.
+
+Every mapping below, ours and the peers', is counted anew core by core by a checker that shares no code with the
+mapper (`compiler/mapping/check.py`), and up to 6 million neurons it is executed: the spikes of a random step go
+through the routing tables, and each reaches every core that needs it exactly once (`compiler/mapping/execute.py`).
+A peer whose mapping breaks limits is listed with the cores that do, and not ranked. Times are of one core.
+"""
+
+
+def page(document: Document) -> str:
+    """The page as text."""
+    limits = ", ".join(f"{value:,} {_words(name)}" for name, (value, _) in document["chip"].items())
+    parts = [
+        OPENING.format(limits=limits),
+        *_goals(document),
+        *_bounds(document),
+        *_placement(document),
+        *_intel(document),
+        *_size(document),
+        *_binding(document),
+        *_peers(document),
+        TRIED,
+    ]
+    return "\n".join(parts)
+
+
+TRIED = """\
+## What was tried
+
+- *Fewer messages at the same cores.* Shapes of all layers are chosen at one price of a core (Lagrange), so that
+  what is left is the bound's own slack: it knows no seams between tiles, and lets each source have the best cores
+  for itself alone. Where neurons fill the cores and kernels are small (depthwise and pointwise convolutions), the
+  bound counts almost nothing, and ratios to it say little.
+- *Fewer hops on the same tiles.* Starts along Hilbert curves and from the graph's spectrum, over the whole mesh and
+  chip by chip, then swaps, then annealing. More moves of the annealing gain one to two per cent for ten times the
+  time; without the price of strained links hops stay the same and the busiest link gets worse. The bound on hops of
+  these tiles (below) says how much any placement could still gain.
+- *Cores against hops.* Packing to within 1.02 of the bound puts tiles of distant layers on one core, which costs
+  hops. With as many cores as a peer takes, the same mapper needs fewer of both.
+- *Attention over very many tokens.* An accumulator of `k^T v` hears all tokens; beyond 8,000 no core holds its
+  axons. The large networks of the table below therefore attend within squares of 8 by 8 tokens.
+"""
+
+
+def _goals(document: Document) -> list[str]:
+    ours = [row for row in document["rows"] if row["mapper"] == OURS]
+    wide, narrow = ([r for r in ours if r["network"].endswith("4 bit") == bits4] for bits4 in (False, True))
+    lines = ["## Goals\n", "| goal | reached | best and worst |", "|---|---|---|"]
+    whole = [row for row in ours if not row["violations"] and row["executed"] is not False]
+    executed = sum(row["executed"] is True for row in ours)
+    lines.append(
+        f"| every core within every limit, every spike delivered exactly once | {_share(whole, ours)} networks | "
+        f"{executed} executed spike by spike, the others checked core by core |"
+    )
+    for what, rows, least, goal in (
+        (f"cores at most {CORES} of the bound", ours, "cores", CORES),
+        (f"messages at most {MESSAGES} of the bound, 8 bit", wide, "messages", MESSAGES),
+        (f"messages at most {MESSAGES_4_BIT} of the bound, 4 bit", narrow, "messages", MESSAGES_4_BIT),
+    ):
+        known = [(row[least] / row[f"least_{least}"], row) for row in rows if row[f"least_{least}"]]
+        known.sort(key=lambda one: one[0])
+        ends = "; ".join(f"{ratio:.3f} ({row['network']})" for ratio, row in (known[0], known[-1]))
+        lines.append(f"| {what} | {_share([r for r, _ in known if r <= goal], known)} networks | {ends} |")
+    lines.append(_hops_goal(document))
+    lines.append(_peers_goal(document["rows"]))
+    theirs, mine = (sum(one[who] for one in document["intel"]) for who in ("theirs", "ours"))
+    lines.append(
+        f"| no more cores than Intel's compiler | {_yes(mine <= theirs)} | {mine} against {theirs} |"
+    )
+    for neurons, seconds in SECONDS:
+        near = min(document["scale"], key=lambda one: abs(one["neurons"] / neurons - 1), default=None)
+        if near is None or not 0.5 < near["neurons"] / neurons < 2:
+            lines.append(f"| {_large(neurons)} neurons within {seconds} s | not run | |")
+            continue
+        got = (
+            f"{near['seconds']:.0f} s of processor time for {_large(near['neurons'])}, {near['gib']:.1f} GiB"
+        )
+        lines.append(
+            f"| {_large(neurons)} neurons within {seconds} s | {_yes(near['seconds'] <= seconds)} | {got} |"
+        )
+    return [*lines, ""]
+
+
+def _hops_goal(document: Document) -> str:
+    found = [(_hops(one), one) for one in _placed(document) if one["cores"] >= 600]
+    good = [one for ratio, one in found if ratio <= HOPS and _link(one) <= 1]
+    found.sort(key=lambda one: one[0])
+    ends = "; ".join(
+        f"{ratio:.2f}, link {_link(one):.2f} ({one['network']}, {one['cores']:,} cores)"
+        for ratio, one in ((found[0], found[-1]) if found else ())
+    )
+    return (
+        f"| hops at most {HOPS} of Hilbert + forces on the same tiles, busiest link no higher | "
+        f"{_share(good, found)} mappings of 600 cores or more | {ends} |"
+    )
+
+
+def _peers_goal(rows: list[Row]) -> str:
+    """How many lawful peers are beaten in messages and in hops by a mapping of ours with no more cores."""
+    lawful = [row for row in rows if _is_peer(row) and not row["violations"]]
+    beaten = [row for row in lawful if _better(rows, row)]
+    lost = ", ".join(f"{row['network']}: {row['mapper']}" for row in lawful if row not in beaten)
+    return (
+        "| fewer messages and hops than each peer under the same limits, with no more cores | "
+        f"{_share(beaten, lawful)} mappings of peers | {'not: ' + lost if lost else 'all'} |"
+    )
+
+
+def _better(rows: list[Row], peer: Row) -> Row | None:
+    """Our mapping with at most the peer's cores that beats it in messages and hops, if there is one."""
+    mine = [
+        row
+        for row in rows
+        if row["network"] == peer["network"]
+        and row["mapper"].startswith(OURS)
+        and row["mapper"] != SAME_TILES
+        and row["cores"] <= peer["cores"]
+        and row["messages"] <= peer["messages"]
+        and row["hops"] <= peer["hops"]
+    ]
+    return min(mine, key=lambda row: (row["hops"], row["cores"]), default=None)
+
+
+def _bounds(document: Document) -> list[str]:
+    lines = [
+        "## Against the provable bounds\n",
+        "Cores: the limit that alone asks for most. Messages: a spike must reach all cores that hold its readers and "
+        "their kernels (`compiler/mapping/message_bound.py`). Hops: of these tiles, over all placements "
+        "(`compiler/mapping/hop_bound.py`).\n",
+        "| network | neurons | cores | bound | ratio | messages | ratio | hops | ratio | seconds |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for row in document["rows"]:
+        if row["mapper"] != OURS:
+            continue
+        why = document["explanations"].get(row["network"], {})
+        cells = (
+            row["network"],
+            _large(row["neurons"]),
+            f"{row['cores']:,}",
+            f"{row['least_cores']:,}",
+            _ratio(row["cores"], row["least_cores"]),
+            _large(row["messages"]),
+            _ratio(row["messages"], row["least_messages"]),
+            _large(row["hops"]),
+            _ratio(row["hops"], why.get("least_hops", 0)),
+            f"{row['seconds']:.1f}",
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return [*lines, ""]
+
+
+def _placed(document: Document) -> list[Row]:
+    """Every mapping of ours whose tiles were also placed along a Hilbert curve with forces."""
+    same = {row["network"]: row for row in document["rows"] if row["mapper"] == SAME_TILES}
+    ours = [row for row in document["rows"] if row["mapper"] == OURS and row["network"] in same]
+    both = [
+        {
+            **row,
+            "hilbert_hops": same[row["network"]]["hops"],
+            "hilbert_busiest_link": same[row["network"]]["busiest_link"],
+        }
+        for row in ours
+    ]
+    return [*both, *(one for one in document["scale"] if "hilbert_hops" in one)]
+
+
+def _hops(one: Row) -> float:
+    return float(one["hops"] / one["hilbert_hops"])
+
+
+def _link(one: Row) -> float:
+    return float(one["busiest_link"] / one["hilbert_busiest_link"])
+
+
+def _placement(document: Document) -> list[str]:
+    lines = [
+        "## Placement alone\n",
+        "The same tiles, placed by us and as Jin et al. (ASPLOS 2023) place them: along a Hilbert curve in the order of "
+        "the data flow, then swaps of neighbours by force, with the exact gain of each swap in place of the published "
+        "one, which does not see swaps of neighbours that talk. Below 1 is better.\n",
+        "| network | cores | hops over Hilbert + forces | busiest link over theirs |",
+        "|---|--:|--:|--:|",
+    ]
+    for one in sorted(_placed(document), key=lambda one: one["cores"]):
+        if one["cores"] > 2:
+            lines.append(f"| {one['network']} | {one['cores']:,} | {_hops(one):.2f} | {_link(one):.2f} |")
+    return [*lines, ""]
+
+
+def _is_peer(row: Row) -> bool:
+    return not row["mapper"].startswith(OURS)
+
+
+def _peers(document: Document) -> list[str]:
+    lines = [
+        "## Peers\n",
+        "Each is our re-implementation of what was published; `examples/mapping/peers` names the variant. Messages, hops "
+        "and busiest link are over those of our mapping on the fewest cores (the first row): above 1 is worse than ours. "
+        "Rows of ours with more cores were made with at most as many as a lawful peer took.\n",
+    ]
+    for name in dict.fromkeys(row["network"] for row in document["rows"]):
+        rows = [row for row in document["rows"] if row["network"] == name]
+        base = next(row for row in rows if row["mapper"] == OURS)
+        lines += [
+            f"### {name}\n",
+            "| mapper | cores | messages | hops | busiest link | seconds | cores that break a limit |",
+            "|---|--:|--:|--:|--:|--:|---|",
+        ]
+        lawful = sorted((row for row in rows if not row["violations"]), key=lambda row: row["hops"])
+        for row in (base, *(row for row in lawful if row is not base)):
+            lines.append(_peer_line(row, base, "none"))
+        for row in (row for row in rows if row["violations"] and row is not base):
+            broken = ", ".join(f"{count} {_words(limit)}" for limit, count in row["violations"].items())
+            lines.append(_peer_line(row, base, f"{broken} (not ranked)"))
+        lines.append("")
+    return lines
+
+
+def _peer_line(row: Row, base: Row, broken: str) -> str:
+    ratios = " | ".join(_ratio(row[key], base[key]) for key in ("messages", "hops", "busiest_link"))
+    return f"| {row['mapper']} | {row['cores']:,} | {ratios} | {row['seconds']:.1f} | {broken} |"
+
+
+def _intel(document: Document) -> list[str]:
+    lines = [
+        "## Beside Intel's compiler\n",
+        "lava-dl's notebooks print what Intel's own compiler did with some networks on Loihi 2. Ours maps the same layers "
+        "under the limits and the encoding that were read from these tables (`targets/loihi/loihi2.toml`), on one chip. "
+        "*Worth* is how many cores a layer fills by itself, by the limit that it uses most; our layers share cores, so "
+        "that more cores may hold some of it. *Neurons* and *words* are those of a core of theirs, and of our largest "
+        "tile.\n",
+    ]
+    for one in document["intel"]:
+        within = "every core within the limits" if one["keeps_limits"] else "**limits are broken**"
+        lines += [
+            f"### {one['network']}: {one['ours']} cores, Intel {one['theirs']}, bound {one['least']}; {within}\n",
+            "| layer | Intel: cores | neurons | words | ours: worth | held by | neurons | words | most used | why |",
+            "|---|--:|--:|--:|--:|--:|--:|--:|---|---|",
+            *(_intel_line(layer) for layer in one["layers"]),
+            "",
+        ]
+    return lines
+
+
+def _intel_line(layer: Row) -> str:
+    cells = (
+        layer["name"],
+        f"{layer['theirs']}",
+        f"{layer['their_neurons']:,}",
+        f"{layer['their_words']:,}",
+        f"{layer['worth']:.2f}",
+        f"{layer['ours']}",
+        f"{layer['our_neurons']:,}",
+        f"{layer['our_words']:,}",
+        f"{_words(layer['limit'])} {100 * layer['full']:.0f} %",
+        _difference(layer),
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def _difference(layer: Row) -> str:
+    """Why the cores differ, from what both put on a core."""
+    if layer["worth"] > layer["theirs"] - 0.5:
+        return "as many cores' worth"
+    larger = layer["our_neurons"] / layer["their_neurons"]
+    if larger > 1.05:
+        return f"{larger:.2f} times as many neurons on a core"
+    return "the rest of its cores holds other layers"
+
+
+def _size(document: Document) -> list[str]:
+    lines = [
+        "## Cost against size\n",
+        "Spikformers from graph to placed and routed, each in a process of its own, one core of a machine that others "
+        "used at the same time. Seconds are of the processor; the wall clock is beside them.\n",
+        f"![Processor seconds and memory against neurons]({PLOT})\n",
+        "| network | neurons | cores | over the bound | messages over the bound | seconds | wall | GiB | violations |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for one in document["scale"]:
+        cells = (
+            one["network"],
+            _large(one["neurons"]),
+            f"{one['cores']:,}",
+            _ratio(one["cores"], one["least_cores"]),
+            _ratio(one["messages"], one["least_messages"]),
+            f"{one['seconds']:.1f}",
+            f"{one['wall']:.1f}",
+            f"{one['gib']:.2f}",
+            f"{one['violations']}" if "violations" in one else "not checked",
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return [*lines, ""]
+
+
+def _binding(document: Document) -> list[str]:
+    lines = [
+        "## What binds, and what would change it\n",
+        "Which limit each core of our mapping uses most, and what our mapper needs after a change; *at least* is the bound "
+        "after it. `spikeloom compile --map-only` and the report say the same of every network.\n",
+        "| network | cores, by what binds them | change | cores | at least | messages, of now | at least, of now |",
+        "|---|---|---|--:|--:|--:|--:|",
+    ]
+    for name, why in document["explanations"].items():
+        binds = ", ".join(f"{count:,} {_words(limit)}" for limit, count in why["binding"].items())
+        for number, one in enumerate(why["what_if"]):
+            cells = (
+                name if not number else "",
+                binds if not number else "",
+                one["change"],
+                "–" if one["cores"] is None else f"{one['cores']:,}",
+                f"{one['least_cores']:,}",
+                "–" if one["messages"] is None else _ratio(one["messages"], why["messages"]),
+                _ratio(one["least_messages"], why["messages"]),
+            )
+            lines.append(f"| {' | '.join(cells)} |")
+    return [*lines, ""]
+
+
+def plot(document: Document) -> str:
+    """Seconds and memory against neurons, as an SVG document."""
+    import io
+
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    style: Any = {"svg.hashsalt": "spikeloom", "svg.fonttype": "none", "font.size": 9}
+    with mpl.rc_context(style):
+        figure = Figure(figsize=(7.2, 2.9), layout="constrained")
+        for axes, key, label in zip(
+            figure.subplots(1, 2), ("seconds", "gib"), ("processor seconds", "peak memory, GiB"), strict=True
+        ):
+            neurons = [one["neurons"] for one in document["scale"]]
+            axes.loglog(neurons, [one[key] for one in document["scale"]], "o-", color="#1b8a8f")
+            axes.set(xlabel="neurons", ylabel=label)
+            axes.grid(alpha=0.3)
+        for goal in SECONDS:
+            figure.axes[0].plot(*goal, "v", color="#d1622b")
+        figure.axes[0].set_title("triangles: goals", fontsize=9, loc="left")
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return buffer.getvalue()
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _ratio(value: float, bound: float) -> str:
+    return f"{value / bound:.2f}" if bound else "–"
+
+
+def _share(some: list[Any], everything: list[Any]) -> str:
+    return f"{len(some)} of {len(everything)}"
+
+
+def _yes(reached: bool) -> str:
+    return "yes" if reached else "**no**"
+
+
+def _large(value: float) -> str:
+    """A number with three digits and its power of a thousand."""
+    for power, letter in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if value >= power:
+            return f"{value / power:.3g}{letter}"
+    return f"{value:.3g}"
+
+
+def read() -> Document:
+    """The results, from small networks to large ones."""
+    document: Document = json.loads(RESULTS.read_text(encoding="utf-8"))
+    document["rows"].sort(key=lambda row: row["neurons"])
+    names = {row["network"]: document["explanations"].get(row["network"]) for row in document["rows"]}
+    document["explanations"] = {name: why for name, why in names.items() if why is not None}
+    return document
+
+
+def main() -> None:
+    """Read the results, and write the page and the plot."""
+    document = read()
+    write_text(ROOT / "docs/mapping.md", page(document))
+    write_text(ROOT / "docs" / PLOT, plot(document))
+
+
+if __name__ == "__main__":
+    main()
