@@ -177,8 +177,9 @@ def fit(
         for chosen in torch.split(torch.randperm(len(data)), plan.batch):
             batch = data.take(chosen)
             frames = _shifted(batch.frames, plan.shift)
-            wanted = batch.labels if teacher is None else _scores(teacher, frames).softmax(1)
-            loss = loss_of(_scores(model, frames), wanted.detach())
+            loss = loss_of(
+                _scores(model, frames), batch.labels if teacher is None else _shares(teacher, frames)
+            )
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -187,6 +188,12 @@ def fit(
         report(f"epoch {epoch:2d} of {plan.epochs}: loss {np.mean(losses):.3f}")
     model.eval()
     return model
+
+
+@torch.no_grad()
+def _shares(teacher: nn.Module, frames: Tensor) -> Tensor:
+    """What a trained network thinks of each class, [N, classes]."""
+    return _scores(teacher, frames).softmax(1)
 
 
 def measure(model: nn.Module, data: Recordings) -> Accuracy:

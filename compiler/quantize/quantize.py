@@ -357,7 +357,13 @@ class _Walk:
         layers = self._layers_before(node)
         if self._wide.intersection(layers) and self.profile.rescales:
             name, unit = self._ranged(node, node.inputs[0])
-        integer, bound = quantize_neuron(node.name, op, unit, self.profile, self.horizon)
+        try:
+            integer, bound = quantize_neuron(node.name, op, unit, self.profile, self.horizon)
+        except UnsupportedError:  # as a product of products, it may count so finely that no threshold fits
+            if layers or not self.profile.rescales:
+                raise
+            name, unit = self._ranged(node, node.inputs[0])
+            integer, bound = quantize_neuron(node.name, op, unit, self.profile, self.horizon)
         fault = self._overflows(integer, name)
         if fault and self.profile.rescales and not layers:
             name, unit = self._ranged(node, node.inputs[0])

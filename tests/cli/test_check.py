@@ -238,7 +238,7 @@ def test_operations_and_who_executes_them() -> None:
     listed = {entry["name"]: entry for entry in spikeloom("ops", "--json").json["operations"]}
     assert set(listed) == set(all_ops())
     assert listed["conv2d"]["targets"] == ["loihi2", "onnx"]
-    assert listed["rescale"]["targets"] == ["onnx"]
+    assert listed["lookup"]["targets"] == ["onnx"]
     assert listed["neuron"]["targets"] == []
     assert (listed["accumulate"]["state"], listed["add"]["state"]) == (True, False)
     only = {entry["name"] for entry in spikeloom("ops", "--target", "loihi2", "--json").json["operations"]}

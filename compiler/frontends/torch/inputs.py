@@ -113,7 +113,9 @@ class WithFixedInputs(nn.Module):
         self._inputs, self._batch_axis = inputs, batch_axis
 
     def forward(self, x: Tensor) -> Any:
-        """Call the model."""
-        batch = x.shape[self._batch_axis]
+        """Call the model; real numbers are of the precision of ``x``."""
+        batch, dtype = x.shape[self._batch_axis], DTYPES[self._inputs.dtype]
         fixed = {name: one.tensor(batch) for name, one in self._inputs.fixed.items()}
-        return self.model(**{self._inputs.changing: x.to(DTYPES[self._inputs.dtype])}, **fixed)
+        fixed = {name: t.to(x.dtype) if t.is_floating_point() else t for name, t in fixed.items()}
+        changing = x if dtype.is_floating_point else x.to(dtype)
+        return self.model(**{self._inputs.changing: changing}, **fixed)
