@@ -58,7 +58,7 @@ from spikeloom.compiler.graph.verify import verify
 from spikeloom.compiler.quantize.activity import Activity
 from spikeloom.compiler.quantize.equations import quantize_equations
 from spikeloom.compiler.quantize.host import HOST_RULES
-from spikeloom.compiler.quantize.streams import HEADROOM, compact, rescaling, stream_units
+from spikeloom.compiler.quantize.streams import HEADROOM, compact, joint_layers, rescaling, stream_units
 from spikeloom.compiler.quantize.thresholds import RoundingBound, quantize_neuron
 from spikeloom.compiler.quantize.weights import (
     Fired,
@@ -83,6 +83,8 @@ FACTOR_RANGE = 2**10 - 1
 MEMORY_BITS = 20
 """The matrix of a linear memory: rounding errors come back at each step."""
 PASSED_THROUGH = (MaxPool2d, Reshape, Transpose)
+JOINING = (Add, Affine, MaxPool2d, ReduceSum, Reshape, Transpose)
+"""Between layers that share a step and the neurons that integrate their sums."""
 
 
 @dataclass(frozen=True)
@@ -172,9 +174,13 @@ def quantize(
     """
     _refuse_equations(graph, profile)
     halvings: dict[str, int] = {}
+    shared: dict[str, float] = {}
     while True:
-        walk = _Walk(graph, profile, activity, horizon, halvings, given or {}, rounding or Rounding())
+        walk = _Walk(graph, profile, activity, horizon, halvings, shared, given or {}, rounding or Rounding())
         overflowing = walk.run()
+        if shared != walk.needed:
+            shared = walk.needed
+            continue
         if not overflowing:
             break
         for layer in overflowing:
@@ -215,6 +221,7 @@ class _Walk:
     activity: Activity
     horizon: int
     halvings: Mapping[str, int]
+    shared: Mapping[str, float]
     given: Mapping[str, tuple[Kind, Unit]]
     rounding: Rounding
     bounds: dict[str, RoundingBound] = field(default_factory=dict)
@@ -232,6 +239,9 @@ class _Walk:
         self.broken: set[str] = set()
         self.narrowed: set[str] = set()
         self._wide: set[str] = set()  # layers whose input no sum behind them leaves enough digits
+        self._joint = [] if self.profile.rescales else joint_layers(self.graph)
+        self._group_of = {layer: group for group in self._joint for layer in group}
+        self._wanted: dict[str, float] = {}
         self._streams = stream_units(self.graph, self.activity.peaks, self.profile.stream_limit)
 
     def run(self) -> set[str]:
@@ -246,13 +256,28 @@ class _Walk:
                 self.broken.update(node.outputs)
                 continue
             self._visit(node)
-        if self.problems:
+        if self.problems and self.shared == self.needed:
             raise UnsupportedError(self.problems)
         for name in self.graph.outputs:
             if name not in self.broken:
                 self.builder.output(self.names[name])
                 self.units[self.names[name]] = self._unit(name)
         return self.overflowing
+
+    @property
+    def _settled(self) -> bool:
+        """Whether steps to be shared are known; the first walk finds them, and its result is not used."""
+        return bool(self.shared) or not self._joint
+
+    @property
+    def needed(self) -> dict[str, float]:
+        """The step that layers need to share, of each layer whose sums are added to others'.
+
+        A layer behind an overflow is not reached; it is taken to need what it needed before.
+        """
+        known = {**self.shared, **self._wanted}
+        steps = {group: max(known.get(layer, 0.0) for layer in group) for group in self._joint}
+        return {layer: steps[group] for layer, group in self._group_of.items()}
 
     def _visit(self, node: Node) -> None:
         try:
@@ -359,10 +384,13 @@ class _Walk:
             name, unit = self._ranged(node, node.inputs[0])
         try:
             integer, bound = quantize_neuron(node.name, op, unit, self.profile, self.horizon)
-        except UnsupportedError:  # as a product of products, it may count so finely that no threshold fits
+        except UnsupportedError as error:
+            if self._joined_before(node):
+                self._overflow(node, error.problems[0].what)  # a coarser step makes biases smaller, too
+                return
             if layers or not self.profile.rescales:
                 raise
-            name, unit = self._ranged(node, node.inputs[0])
+            name, unit = self._ranged(node, node.inputs[0])  # a product of products counts too finely
             integer, bound = quantize_neuron(node.name, op, unit, self.profile, self.horizon)
         fault = self._overflows(integer, name)
         if fault and self.profile.rescales and not layers:
@@ -399,7 +427,7 @@ class _Walk:
     def _add_values(self, op: Add, node: Node) -> None:
         a, b = (self._unit(name) for name in node.inputs)
         names = [self.names[name] for name in node.inputs]
-        if not bool((np.subtract(a.scale, b.scale) == 0).all()):
+        if self._settled and not bool((np.subtract(a.scale, b.scale) == 0).all()):
             (names[0], a), (names[1], b) = (self._streamed(node, name) for name in node.inputs)
             if a.scale != b.scale:
                 coarser = max(float(a.scale), float(b.scale))
@@ -709,7 +737,7 @@ class _Walk:
         if neuron is not None:
             assert isinstance(neuron.op, Neuron)
             return Fired(neuron.op.threshold / neuron.op.gain)
-        if self.profile.rescales:
+        if self.profile.rescales or node.name in self._group_of:
             return None
         if any(isinstance(user.op, Add) for user in self.graph.consumers.get(node.output, ())):
             raise _NoIntegerFormError(
@@ -729,7 +757,9 @@ class _Walk:
         grid = trained_grid(weight, profile) if free else None
         taken_over = grid is not None
         if grid is None:
-            if reads_out:
+            if node.name in self._group_of:
+                steps = self._shared_steps(node, shared_step(weight, moment, profile, 2.0**halvings, within))
+            elif reads_out:
                 steps = shared_step(weight, moment, profile, 2.0**halvings, within)
             elif fired is None or profile.threshold_groups is None:
                 steps = free_steps(weight, moment, profile, 2.0**halvings, within)
@@ -745,6 +775,11 @@ class _Walk:
         self.grids.append(LayerGrid(node.name, bits, largest, kinds, grid.error, halvings, taken_over))
         self.steps[node.name] = grid.steps / scale
         return grid
+
+    def _shared_steps(self, node: Node, alone: Array) -> Array:
+        """The step of a layer whose sums are added to others': as coarse as the coarsest of them needs."""
+        self._wanted[node.name] = float(alone.max())
+        return np.full_like(alone, max(self.shared.get(node.name, 0.0), float(alone.max())))
 
     def _grid_of(self, node: Node) -> NumericProfile:
         """The profile with the width of this layer's weights."""
@@ -766,13 +801,20 @@ class _Walk:
             if isinstance(node.op, (Convolution, Linear)) and driven_neuron(self.graph, node) is neuron
         ]
 
+    def _joined_before(self, neuron: Node) -> list[str]:
+        """The layers whose added sums a neuron layer integrates, where they share a step."""
+        name = neuron.inputs[0]
+        while (node := self.graph.producers.get(name)) is not None and isinstance(node.op, JOINING):
+            name = node.inputs[0]
+        return sorted(self._group_of.get(node.name, ())) if node is not None else []
+
     def _spreads_thresholds(self, neuron: Node, unit: Unit) -> bool:
         """Whether channels count in units of their own, and the target has few thresholds a population."""
         few = self.profile.threshold_groups is not None and self.profile.rescales
         return few and unit.scale.size > 1 and not self._layers_before(neuron)
 
     def _overflow(self, neuron: Node, reason: str) -> None:
-        layers = self._layers_before(neuron)
+        layers = self._layers_before(neuron) or self._joined_before(neuron)
         widths = (self.rounding.profile(layer, self.profile).weight_bits for layer in layers)
         spent = [self.halvings.get(layer, 0) >= bits - 2 for layer, bits in zip(layers, widths, strict=True)]
         if not layers or any(spent):

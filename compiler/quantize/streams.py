@@ -13,11 +13,13 @@ from collections.abc import Mapping
 import numpy as np
 from networkx.utils import UnionFind
 
+from spikeloom.compiler.graph.convolution import Convolution
 from spikeloom.compiler.graph.graph import Graph, Unit
 from spikeloom.compiler.graph.op import Array
 from spikeloom.compiler.graph.ops.add import Add
 from spikeloom.compiler.graph.ops.concat import Concat
 from spikeloom.compiler.graph.ops.delay import Delay
+from spikeloom.compiler.graph.ops.linear import Linear
 from spikeloom.compiler.graph.ops.max_pool2d import MaxPool2d
 from spikeloom.compiler.graph.ops.rescale import LARGEST_FACTOR, Rescale
 from spikeloom.compiler.graph.ops.reshape import Reshape
@@ -49,6 +51,20 @@ def stream_units(graph: Graph, peaks: Mapping[str, float], limit: int) -> dict[s
         peak = max(peaks.get(name, 0.0) for name in members) or 1.0
         units.update(dict.fromkeys(members, HEADROOM * peak / limit))
     return units
+
+
+def joint_layers(graph: Graph) -> list[frozenset[str]]:
+    """Groups of layers whose sums are added to each other: without a rescale they must count in one unit."""
+    streams: UnionFind[str] = UnionFind(graph.types)
+    for node in graph.nodes:
+        if isinstance(node.op, (Add, *MOVES)):
+            streams.union(*node.inputs, *node.outputs)
+    added = {streams[node.output] for node in graph.nodes if isinstance(node.op, Add)}
+    groups: dict[str, set[str]] = {}
+    for node in graph.nodes:
+        if isinstance(node.op, Convolution | Linear) and streams[node.output] in added:
+            groups.setdefault(streams[node.output], set()).add(node.name)
+    return [frozenset(layers) for layers in groups.values()]
 
 
 def rescaling(x: Unit, wanted: float, limit: int) -> tuple[Rescale, float]:

@@ -1,4 +1,4 @@
-"""The compiled kernels against NumPy, at sizes around the width of a vector; an engine that keeps no spikes."""
+"""The compiled kernels against NumPy, at sizes around that of a vector; an engine that keeps no spikes."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_rows_are_gathered(rows: int, inputs: int, outputs: int, highest: int) -
     x = events(rng, rows, inputs, highest=highest)
     weight = rng.integers(-128, 128, (inputs, outputs)).astype(np.int8)
     held = padded(weight)
-    bias = rng.integers(-9, 9, held.shape[1]).astype(np.int32)
+    bias: NDArray[np.int32] = rng.integers(-9, 9, held.shape[1:]).astype(np.int32)
     room, total = np.empty(inputs * highest + ROOM, np.int32), np.empty(len(bias), np.int32)
     y = np.empty((rows, outputs), np.int32)
     assert gather_rows(x, held, bias, highest, 1.0, room, total, y)

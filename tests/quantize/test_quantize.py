@@ -418,17 +418,29 @@ def test_a_sum_that_overflows_and_follows_no_weights_is_refused() -> None:
     assert problem.startswith("SL0503 attn")
 
 
-def test_membranes_of_different_scales_are_not_added() -> None:
+def test_layers_whose_sums_are_added_share_the_coarsest_step() -> None:
+    """Of a target that cannot rescale; one layer has weights a hundred times those of the other."""
+
     def residual(builder: GraphBuilder, value: str) -> str:
-        branches = [builder.add(n, Conv1d(RNG.normal(size=(5, 5, 1))), value)[0] for n in ("a", "b")]
+        large = [RNG.normal(size=(5, 5, 1)) * scale for scale in (1, 100)]
+        branches = [builder.add(n, Conv1d(w), value)[0] for n, w in zip("ab", large, strict=True)]
         (total,) = builder.add("total", Add(), *branches)
         (lif,) = builder.add("lif2", Neuron(0.5, 0.5, 0.1), total)
         return _head(builder, lif)
 
-    problems = _problems(_network(residual))
-    assert [problem.split(":")[0] for problem in problems] == [
-        "SL0502 a at the compiler", "SL0502 b at the compiler"
-    ]  # fmt: skip
+    result = _quantized(_network(residual))
+    assert len(set(np.concatenate([result.steps[name] for name in ("a", "b")]).tolist())) == 1
+    assert [grid.largest > 100 for grid in result.grids if grid.layer in ("a", "b")] == [False, True]
+
+
+def test_spikes_and_membranes_are_not_added() -> None:
+    def residual(builder: GraphBuilder, value: str) -> str:
+        (branch,) = builder.add("a", Conv1d(RNG.normal(size=(5, 5, 1))), value)
+        (lif,) = builder.add("lif2", Neuron(0.5, 0.5, 0.1), builder.add("total", Add(), value, branch)[0])
+        return _head(builder, lif)
+
+    (problem,) = _problems(_network(residual))
+    assert problem.startswith("SL0502 total at the compiler: needs values in another unit")
 
 
 def test_spikes_of_different_scales_are_not_added() -> None:

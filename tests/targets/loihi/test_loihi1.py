@@ -23,6 +23,7 @@ from spikeloom.targets.loihi.lowering.rule import PROGRAM
 from tests.random_networks import RandomNetwork
 from tests.targets.loihi.random_programs import random_program
 from tests.targets.loihi.test_engine import made
+from tests.targets.loihi.test_relays import exact, membranes, quantized
 
 SEEDS = 120
 
@@ -104,3 +105,17 @@ def test_cores_hold_1024_neurons() -> None:
     mapping = map_network(loihi1().lower(picture()), loihi1().chip())
     assert all(core.uses["neurons"] <= 1024 for core in mapping.cores)
     assert mapping.chip.name == "loihi1"
+
+
+def test_membranes_that_are_added_come_from_layers_of_one_step() -> None:
+    """No relay: every reader has a delayed synapse from each layer on the path."""
+    result, frames = quantized(shallow, loihi1())
+    steps = {float(step) for layer in ("stem", "0.conv", "1.conv") for step in result.steps[layer].ravel()}
+    assert len(steps) == 1
+    program = exact(result.graph, frames, loihi1())
+    assert {one.model for one in program.processes} == {"input", "lif", "readout"}
+    assert any(one.delay for one in program.synapses)
+
+
+def shallow(builder: GraphBuilder, x: str, rng: np.random.Generator) -> str:
+    return membranes(builder, x, rng, blocks=2, pooled=False)

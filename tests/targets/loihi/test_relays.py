@@ -29,7 +29,7 @@ from spikeloom.runtime.engines.reference import ReferenceEngine
 from spikeloom.targets.loihi import loihi2
 from spikeloom.targets.loihi.engine import LoihiEngine
 from spikeloom.targets.loihi.program import Program, Rescaling
-from spikeloom.targets.loihi.target import STREAM_BITS
+from spikeloom.targets.loihi.target import STREAM_BITS, Loihi
 
 STEPS, SAMPLES = 5, 8
 LIF = Neuron(0.5, 0.5, 0.5)
@@ -41,15 +41,17 @@ def _weights(rng: np.random.Generator, *shape: int) -> Array:
     return weights
 
 
-def membranes(builder: GraphBuilder, x: str, rng: np.random.Generator) -> str:
-    """Six branches added to the same membranes, with weights of very different size."""
+def membranes(
+    builder: GraphBuilder, x: str, rng: np.random.Generator, blocks: int = 6, pooled: bool = True
+) -> str:
+    """Branches added to the same membranes, with weights of very different size."""
     stem = Conv2d(_weights(rng, 5, 3, 3, 3), rng.normal(size=5), padding=(1, 1))
     (path,) = builder.add("stem", stem, x)
-    for number in range(6):
+    for number in range(blocks):
         (spikes,) = builder.add(f"{number}.lif", LIF, path)
         conv = Conv2d(_weights(rng, 5, 5, 1, 1) * 2.0 ** (number - 3), rng.normal(size=5) / 4)
         (path,) = builder.add(f"{number}.add", Add(), path, builder.add(f"{number}.conv", conv, spikes)[0])
-    return builder.add("pool", MaxPool2d((2, 2), (2, 2)), path)[0]
+    return builder.add("pool", MaxPool2d((2, 2), (2, 2)), path)[0] if pooled else path
 
 
 def chain(builder: GraphBuilder, x: str, rng: np.random.Generator) -> str:
@@ -59,8 +61,8 @@ def chain(builder: GraphBuilder, x: str, rng: np.random.Generator) -> str:
     return builder.add("two", Conv2d(_weights(rng, 6, 24, 1, 1), rng.normal(size=6)), y)[0]
 
 
-def quantized(body: Body) -> tuple[Quantized, Array]:
-    """A network of ``body``, neurons and a readout, for loihi2; and frames."""
+def quantized(body: Body, target: Loihi | None = None) -> tuple[Quantized, Array]:
+    """A network of ``body``, neurons and a readout, for a chip (loihi2); and frames."""
     builder, rng = GraphBuilder("g", Stage.CANONICAL), np.random.default_rng(0)
     x = builder.input("x", Type((3, 6, 6), SPIKES))
     (lif,) = builder.add("end", LIF, body(builder, x, rng))
@@ -69,12 +71,13 @@ def quantized(body: Body) -> tuple[Quantized, Array]:
     builder.output(builder.add("mean", TimeMean(STEPS), head)[0])
     frames = rng.integers(0, 2, (STEPS, SAMPLES, 3, 6, 6)).astype(np.uint8)
     graph = builder.build()
-    return quantize(graph, loihi2().profile(8), measure_activity(graph, frames), STEPS), frames
+    profile = (target or loihi2()).profile(8)
+    return quantize(graph, profile, measure_activity(graph, frames), STEPS), frames
 
 
-def exact(graph: Graph, frames: Array) -> Program:
+def exact(graph: Graph, frames: Array, target: Loihi | None = None) -> Program:
     """Reference and chip agree, in two calls each; every layer fires."""
-    program = loihi2().program(graph)
+    program = (target or loihi2()).program(graph)
     reference = ReferenceEngine(graph)
     engines: dict[str, Engine] = {"reference": reference, "loihi": LoihiEngine(program, graph)}
     result = compare_engines(engines, [("it", frames)])
