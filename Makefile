@@ -69,7 +69,7 @@ bench-digits: $(READY)  ## time the engines on the digits against PyTorch, in tu
 
 lava: $(READY)  ## make the environment of Python 3.10 that Lava runs in, and run the tests against Lava
 	$(PY) -m spikeloom doctor --setup-lava
-	$(PY) -m pytest -m lava $(ARGS)
+	$(PY) -m pytest -m "lava and not slow" $(ARGS)
 
 docs: $(READY)  ## write the generated pages anew (errors, attention, quantization, full-size networks)
 	$(PY) docs/render_errors.py

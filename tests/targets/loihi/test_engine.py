@@ -64,10 +64,10 @@ def check(net: RandomNetwork) -> Counter[str]:
     states = [engine.state() for engine in engines.values()]
     assert states[0].keys() == states[1].keys()
     assert all((states[0][name] == states[1][name]).all() for name in states[0]), net.graph.name
-    return Counter(_at_work(net, program))
+    return Counter(at_work(net, program))
 
 
-def _at_work(net: RandomNetwork, program: Program) -> set[str]:
+def at_work(net: RandomNetwork, program: Program) -> set[str]:
     """Names of operations, models and kinds of synapses through which something goes on these frames."""
     nonzero = measure(net.graph, [net.frames]).nonzero
     rules = {node.op.name for node in net.graph.nodes if any(nonzero[name] for name in node.outputs)}
@@ -79,7 +79,7 @@ def _at_work(net: RandomNetwork, program: Program) -> set[str]:
 
 
 @pytest.mark.parametrize("part", range(PARTS))
-def test_random_networks_are_exact_and_every_rule_is_at_work(part: int) -> None:
+def test_random_networks_are_exact_and_every_rule_isat_work(part: int) -> None:
     seen: Counter[str] = Counter()
     for net in networks(part):
         seen.update(check(net))
