@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -90,12 +92,13 @@ def test_the_figures_name_peers_and_bound(document: dict[str, Any]) -> None:
     assert network["outputs"][EAGER] < 0.5
 
 
-def test_float_peers_compute_the_same_network() -> None:
+@pytest.mark.parametrize("make", [tiny, partial(dense_layer, 64)])
+def test_float_peers_compute_the_same_network(make: Callable[[], BenchNetwork]) -> None:
     """With thresholds that no potential meets by a hair, floats and integers give the same spikes."""
     from spikeloom.benchmarks.float_onnx import float_session
     from spikeloom.benchmarks.peers import torch_peers
 
-    network = tiny()
+    network = make()
     wanted = run_from_reset(EventEngine(network.graph), network.frames[:1]).output
     single = BenchNetwork(network.name, network.graph, network.frames[:1], network.rates)
     for name, run in {**torch_peers(single, compiles=False), "onnx": float_session(single)}.items():

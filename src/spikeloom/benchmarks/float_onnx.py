@@ -68,8 +68,8 @@ class _Export:
             self._neuron(node, node.op)
             return
         bias = following_bias(self.graph, node)
-        weighted = isinstance(node.op, Convolution | Linear)
-        output = node.output if bias is None or weighted else f"{node.output}/plain"
+        takes_bias = isinstance(node.op, Convolution)
+        output = node.output if bias is None or takes_bias else f"{node.output}/plain"
         self._plain(node, output, bias)
         if output != node.output and bias is not None:
             self._add("Add", [output, self._constant(bias)], node.output)
