@@ -43,10 +43,9 @@ lint: $(READY)  ## check style, formatting and types
 	$(PY) -m mypy --explicit-package-bases examples tests docs .ci/readme.py .ci/packages.py
 
 bench: $(READY)  ## time the engines on generated networks against every peer, and write docs/benchmarks.md
-	mkdir -p out
 	OMP_NUM_THREADS=1 $(PY) -m spikeloom bench --compile --large \
-	    --networks spikformer-2-128,spikformer-4-384,spikegpt-216m --output out/benchmarks.json
-	$(PY) docs/render_benchmarks.py out/benchmarks.json
+	    --networks spikformer-2-128,spikformer-4-384,spikegpt-216m --output docs/benchmarks.json
+	$(PY) docs/render_benchmarks.py docs/benchmarks.json
 
 fuzz-engines: $(READY)  ## compare all engines on random networks: COUNT of them from SEED on; goes on where it stopped
 	mkdir -p out

@@ -13,7 +13,7 @@ from spikeloom.benchmarks.goals import goals
 OPENING = """\
 # Benchmarks
 
-Written by `make bench`; do not edit. Networks are generated (random 8-bit weights, thresholds such that
+Written by `make bench` from `docs/benchmarks.json`; do not edit. Networks are generated (random 8-bit weights, thresholds such that
 every layer fires at about 15 %, asserted), so nothing here speaks of accuracy. All contenders run in turn in
 one process, batch 1 and one thread; times are medians of the processor time of a run of all steps, and ratios
 are medians of the ratios of the rounds, with the smallest and the largest. Engines of Spikeloom compute in

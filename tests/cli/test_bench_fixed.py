@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,8 @@ from spikeloom.errors import InternalError
 from spikeloom.runtime.engines.event.engine import EventEngine
 from spikeloom.runtime.engines.reference import ReferenceEngine
 from spikeloom.runtime.session import run_from_reset
+
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 def tiny() -> BenchNetwork:
@@ -106,14 +109,24 @@ def test_float_peers_compute_the_same_network(make: Callable[[], BenchNetwork]) 
         assert np.abs(got - wanted).mean() < 0.02 * np.abs(wanted).mean(), name
 
 
-def test_the_page_holds_every_contender(document: dict[str, Any]) -> None:
-    script = Path(__file__).parents[2] / "docs/render_benchmarks.py"
-    spec = importlib.util.spec_from_file_location("render_benchmarks", script)
+@pytest.fixture(scope="module")
+def render() -> Any:
+    """The script that writes the page."""
+    spec = importlib.util.spec_from_file_location("render_benchmarks", DOCS / "render_benchmarks.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    page = module.page(document)
+    return module
+
+
+def test_the_page_is_that_of_its_figures(render: Any) -> None:
+    figures = json.loads((DOCS / "benchmarks.json").read_text(encoding="utf-8"))
+    assert (DOCS / "benchmarks.md").read_text(encoding="utf-8") == render.page(figures)
+
+
+def test_the_page_holds_every_contender(document: dict[str, Any], render: Any) -> None:
+    page = render.page(document)
     assert all(goal.what in page for goal in goals(document))
     for entry in (*document["networks"], *document["layers"]):
         for row in entry["contenders"]:
