@@ -33,6 +33,7 @@ class RunTally:
         self._answers: list[tuple[int | None, int]] = []
         self._last: list[np.ndarray[Any, np.dtype[np.float64]]] = []
         self._steps = 0
+        self._sets: list[tuple[bool, int]] = []  # whether the label is kept, and how many classes are
 
     def add(self, record: SampleRecord) -> None:
         """Count one sample."""
@@ -43,6 +44,8 @@ class RunTally:
         self._answers.append((record.label, record.prediction))
         self._last.append(record.evidence[-1])
         self._steps += len(record.evidence)
+        if record.candidates is not None:
+            self._sets.append((record.label in record.candidates, len(record.candidates)))
 
     def measured(self, spec: str, function: Function) -> Metric:
         """A metric of the user over the samples that have a label.
@@ -67,6 +70,8 @@ class RunTally:
         }
         if early:
             document["steps_mean"] = self._steps / max(len(self._answers), 1)
+        if self._sets:
+            document["candidates_mean"] = sum(size for _, size in self._sets) / len(self._sets)
         right = [label == prediction for label, prediction in self._answers if label is not None]
         if right:
             low, high = wilson_interval(sum(right), len(right))
@@ -74,4 +79,6 @@ class RunTally:
             document["accuracy_interval"] = [low, high]
             document["right"] = sum(right)
             document["labelled"] = len(right)
+            if self._sets and len(right) == len(self._sets):
+                document["covered"] = sum(kept for kept, _ in self._sets) / len(self._sets)
         return document

@@ -100,6 +100,7 @@ class SampleRecord:
         evidence: [steps, classes]; fewer steps than the recipe has where inference stopped early.
         dropped: of its events.
         layers: what each layer did.
+        candidates: the classes that an exit rule could not rule out; None without such a rule.
     """
 
     name: str
@@ -108,6 +109,7 @@ class SampleRecord:
     evidence: NDArray[np.float64]
     dropped: DropReport
     layers: Mapping[str, LayerActivity]
+    candidates: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,13 @@ class Recorder:
             layers[name] = LayerActivity(self.places[name].cores, fired, levels, train)
         sample = result.sample
         return SampleRecord(
-            sample.name, sample.label, result.prediction, result.evidence, sample.report, layers
+            sample.name,
+            sample.label,
+            result.prediction,
+            result.evidence,
+            sample.report,
+            layers,
+            result.candidates,
         )
 
 
@@ -259,6 +267,7 @@ def pack_sample(record: SampleRecord) -> bytes:
         "prediction": record.prediction,
         "dropped": record.dropped.counts(),
         "layers": list(record.layers),
+        "candidates": record.candidates,
     }
     laid = {key: _narrowed(array) for key, array in arrays.items()}
     return save(laid, {"sample": json.dumps(facts)})
@@ -288,6 +297,7 @@ def unpack_sample(record: bytes, path: Path | str) -> SampleRecord:
             arrays["evidence"],
             DropReport(**facts["dropped"]),
             {name: _layer(arrays, name) for name in facts["layers"]},
+            None if facts["candidates"] is None else tuple(facts["candidates"]),
         )
     except (KeyError, TypeError, ValueError, SafetensorError) as error:
         raise InputError.of("SL0811", path, "holds a record that is no sample") from error

@@ -14,12 +14,13 @@ import pytest
 
 from spikeloom.compiler.bundle import Bundle
 from spikeloom.errors import InputError
+from spikeloom.runtime.early_exit.conformal import calibrate_conformal
 from spikeloom.runtime.log.journal import About, Journal, SampleRecord, read_log
 from spikeloom.runtime.log.records import MAGIC, RecordFile, read_records
 from spikeloom.runtime.run_log import about_run, recorder_of
 from spikeloom.runtime.session import Session
 from spikeloom.runtime.tally import RunTally
-from tests.runtime.test_early_exit import samples
+from tests.runtime.test_early_exit import draws, samples
 from tests.small_session import small_bundle, small_network
 
 COUNT = 9
@@ -50,7 +51,7 @@ def written(path: Path, bundle: Bundle, records: list[SampleRecord]) -> bytes:
 
 
 def same(one: SampleRecord, other: SampleRecord) -> bool:
-    scalars = ("name", "label", "prediction", "dropped")
+    scalars = ("name", "label", "prediction", "dropped", "candidates")
     if any(getattr(one, name) != getattr(other, name) for name in scalars):
         return False
     a, b = one.layers["lif"], other.layers["lif"]
@@ -163,6 +164,25 @@ def test_killed_while_it_writes(tmp_path: Path) -> None:
         found = list(read_records(path))
         assert len(found) > 9
         assert all(r == i.to_bytes(4, "little") * 5000 for i, r in enumerate(found))
+
+
+def test_the_classes_that_are_left_are_logged(bundle: Bundle, tmp_path: Path) -> None:
+    rule = calibrate_conformal(*draws(0, 300, steps=6, classes=3), 0.2, 1, 0.05)
+    recorder = recorder_of(bundle, "core")
+    results = list(Session(bundle).run(samples(COUNT), exit_rule=rule))
+    made = [recorder.record(result) for result in results]
+    content = written(tmp_path / "a.spikelog", bundle, made)
+    assert content
+    tally = RunTally(bundle.graph, recorder.places)
+    for record, result in zip(read_log(tmp_path / "a.spikelog")[1], results, strict=True):
+        assert record.candidates == result.candidates is not None
+        tally.add(record)
+    document = tally.document(early=True)
+    sets = [result.candidates or () for result in results]
+    assert document["candidates_mean"] == np.mean([len(one) for one in sets])
+    assert document["covered"] == np.mean(
+        [r.sample.label in one for r, one in zip(results, sets, strict=True)]
+    )
 
 
 def test_the_tally_is_that_of_the_spikes(bundle: Bundle, records: list[SampleRecord]) -> None:

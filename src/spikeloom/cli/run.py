@@ -201,4 +201,7 @@ def _print(document: dict[str, Any]) -> None:
         console.print(f"{name} {value:.6g}, 95 % interval {low:.6g} to {high:.6g}", markup=False)
     if "steps_mean" in document:
         console.print(f"answered after {document['steps_mean']:.2f} time steps on average")
+    if "candidates_mean" in document:
+        kept = f", the right one among them {percent(document['covered'])}" if "covered" in document else ""
+        console.print(f"{document['candidates_mean']:.2f} classes are left on average{kept}")
     print_dropped(document["dropped_events"])
