@@ -16,7 +16,7 @@ PIP := $(PY) -m pip --disable-pip-version-check install --constraint constraints
 READY := .venv/ready
 
 .DEFAULT_GOAL := help
-.PHONY: lava models test-upstream help demo test test-slow lint bench bench-digits bench-mapping fuzz-engines docs clean
+.PHONY: fuzz-events soak lava models test-upstream help demo test test-slow lint bench bench-digits bench-mapping fuzz-engines docs clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*  ## /  make \1\t/p' Makefile | expand -t 20
@@ -69,6 +69,12 @@ bench-digits: $(READY)  ## time the engines on the digits against PyTorch, in tu
 lava: $(READY)  ## make the environment of Python 3.10 that Lava runs in, and run the tests against Lava
 	$(PY) -m spikeloom doctor --setup-lava
 	$(PY) -m pytest -m "lava and not slow" $(ARGS)
+
+fuzz-events: $(READY)  ## damaged event files, 100,000 of each format; half an hour
+	$(PY) -m tests.events.fuzz $(ARGS)
+
+soak: $(READY)  ## a live source under kills and reconnects, every event accounted for; ten minutes
+	$(PY) -m tests.events.soak $(ARGS)
 
 docs: $(READY)  ## write the generated pages anew (errors, attention, quantization, full-size networks)
 	$(PY) docs/render_errors.py
