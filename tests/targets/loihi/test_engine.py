@@ -79,7 +79,7 @@ def at_work(net: RandomNetwork, program: Program) -> set[str]:
 
 
 @pytest.mark.parametrize("part", range(PARTS))
-def test_random_networks_are_exact_and_every_rule_isat_work(part: int) -> None:
+def test_random_networks_are_exact_and_every_rule_is_at_work(part: int) -> None:
     seen: Counter[str] = Counter()
     for net in networks(part):
         seen.update(check(net))
