@@ -10,12 +10,13 @@ import typer
 from spikeloom.cli.console import output as console
 from spikeloom.cli.console import print_json, printable
 from spikeloom.cli.export.lava import write_lava
+from spikeloom.cli.export.netx import write_as_netx
 from spikeloom.cli.export.nir import MODES, write_as_nir
 from spikeloom.cli.sources import Json
 from spikeloom.compiler.bundle import read_bundle
 from spikeloom.errors import InputError
 
-FORMATS = ("nir", "lava")
+FORMATS = ("nir", "lava", "netx")
 
 
 def export(
@@ -40,13 +41,15 @@ def export(
 
     ``nir``: the Neuromorphic Intermediate Representation. ``lava``: a folder that `python3.10 FOLDER/run.py`
     runs with lava-nc 0.10.0 alone, on the inputs recorded in the bundle, and compares with what the integer
-    graph does.
+    graph does. ``netx``: a file of lava-dl, for chains of weights and LIF neurons.
     """
     _check("--to", to, FORMATS)
     _check("--mode", mode, MODES)
     compiled = read_bundle(bundle)
-    written = write_as_nir(compiled, output, mode) if to == "nir" else write_lava(compiled, output)
-    document, told = written
+    if to == "nir":
+        document, told = write_as_nir(compiled, output, mode)
+    else:
+        document, told = (write_lava if to == "lava" else write_as_netx)(compiled, output)
     if json:
         print_json(document)
         return
