@@ -220,7 +220,9 @@ class OneStepAtATime(TorchFunctionMode):
         operands = 2 if func.__name__ in PRODUCTS else 1
         sliced = [a.ndim > axis and a.shape[axis] == size and a.ndim > 1 for a in args[:operands]]
         columns = [
-            [part.contiguous() for part in a.chunk(count, axis)]
+            [
+                part.contiguous() if axis else part for part in a.chunk(count, axis)
+            ]  # as one step lies in memory
             if index < operands and sliced[index]
             else (a,) * count
             for index, a in enumerate(args)
