@@ -75,8 +75,8 @@ thresholds, do. Steps of weights and factors between units stay as calibration l
 ## Accuracy
 
 *Rounded*: ranges by the smallest error, no correction. *Corrected*: biases and thresholds too. *Fine-tuned*: the
-corrected network after {epochs} epochs of the training that it had, at a peak learning rate of 0.002. That rate was
-chosen among three on a fold of N-MNIST that the table does not hold; the smallest ranges that the search tries
+corrected network after {epochs} epochs towards the answers of the trained one on the recordings that this was trained
+on, at a peak learning rate of 0.002. That rate was chosen among three on a fold of N-MNIST that the table does not hold; the smallest ranges that the search tries
 below 6 bits were chosen with the recordings of the table in sight.
 """
 

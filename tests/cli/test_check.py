@@ -237,7 +237,7 @@ def test_a_checkpoint_is_inspected_without_its_model(tmp_path: Path) -> None:
 def test_operations_and_who_executes_them() -> None:
     listed = {entry["name"]: entry for entry in spikeloom("ops", "--json").json["operations"]}
     assert set(listed) == set(all_ops())
-    assert listed["conv2d"]["targets"] == ["loihi2", "onnx"]
+    assert listed["conv2d"]["targets"] == ["loihi1", "loihi2", "onnx"]
     assert listed["lookup"]["targets"] == ["onnx"]
     assert listed["neuron"]["targets"] == []
     assert (listed["accumulate"]["state"], listed["add"]["state"]) == (True, False)

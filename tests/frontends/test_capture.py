@@ -387,17 +387,12 @@ class _JoinedOverTime(_Vector):
         return torch.cat([x, self.lif(self.fc(x))], 0)
 
 
-class _PermutedTime(_Vector):
-    def forward(self, x: Tensor) -> Any:
-        return self.lif(self.fc(x)).movedim(0, -1).movedim(-1, 0)
-
-
 class _SumOverBatch(_Vector):
     def forward(self, x: Tensor) -> Any:
         return self.lif(self.fc(x)).sum(1)
 
 
-@pytest.mark.parametrize("model", [_Rolled, _JoinedOverTime, _PermutedTime, _SumOverBatch])
+@pytest.mark.parametrize("model", [_Rolled, _JoinedOverTime, _SumOverBatch])
 def test_other_ways_to_mix_time_are_refused_too(model: type[nn.Module]) -> None:
     (problem,) = _refused(model())
     assert problem.startswith(("SL0302", "SL0303"))
