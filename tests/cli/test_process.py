@@ -52,17 +52,19 @@ def test_the_same_bytes_from_another_folder_and_process(
 
 
 def test_an_interrupt_leaves_nothing(workshop: Workshop, tmp_path: Path) -> None:
-    """Sent as soon as the captured graph is printed, while the next stages run."""
-    args = program(*workshop.compile(tmp_path / "x.loom", "--ledger", 10, "--dump-after", "capture"))
-    with subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    """Sent while graphs are printed into a pipe that is read no further: it waits, or the next stages run."""
+    dumps = [text for stage in ("capture", "canonical", "integer") for text in ("--dump-after", stage)]
+    args = program(*workshop.compile(tmp_path / "x.loom", "--ledger", 10, *dumps))
+    pipe = subprocess.PIPE
+    with subprocess.Popen(args, stdout=pipe, stderr=pipe, pipesize=4096) as process:
         assert process.stdout
         assert process.stderr
-        assert process.stdout.readline().startswith("graph Tiny (captured")
+        assert os.read(process.stdout.fileno(), 20) == b"graph Tiny (captured"
         process.send_signal(signal.SIGINT)
         process.stdout.read()
         err = process.stderr.read()
     assert process.returncode == 130
-    assert err == "interrupted\n"
+    assert err == b"interrupted\n"
     assert tree(tmp_path) == {}
 
 

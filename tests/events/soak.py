@@ -35,7 +35,8 @@ from tests.events.dv_server import PACKET_EVENTS, header, packet
 SENSOR = Geometry(346, 260)
 EVENTS_A_SECOND = 600_000
 QUEUE_EVENTS = 60_000
-_CONTEXT = multiprocessing.get_context("fork")
+_CONTEXT = multiprocessing.get_context("forkserver")  # a large process may be too large to be doubled
+_CONTEXT.set_forkserver_preload(["tests.events.soak"])
 
 
 def numbered(first: int, count: int) -> Events:

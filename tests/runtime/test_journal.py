@@ -150,7 +150,7 @@ def _write_for_ever(path: Path) -> None:
 def test_killed_while_it_writes(tmp_path: Path) -> None:
     """Kill -9 at random moments: what is read back is records 0, 1, 2, ... without a gap."""
     path = tmp_path / "a.spikelog"
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("forkserver")  # this process may be too large to be doubled
     for delay in (0.05, 0.11, 0.2):
         path.unlink(missing_ok=True)
         process = context.Process(target=_write_for_ever, args=(path,))
