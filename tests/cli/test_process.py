@@ -56,7 +56,12 @@ def test_an_interrupt_leaves_nothing(workshop: Workshop, tmp_path: Path) -> None
     dumps = [text for stage in ("capture", "canonical", "integer") for text in ("--dump-after", stage)]
     args = program(*workshop.compile(tmp_path / "x.loom", "--ledger", 10, *dumps))
     pipe = subprocess.PIPE
-    with subprocess.Popen(args, stdout=pipe, stderr=pipe, pipesize=4096) as process:
+    before = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # a background job ignores it from its start
+    process = subprocess.Popen(args, stdout=pipe, stderr=pipe, pipesize=4096)
+    signal.signal(signal.SIGINT, before)
+    with process:
         assert process.stdout
         assert process.stderr
         assert os.read(process.stdout.fileno(), 20) == b"graph Tiny (captured"
