@@ -75,7 +75,17 @@ def test_a_budget_of_flips_is_kept(workshop: Workshop) -> None:
 
 def test_the_table(workshop: Workshop) -> None:
     told = spikeloom(*quantize(workshop, "--bits", 3)).out
-    for word in ("layer", "bits", "range", "forced", "alarm", "3 of 3", "were corrected", "same prediction"):
+    for word in (
+        "layer",
+        "bits",
+        "range",
+        "forced",
+        "cumul.",
+        "alarm",
+        "3/3",
+        "were corrected",
+        "same prediction",
+    ):
         assert word in told
 
 

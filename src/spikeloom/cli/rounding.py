@@ -82,10 +82,13 @@ def ranges(method: str, percentile: float) -> Range:
 
 
 def layers_table(title: str, layers: Sequence[Any]) -> Table:
-    """One line a layer: bits, range in use, flips, firing rates, alarm."""
-    shown = table(title, "layer", "bits", "range", "forced", "cumulative", "trained", "integer", "alarm")
+    """One line a layer: bits, range in use of all there is, flips, firing rates before and after, alarm."""
+    shown = table(title, "layer", "bits", "range", "forced", "cumul.", "float", "integer", "alarm")
+    shown.padding = (0, 1)
+    for column in shown.columns[1:-1]:
+        column.no_wrap = True  # a narrow terminal folds the names, not the figures
     for one in layers:
-        used = f"{one.largest} of {one.limit}" if one.bits else "-"
+        used = f"{one.largest}/{one.limit}" if one.bits else "-"
         shares = [_share(value) for value in (one.forced, one.cumulative, one.trained, one.integer)]
         shown.add_row(one.layer or one.weights, str(one.bits or "-"), used, *shares, one.alarm)
     return shown
