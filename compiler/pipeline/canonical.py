@@ -1,0 +1,59 @@
+"""The second stage: the graph in the form that quantization reads, compared with the one before."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from spikeloom.compiler.graph.graph import Graph
+from spikeloom.compiler.graph.interpret import Interpreter
+from spikeloom.compiler.graph.op import Array
+from spikeloom.compiler.graph.passes import run_passes
+from spikeloom.compiler.ledger import Comparison
+from spikeloom.compiler.passes.canonicalise import CANONICALISE
+from spikeloom.compiler.pipeline.compilation import Compilation
+from spikeloom.compiler.pipeline.options import Options
+from spikeloom.compiler.quantize.activity import measure_activity
+
+if TYPE_CHECKING:
+    pass
+
+
+def canonicalise(run: Compilation, options: Options) -> Graph:
+    """Bring the captured graph to its canonical form, and measure what fires in it.
+
+    Raises:
+        InputError: layers that never fire, unless the options accept them.
+    """
+    assert run.captured is not None
+    assert run.inputs is not None
+    graph = run_passes(run.captured, CANONICALISE)
+    run.canonical = graph
+    seen = options.within.percentile if options.within.method == "percentile" else 100.0
+    run.activity = measure_activity(graph, run.inputs.real, options.silence, seen)
+    trial = run.inputs.trial_real
+    flips, cells = _spikes_apart(run.captured, graph, trial)
+    run.ledger.add(
+        Comparison(
+            "canonical graph",
+            "captured graph, both in float64",
+            trial.shape[1],
+            len(trial),
+            cells,
+            flips,
+            "measured",
+        )
+    )
+    return graph
+
+
+def _spikes_apart(first: Graph, second: Graph, frames: Array) -> tuple[int, int]:
+    flips = cells = 0
+    runs = (Interpreter(first), Interpreter(second))
+    for run in runs:
+        run.reset(frames.shape[1])
+    for frame in frames:
+        a, b = (run.step(frame) for run in runs)
+        for node in first.neurons():
+            flips += int((a[node.name] != b[node.name]).sum())
+            cells += a[node.name].size
+    return flips, cells
