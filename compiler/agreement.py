@@ -110,8 +110,9 @@ def compare_free_running(
     evidence: Array = np.zeros(output.shape[1:], np.int64)
     flips = dict.fromkeys(spikes, 0)
     fired = dict.fromkeys(spikes, 0)
+    wanted = {*spikes, graph.outputs[0]}
     for step, frame in enumerate(frames):
-        values = interpreter.step(frame)
+        values = interpreter.step(frame, keep=wanted)
         answer = values[graph.outputs[0]]
         evidence = answer if graph.answers_at_the_end else evidence + answer
         for name, trained in spikes.items():
@@ -176,7 +177,7 @@ def teacher_forced(
     cells, differing = dict.fromkeys(layers, 0), dict.fromkeys(layers, 0)
     for frame, decoded in zip(frames, real, strict=True):
         before = dict(integer.state)
-        fired = integer.step(frame)
+        fired = integer.step(frame, keep=layers)
         for name in layers:
             for state, unit in _state_units(quantized, name).items():
                 trained.state[f"{name}/{state}"] = before[f"{name}/{state}"] * unit
@@ -184,7 +185,7 @@ def teacher_forced(
             name: fired[name] * quantized.graph.units[name].scale + quantized.graph.units[name].offset
             for name in layers
         }
-        decided = trained.step(decoded, forced=forced)
+        decided = trained.step(decoded, forced=forced, keep=layers)
         for name in layers:
             cells[name] += fired[name].size
             differing[name] += int((~np.isclose(decided[name], forced[name])).sum())
@@ -252,7 +253,7 @@ class _Judge:
         """Step the integer network; its potentials before and after the step are kept."""
         self._step = step
         self._before = dict(self._integer.state)
-        self._values = self._integer.step(frame)
+        self._values = self._integer.step(frame, keep={*self._bounds, *self._graph.outputs})
 
     def before(self, path: str, module: Any, x: Tensor) -> None:
         """Put the integer network's potential into a neuron."""
@@ -326,7 +327,7 @@ def rounded_model(capture: Capture, quantized: Quantized) -> nn.Module:
     """
     import torch
 
-    model = copy.deepcopy(capture.model).double()
+    weights: dict[int, nn.Parameter] = {}
     problems = []
     for grid in quantized.grids:
         if grid.layer not in capture.weights:
@@ -344,10 +345,14 @@ def rounded_model(capture: Capture, quantized: Quantized) -> nn.Module:
             at = list(map(int, np.unravel_index(apart.argmax(), apart.shape)))
             fault = f"is {apart.max():.3g} steps from the trained one"
             problems.append(Problem("SL0506", f"{grid.layer}, weight {at}", fault))
-        model.get_parameter(capture.weights[grid.layer]).data = torch.from_numpy(integers * step)
+        replaced = capture.model.get_parameter(capture.weights[grid.layer])
+        weights[id(replaced)] = torch.nn.Parameter(torch.from_numpy(integers * step), requires_grad=False)
     if problems:
         raise InternalError(problems)
-    return model
+    for parameter in capture.model.parameters():
+        if id(parameter) not in weights:
+            weights[id(parameter)] = torch.nn.Parameter(parameter.detach().double(), requires_grad=False)
+    return copy.deepcopy(capture.model, weights).double()  # no copy of large weights in float32 in between
 
 
 def _quotient(a: Array, b: Array) -> Array:

@@ -35,7 +35,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from spikeloom.atomic import replacing, require_writable, write_bytes
+from spikeloom.atomic import replacing, require_writable
 from spikeloom.compiler.graph.graph import Graph
 from spikeloom.compiler.graph.op import Array
 from spikeloom.compiler.graph.serialize import from_json, to_json
@@ -130,7 +130,8 @@ def write_bundle(path: Path, members: Mapping[str, bytes], about: Mapping[str, A
     manifest = _sealed({**about, "format": FORMAT, "members": entries})
     content = {MANIFEST: json_member(manifest), **dict(sorted(members.items()))}
     if path.suffix == ".loom":
-        write_bytes(path, _zip(content))
+        with replacing(path) as draft:
+            _zip(draft, content)
     else:
         with replacing(path) as draft:
             draft.mkdir()
@@ -185,17 +186,20 @@ def read_bundle(path: Path | str) -> Bundle:
     return Bundle(path, manifest, content)
 
 
-def _zip(content: Mapping[str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
+def _zip(path: Path, content: Mapping[str, bytes]) -> None:
+    """Pack the members, and seal the file: the comment at its end is the digest of all before it."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
         for name, data in content.items():
             entry = zipfile.ZipInfo(name, _EPOCH)
             entry.compress_type = zipfile.ZIP_DEFLATED
             entry.external_attr = 0o644 << 16
             archive.writestr(entry, data)
         archive.comment = b"0" * SEAL_LENGTH
-    body = buffer.getvalue()[:-SEAL_LENGTH]
-    return body + _digest(body).encode()
+    with path.open("rb+") as file:
+        file.truncate(path.stat().st_size - SEAL_LENGTH)
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        file.seek(0, io.SEEK_END)
+        file.write(digest.encode())
 
 
 def _sealed(manifest: Mapping[str, Any]) -> dict[str, Any]:

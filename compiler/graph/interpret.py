@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from functools import cached_property
 
 import numpy as np
 
@@ -46,25 +47,59 @@ class Interpreter:
             for name, value in op.initial(*self.graph.input_types(node)).items()
         }
 
-    def step(self, *inputs: Array, forced: Mapping[str, Array] | None = None) -> dict[str, Array]:
-        """Run one time step on inputs [batch, ...] and return every value of the graph.
+    def step(
+        self,
+        *inputs: Array,
+        forced: Mapping[str, Array] | None = None,
+        keep: Collection[str] | None = None,
+    ) -> dict[str, Array]:
+        """Run one time step on inputs [batch, ...] and return the values of the graph.
 
         Args:
             inputs: one for each input of the graph.
             forced: values that go on in the place of what was computed; the results show the latter.
+            keep: the values to return; any other is forgotten after its last reader, which of a large
+                network saves most of the memory. None for all.
+        """
+        values = self.values(*inputs, forced=forced)
+        return {name: value for name, value in values if keep is None or name in keep}
+
+    def values(
+        self, *inputs: Array, forced: Mapping[str, Array] | None = None
+    ) -> Iterator[tuple[str, Array]]:
+        """Run one time step and give each value by name as it comes; arguments are those of :meth:`step`.
+
+        A value is forgotten here after its last reader.
         """
         forced = forced or {}
         values = dict(
             zip(self.graph.inputs, (np.asarray(x).astype(self._dtype) for x in inputs), strict=True)
         )
+        yield from values.items()
         for node in self.graph.nodes:
             arguments = tuple(forced.get(name, values[name]) for name in node.inputs)
             if isinstance(node.op, StatefulOp):
                 results = self._advance(node, node.op, arguments)
             else:
                 results = node.op.evaluate(*arguments)
-            values.update(zip(node.outputs, results, strict=True))
-        return values
+            computed = dict(zip(node.outputs, results, strict=True))
+            values |= computed
+            del arguments, results
+            for name in self._read_last[node.name]:
+                del values[name]
+            yield from computed.items()
+            del computed
+
+    @cached_property
+    def _read_last(self) -> dict[str, list[str]]:
+        """By the name of a node, the values that nothing reads after it; its own, where nothing ever does."""
+        last: dict[str, str] = {}
+        for node in self.graph.nodes:
+            last.update(dict.fromkeys((*node.inputs, *node.outputs), node.name))
+        read: dict[str, list[str]] = {node.name: [] for node in self.graph.nodes}
+        for value, reader in last.items():
+            read[reader].append(value)
+        return read
 
     def _advance(self, node: Node, op: StatefulOp, inputs: tuple[Array, ...]) -> tuple[Array, ...]:
         names = op.states(*self.graph.input_types(node))

@@ -20,6 +20,7 @@ from spikeloom.compiler.pipeline.capture import capture_model, check_calibration
 from spikeloom.compiler.pipeline.compilation import Compilation, Inputs
 from spikeloom.compiler.pipeline.integer import accept_integers, round_to_integers
 from spikeloom.compiler.pipeline.mapped import map_to_chip
+from spikeloom.compiler.pipeline.memory import give_back
 from spikeloom.compiler.pipeline.options import Options
 from spikeloom.compiler.quantize.quantize import Quantized
 from spikeloom.runtime.events.array_recipe import ArrayRecipe
@@ -155,6 +156,7 @@ def compile_integer(
     ):
         progress(stage)
         after_stage(stage, work())
+        give_back()
         if stage == options.stop_after:
             break
     return run
@@ -181,6 +183,7 @@ def _compile(
     ):
         progress(stage)
         after_stage(stage, work())
+        give_back()
         if stage == options.stop_after:
             break
     return run

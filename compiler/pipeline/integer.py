@@ -130,7 +130,7 @@ def _compare_with_prepared(run: Compilation, prepared: PreparedNetwork) -> None:
     interpreter.reset(frames.shape[1])
     cells = 0
     for step, frame in enumerate(frames):
-        values = interpreter.step(frame)
+        values = interpreter.step(frame, keep=trained)
         for name, spikes in trained.items():
             cells += spikes[step].size
             if (spikes[step] != values[name]).any():

@@ -25,7 +25,8 @@ def _run_graph(run: Compilation) -> tuple[Array, dict[str, Array]]:
     graph, frames = run.captured, run.inputs.trial_real
     interpreter = Interpreter(graph)
     interpreter.reset(frames.shape[1])
-    steps = [interpreter.step(frame) for frame in frames]
+    wanted = {*(node.name for node in graph.neurons()), graph.outputs[0]}
+    steps = [interpreter.step(frame, keep=wanted) for frame in frames]
     output = np.stack([values[graph.outputs[0]] for values in steps])
     spikes = {
         node.name: np.stack([values[node.name] for values in steps[graph.lateness[node.name] :]])

@@ -60,19 +60,19 @@ def measure_activity(
     totals: dict[str, float] = {node.name: 0.0 for node in graph.neurons()}
     moments: dict[str, Array] = {}
     peaks: dict[str, float] = dict.fromkeys(graph.types, 0.0)
+    readers = _weighted_readers(graph)
     interpreter = Interpreter(graph)
     for first in range(0, samples, BATCH):
         batch = frames[:, first : first + BATCH]
         interpreter.reset(batch.shape[1])
         for frame in batch:
-            values = interpreter.step(frame)
-            for name in totals:
-                totals[name] += float(values[name].sum())
-            for name, value in values.items():
+            for name, value in interpreter.values(frame):
                 peaks[name] = max(peaks[name], _peak(value, percentile))
-            for node in weighted_nodes(graph):
-                x = values[node.inputs[0]]
-                moments[node.name] = moments.get(node.name, 0.0) + _mean_square(node, x) * len(x)
+                if name in totals:
+                    totals[name] += float(value.sum())
+                for node in readers.get(name, ()):
+                    mean = _mean_square(node, value) * len(value)
+                    moments[node.name] = moments.get(node.name, 0.0) + mean
     rates = {name: total / (samples * steps * graph.types[name].size) for name, total in totals.items()}
     if not silence:
         _refuse_silence(rates)
@@ -83,6 +83,14 @@ def measure_activity(
 def weighted_nodes(graph: Graph) -> list[Node]:
     """The nodes with stored weights, in order."""
     return [node for node in graph.nodes if isinstance(node.op, (Convolution, Linear))]
+
+
+def _weighted_readers(graph: Graph) -> dict[str, list[Node]]:
+    """The nodes with stored weights, by the value that they read."""
+    readers: dict[str, list[Node]] = {}
+    for node in weighted_nodes(graph):
+        readers.setdefault(node.inputs[0], []).append(node)
+    return readers
 
 
 def _mean_square(node: Node, x: Array) -> Array:

@@ -50,8 +50,9 @@ class ReferenceEngine:
             InputError: SL0803, the frames do not fit the network.
         """
         check_frames(self._graph, frames, self._batch)
-        steps = [self._interpreter.step(frame) for frame in frames]
         (output,) = self._graph.outputs
+        wanted = {*(node.output for node in self._graph.neurons()), output}
+        steps = [self._interpreter.step(frame, keep=wanted) for frame in frames]
         spikes = {
             node.name: np.stack([values[node.output] for values in steps]).astype(
                 spike_dtype(self._graph.types[node.output].kind)

@@ -74,7 +74,8 @@ class TorchInterpreter:
         self._joint = capture.joint
         self._readouts = capture.readouts
         self._volumes = capture.volumes
-        self._model = copy.deepcopy(capture.model)
+        weights = {id(weight): weight for weight in capture.model.parameters()}  # shared: nothing learns here
+        self._model = copy.deepcopy(capture.model, weights)
         self._neurons: dict[str, Any] = dict(find_neurons(self._model))
         self._past: dict[str, list[Tensor]] = {}
         self._memory: dict[str, Past] = {}
