@@ -29,6 +29,7 @@ from spikeloom.compiler.graph.ops.divide import Divide
 from spikeloom.compiler.graph.ops.elementwise import FUNCTIONS, Elementwise
 from spikeloom.compiler.graph.ops.embedding import Embedding
 from spikeloom.compiler.graph.ops.equation_neuron import EquationNeuron
+from spikeloom.compiler.graph.ops.gated_state import GatedState
 from spikeloom.compiler.graph.ops.integer_key_value import IntegerKeyValue
 from spikeloom.compiler.graph.ops.integer_neuron import IntegerNeuron
 from spikeloom.compiler.graph.ops.integer_norm import IntegerNorm
@@ -271,6 +272,15 @@ def _embedding(choose: Choices) -> Case:
     return Case(Embedding(choose.rng.integers(-(2**15), 2**15, (tokens, width))), (kind,))
 
 
+def _gated_state(choose: Choices) -> Case:
+    shape = choose.shape()
+    if not choose.integer:
+        return Case(GatedState(), (Type(shape, REAL),) * 2)
+    shift = choose.number(0, 12)
+    gates = sums(choose.number(-(2**shift), 0), choose.number(1, 2**shift))
+    return Case(GatedState(shift, choose.number(1, 5000)), (Type(shape, gates), Type(shape, choose.kind())))
+
+
 def _weighted_key_value(choose: Choices) -> Case:
     shape = choose.shape()
     decay, bonus = -choose.rng.uniform(0.01, 2, shape[-1:]), choose.rng.normal(size=shape[-1:])
@@ -482,6 +492,7 @@ CASES: dict[str, Callable[[Choices], Case]] = {
     "divide": _divide,
     "elementwise": _function,
     "embedding": _embedding,
+    "gated_state": _gated_state,
     "integer_key_value": _integer_key_value,
     "weighted_key_value": _weighted_key_value,
     "integer_norm": _integer_norm,

@@ -26,6 +26,7 @@ from spikeloom.compiler.graph.ops.delay import Delay
 from spikeloom.compiler.graph.ops.divide import Divide
 from spikeloom.compiler.graph.ops.embedding import Embedding
 from spikeloom.compiler.graph.ops.equation_neuron import EquationNeuron
+from spikeloom.compiler.graph.ops.gated_state import GatedState
 from spikeloom.compiler.graph.ops.integer_key_value import IntegerKeyValue
 from spikeloom.compiler.graph.ops.integer_neuron import IntegerNeuron
 from spikeloom.compiler.graph.ops.integer_norm import IntegerNorm
@@ -458,7 +459,9 @@ class _Walk:
         (gate,) = grow.add("gate", Lookup(-300, table), y)
         (largest,) = grow.add("largest", ReduceMax(0), gate)
         (y,) = grow.add("share", Divide(8, 400), y, largest)
-        return self.fading(y) if self.chance(0.5) else y
+        if self.chance(0.5):
+            return self.fading(y)
+        return grow.advance("kept", GatedState(8, 900), gate, y) if self.chance(0.6) else y
 
     def fading(self, keys: str) -> str:
         """Rows picked by tokens, and a mean of them that fades, weighted by keys."""

@@ -16,6 +16,7 @@ from spikeloom.compiler.graph.op import Op
 from spikeloom.compiler.graph.ops.add import Add
 from spikeloom.compiler.graph.ops.divide import Divide
 from spikeloom.compiler.graph.ops.elementwise import FUNCTIONS, Elementwise
+from spikeloom.compiler.graph.ops.gated_state import GatedState
 from spikeloom.compiler.graph.ops.integer_key_value import SHARE_BITS, IntegerKeyValue
 from spikeloom.compiler.graph.ops.integer_norm import IntegerNorm
 from spikeloom.compiler.graph.ops.layer_norm import LayerNorm
@@ -36,6 +37,9 @@ HEADROOM = 1.25
 EXPONENT_RANGE = 16.0
 """Exponentials below exp(-16) of the largest are nothing."""
 NORM_DIGITS = 12
+GATE_BITS = 14
+STATE_BITS = 17
+"""A gated memory: rounding errors come back at each step."""
 
 
 class Walk(Protocol):
@@ -138,9 +142,20 @@ def weighted_key_value(walk: Walk, op: WeightedKeyValue, node: Node) -> None:
     walk.append(node, IntegerKeyValue(decay, bonus, share, growth), [k_name, v_name], v)
 
 
+def gated_state(walk: Walk, op: GatedState, node: Node) -> None:
+    """Gates of GATE_BITS binary digits; what is added has the unit of the memory, which has STATE_BITS."""
+    gate, x = node.inputs
+    gates, _ = walk.rescaled(node, gate, 2.0**-GATE_BITS, 2**GATE_BITS)
+    peak = max(walk.activity.peaks[node.output], walk.activity.peaks[x]) or 1.0
+    limit = 2**STATE_BITS - 1
+    name, unit = walk.rescaled(node, x, HEADROOM * peak / limit, limit)
+    walk.append(node, GatedState(GATE_BITS, limit), [gates, name], unit)
+
+
 HOST_RULES: dict[type[Op], Callable[[Walk, Any, Node], None]] = {
     Divide: divide,
     Elementwise: elementwise,
+    GatedState: gated_state,
     LayerNorm: layer_norm,
     Softmax: softmax,
     WeightedKeyValue: weighted_key_value,

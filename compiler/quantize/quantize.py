@@ -29,6 +29,7 @@ from spikeloom.compiler.graph.ops.divide import Divide
 from spikeloom.compiler.graph.ops.elementwise import Elementwise
 from spikeloom.compiler.graph.ops.embedding import Embedding
 from spikeloom.compiler.graph.ops.equation_neuron import EquationNeuron
+from spikeloom.compiler.graph.ops.gated_state import GatedState
 from spikeloom.compiler.graph.ops.integer_neuron import DECAY_ONE
 from spikeloom.compiler.graph.ops.layer_norm import LayerNorm
 from spikeloom.compiler.graph.ops.leaky_sum import LeakySum
@@ -581,6 +582,7 @@ class _Walk:
 
     @_quantize.register(Divide)
     @_quantize.register(Elementwise)
+    @_quantize.register(GatedState)
     @_quantize.register(LayerNorm)
     @_quantize.register(Softmax)
     @_quantize.register(WeightedKeyValue)

@@ -17,6 +17,7 @@ from spikeloom.compiler.graph.ops.concat import Concat
 from spikeloom.compiler.graph.ops.delay import Delay
 from spikeloom.compiler.graph.ops.divide import Divide
 from spikeloom.compiler.graph.ops.embedding import Embedding
+from spikeloom.compiler.graph.ops.gated_state import GatedState
 from spikeloom.compiler.graph.ops.integer_key_value import SHARE_BITS, WEIGHT_LIMIT, IntegerKeyValue
 from spikeloom.compiler.graph.ops.integer_norm import IntegerNorm
 from spikeloom.compiler.graph.ops.leaky_sum import KEEP_ONE, LeakySum
@@ -158,6 +159,18 @@ def _(op: LinearState, x: Tensor) -> tuple[Tensor, ...]:
         moved = m @ matrix.T + now
         whole = ((moved.detach() + op.half) / 2**op.shift).floor()
         m = straight_through(moved / 2**op.shift, whole).clamp(-op.limit, op.limit)
+        states.append(m)
+    return (torch.stack(states),)
+
+
+@execute.register
+def _(op: GatedState, gate: Tensor, x: Tensor) -> tuple[Tensor, ...]:
+    m = torch.zeros_like(x[0], dtype=torch.float64)
+    states = []
+    for kept, now in zip(gate.double(), x.double(), strict=True):
+        smooth = kept * m / 2**op.shift
+        whole = ((kept * m).detach() + op.half).div(2**op.shift).floor()
+        m = (straight_through(smooth, whole) + now).clamp(-op.limit, op.limit)
         states.append(m)
     return (torch.stack(states),)
 

@@ -31,6 +31,7 @@ from spikeloom.compiler.graph.ops.divide import Divide
 from spikeloom.compiler.graph.ops.elementwise import Elementwise
 from spikeloom.compiler.graph.ops.embedding import Embedding
 from spikeloom.compiler.graph.ops.equation_neuron import EquationNeuron
+from spikeloom.compiler.graph.ops.gated_state import GatedState
 from spikeloom.compiler.graph.ops.integer_key_value import IntegerKeyValue
 from spikeloom.compiler.graph.ops.integer_neuron import IntegerNeuron
 from spikeloom.compiler.graph.ops.integer_norm import IntegerNorm
@@ -148,6 +149,7 @@ ELEMENTWISE: dict[str, Callable[[Tensor], Tensor]] = {
     "elu": functional.elu,
     "exp": torch.exp,
     "gelu": functional.gelu,
+    "logsigmoid": functional.logsigmoid,
     "relu": torch.relu,
     "sigmoid": torch.sigmoid,
     "silu": functional.silu,
@@ -364,6 +366,9 @@ WRONG: list[tuple[Op, tuple[Type, ...]]] = [
     (Elementwise("arctan"), (Type((2,), REAL),)),
     (Embedding(np.ones((2, 3))), (Type((2,), levels(2)),)),
     (Embedding(np.ones((2, 3))), (Type((2,), REAL),)),
+    (GatedState(), (Type((2, 1), REAL), Type((2, 3), REAL))),
+    (GatedState(-1, 9), (Type((2,), SPIKES),) * 2),
+    (GatedState(4, 2**26), (Type((2,), sums(0, 2**26)), Type((2,), SPIKES))),
     (IntegerKeyValue(PAIR, PAIR, np.ones(3, int), np.ones(3, int)), (Type((2,), SPIKES),) * 2),
     (IntegerKeyValue(PAIR, PAIR, np.ones(3, int), np.ones(2, int)), (Type((3,), SPIKES),) * 2),
     (

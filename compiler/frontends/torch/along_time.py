@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from spikeloom.compiler.frontends.torch.gated import fade
 from spikeloom.compiler.frontends.torch.rwkv import start_key_value, step_key_value
 from spikeloom.compiler.graph.op import Array, StatefulOp
 from spikeloom.compiler.graph.ops.delay import Delay
+from spikeloom.compiler.graph.ops.gated_state import GatedState
 from spikeloom.compiler.graph.ops.leaky_sum import LeakySum
 from spikeloom.compiler.graph.ops.linear_state import LinearState
 from spikeloom.compiler.graph.ops.step_affine import StepAffine
@@ -93,6 +95,12 @@ def _(op: WeightedKeyValue, lead: int, past: Past, k: Tensor, v: Tensor) -> Tens
     state = past.get("state", start_key_value(k))
     mean, past["state"] = step_key_value(_constant(op.decay), _constant(op.bonus), k, v, state)
     return mean
+
+
+@advance.register
+def _(op: GatedState, lead: int, past: Past, gate: Tensor, x: Tensor) -> Tensor:
+    past["m"] = fade(gate, past.get("m", torch.zeros_like(x)), x)
+    return past["m"]  # type: ignore[no-any-return]
 
 
 def _count(past: Past) -> int:

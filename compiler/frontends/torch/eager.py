@@ -157,6 +157,9 @@ SLICED = frozenset(
 )  # fmt: skip
 """Functions whose float results may depend on how many rows are computed together."""
 
+CURVES = frozenset({"elu", "exp", "gelu", "log_sigmoid", "logsigmoid", "sigmoid", "silu", "softplus", "tanh"})
+"""Functions of single numbers that PyTorch rounds differently at the end of a tensor than within."""
+
 PRODUCTS = frozenset({"matmul", "__matmul__", "bmm"})
 """Those whose second argument may have a time axis too; in others it is a weight."""
 
@@ -197,9 +200,11 @@ class OneStepAtATime(TorchFunctionMode):
             return self._in_frequencies(func, args, keywords)
         if name == "conv1d" and self._timed and (along := _Window.of(args, keywords, self)) is not None:
             return torch.cat([func(window, *along.stored) for window in along.windows()], -1)
-        if name not in SLICED or not args:
+        if name not in SLICED | CURVES or not args:
             return func(*args, **keywords)
         axis = self._volume(*args[:2]) if name == "conv3d" else self._axis(name, args[0])
+        if name in CURVES and axis is None:
+            axis = self._among(args[0])
         if _reduces_time(func, args, keywords, axis):
             return func(*args, **keywords)
         if axis is None:
@@ -240,6 +245,12 @@ class OneStepAtATime(TorchFunctionMode):
         if name == "batch_norm":
             return x.ndim - 1 if x.ndim == 3 and self.lasts(x.shape[-1]) else None
         return 1 if self.lasts(x.shape[1]) else None
+
+    def _among(self, x: Any) -> int | None:
+        """Where time stands behind the samples, among a sample's own axes."""
+        if self._steps == 1 or not self._timed or not isinstance(x, Tensor) or not self.is_batch(len(x)):
+            return None
+        return next((axis for axis in range(1, x.ndim) if self.lasts(x.shape[axis])), None)
 
     def _volume(self, x: Tensor, weight: Tensor) -> int | None:
         """Where time stands in a volume: along it, the kernel has one element."""

@@ -304,6 +304,7 @@ FUNCTIONS: dict[str, Any] = {
     "elu": functional.elu,
     "exp": torch.exp,
     "gelu": functional.gelu,
+    "logsigmoid": functional.logsigmoid,
     "relu": torch.relu,
     "sigmoid": torch.sigmoid,
     "silu": functional.silu,

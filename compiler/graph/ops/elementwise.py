@@ -24,6 +24,7 @@ FUNCTIONS: dict[str, Callable[[Array], Array]] = {
     "elu": lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0))),
     "exp": np.exp,
     "gelu": lambda x: 0.5 * x * (1 + _erf(x / math.sqrt(2))),
+    "logsigmoid": lambda x: -np.logaddexp(-x, 0),
     "relu": lambda x: np.maximum(x, 0),
     "sigmoid": _sigmoid,
     "silu": lambda x: x * _sigmoid(x),

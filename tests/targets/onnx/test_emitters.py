@@ -20,6 +20,7 @@ from spikeloom.compiler.graph.ops.conv1d import Conv1d
 from spikeloom.compiler.graph.ops.conv2d import Conv2d
 from spikeloom.compiler.graph.ops.delay import Delay
 from spikeloom.compiler.graph.ops.divide import Divide
+from spikeloom.compiler.graph.ops.gated_state import GatedState
 from spikeloom.compiler.graph.ops.integer_norm import IntegerNorm
 from spikeloom.compiler.graph.ops.leaky_sum import LeakySum
 from spikeloom.compiler.graph.ops.linear import Linear
@@ -376,6 +377,17 @@ def test_frames_of_random_density_reach_their_largest_number() -> None:
     frames: NDArray[np.uint8] = random_frames(np.random.default_rng(0), (50,), 4, 3, 200)
     assert frames.min() == 0
     assert 190 < frames.max() <= 200
+
+
+@pytest.mark.parametrize("last_first", [False, True])
+def test_a_memory_with_gates(last_first: bool) -> None:
+    """Gates of one order in memory and values of another; a state that is clipped on both sides."""
+    bench = Bench((4, 3, 5), 200)
+    x = bench.grow.x
+    if last_first:
+        (x,) = bench.grow.add("conv", Conv2d(bench.grow.weights((4, 4, 1, 1)), np.arange(4)), x)
+    (gates,) = bench.grow.add("gates", Lookup(-20, np.arange(40) * 9 - 60), bench.grow.x)
+    bench.check(bench.grow.advance("kept", GatedState(8, 250), gates, x))
 
 
 HOST: dict[str, Op] = {

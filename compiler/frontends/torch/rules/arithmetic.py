@@ -27,6 +27,7 @@ from spikeloom.compiler.graph.op import Array
 from spikeloom.compiler.graph.ops.accumulate import Accumulate
 from spikeloom.compiler.graph.ops.add import Add
 from spikeloom.compiler.graph.ops.affine import Affine
+from spikeloom.compiler.graph.ops.broadcast import Broadcast
 from spikeloom.compiler.graph.ops.divide import Divide
 from spikeloom.compiler.graph.ops.linear import Linear
 from spikeloom.compiler.graph.ops.matmul import MatMul
@@ -124,11 +125,20 @@ def multiply(lower: Lowering, call: Call) -> Operand:
     if not divides and (each := constants_of_steps(other, x)) is not None:
         return _of_steps(lower, call, x, each)
     constant = constant_of(other, x)
+    x = _as_wide_as(lower, call, x, constant)
     factor = np.asarray(1 / constant.astype(np.float64)) if divides else constant
     (y,) = lower.emit(call, Affine(factor, np.zeros((), np.float32)), x)
     if divides:
         lower.divisors[y.name] = constant
     return y
+
+
+def _as_wide_as(lower: Lowering, call: Call, x: Value, constant: Array) -> Value:
+    """A value whose axes of one element are as wide as those of a constant factor."""
+    if constant.ndim != len(x.shape):
+        return x
+    wide = tuple(max(pair) for pair in zip(constant.shape, x.shape, strict=True))
+    return x if wide == x.shape else lower.emit(call, Broadcast(wide), x, lead=x.lead)[0]
 
 
 def _of_steps(lower: Lowering, call: Call, x: Value, each: Array) -> Value:

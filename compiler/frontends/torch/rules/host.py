@@ -17,6 +17,7 @@ NAMES = {
     "elu": "elu",
     "exp": "exp",
     "gelu": "gelu",
+    "log_sigmoid": "logsigmoid",
     "relu": "relu",
     "relu_": "relu",
     "sigmoid": "sigmoid",

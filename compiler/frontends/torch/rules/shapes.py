@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -49,11 +50,16 @@ def same(lower: Lowering, call: Call) -> Operand:
 
 
 @rule(
-    "flatten.using_ints", "unflatten.int", "reshape", "view", "_unsafe_view"
+    "flatten.using_ints", "unflatten.int", "reshape", "view", "_unsafe_view",
+    any_layout=True,
 )  # fmt: skip
 def reshape(lower: Lowering, call: Call) -> Operand:
     """A new shape; folding time into the batch, or unfolding it, is nothing for one sample."""
     x = _first_value(call)
+    if x.spread:
+        return _regrouped(lower, call, x)
+    if call.lead in (Lead.SPREAD, Lead.NONE):
+        raise NoCounterpartError("it mixes time or batch with other axes")
     if call.lead.has_time != x.lead.has_time and lower.sizes[0].steps != 1:
         raise NoCounterpartError("it drops or makes the axis of time by a reshape")
     if x.lead.outer != call.lead.outer and lower.sizes[0].steps != 1:
@@ -61,6 +67,25 @@ def reshape(lower: Lowering, call: Call) -> Operand:
     if call.shape == x.shape:
         return replace(x, lead=call.lead)
     return lower.emit(call, Reshape(call.shape), x)[0]
+
+
+def _regrouped(lower: Lowering, call: Call, x: Value) -> Value:
+    """A new shape of a sample's own axes, between which time and samples stay where they are."""
+    sizes = {"T": lower.sizes[0].longer(x.overtime).steps, "B": lower.sizes[0].batch}
+    own = iter(x.shape)
+    before = [(tag, sizes[tag] if tag else next(own)) for tag in x.tags]
+    after = list(_sizes(call))
+    tags: list[str] = []
+    while before or after:
+        group, made = [before.pop(0)] if before else [], [after.pop(0)] if after else []
+        while (have := math.prod(size for _, size in group)) != (want := math.prod(made)):
+            (group.append(before.pop(0)) if have < want else made.append(after.pop(0)))
+        fixed = [tag for tag, _ in group if tag]
+        if fixed and (len(group), len(made)) != (1, 1):
+            raise NoCounterpartError("it mixes time or batch with other axes")
+        tags += fixed or [OWN] * len(made)
+    shape = tuple(size for size, tag in zip(_sizes(call), tags, strict=True) if tag == OWN)
+    return _retagged(lower, call, x, tags, shape)
 
 
 @rule("unsqueeze", "squeeze", "squeeze.dim", "squeeze.dims", any_layout=True)
@@ -242,10 +267,14 @@ def stack(lower: Lowering, call: Call) -> Operand:
     return lower.emit(call, Concat(axis), *widened)[0]
 
 
-@rule("repeat", "expand", "expand_as")
+@rule("repeat", "expand", "expand_as", any_layout=True)
 def repeat(lower: Lowering, call: Call) -> Operand:
     """A frame for every time step, or an axis of one element widened."""
     x = _first_value(call)
+    if x.spread:
+        return _widened(lower, call, x)
+    if call.lead is Lead.SPREAD:
+        raise NoCounterpartError("it mixes time or batch with other axes")
     if call.shape == x.shape:  # only time grew: each step sees the same frame
         return replace(x, lead=call.lead)
     if x.lead is not call.lead:
@@ -254,6 +283,21 @@ def repeat(lower: Lowering, call: Call) -> Operand:
     if wide or len(x.shape) != len(call.shape):
         raise NoCounterpartError(f"it tiles {list(x.shape)} to {list(call.shape)}")
     return lower.emit(call, Broadcast(call.shape), x)[0]
+
+
+def _widened(lower: Lowering, call: Call, x: Value) -> Value:
+    """Axes of one element widened, where time and samples do not stand in front."""
+    sizes = _sizes(call)
+    own = tuple(size for size, tag in zip(sizes, x.tags, strict=False) if tag == OWN)
+    wide = [have for have, want in zip(x.shape, own, strict=False) if have not in (1, want)]
+    if wide or len(sizes) != len(x.tags):
+        raise NoCounterpartError(f"it tiles {list(x.shape)} to {list(own)}")
+    return x if own == x.shape else lower.emit(call, Broadcast(own), x)[0]
+
+
+def _sizes(call: Call) -> Shape:
+    """All axes of a result, in the first capture."""
+    return tuple(int(size) for size in call.node.meta["val"].shape)
 
 
 @rule("pad", "constant_pad_nd", any_layout=True)
