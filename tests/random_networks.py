@@ -127,6 +127,10 @@ class Grower:
     def shape(self, value: str) -> tuple[int, ...]:
         return self.builder.types[value].shape
 
+    def value(self, name: str) -> Array:
+        """What a value holds on the frames, [steps, batch, ...]."""
+        return self._values[name]
+
     def neuron(self, x: str, *styles: NeuronStyle, name: str = "lif") -> str:
         """Append a neuron layer that fires at about ``rate``, in the first style that can be made to."""
         drive = self._values[x]

@@ -1,7 +1,8 @@
 """The environment that Lava runs in: Python 3.10, which lava-nc 0.10.0 needs, and nothing of ours.
 
 lava-nc is archived upstream and runs on no Python that we run on, so that it gets an interpreter of its
-own: made once by ``spikeloom doctor --setup-lava``, and spoken to by files.
+own: made once by ``spikeloom doctor --setup-lava``, and spoken to by files. lava-dl 0.6.0 lies beside it,
+of which netx is used: the oracle of the ``.net`` files that we read and write.
 """
 
 from __future__ import annotations
@@ -17,9 +18,21 @@ from spikeloom.errors import InputError
 SETTING = "SPIKELOOM_LAVA_PYTHON"
 """Names an interpreter: one that has lava-nc, or a Python 3.10 to make the environment with."""
 
-PACKAGES = ("lava-nc==0.10.0", "numpy==1.26.4", "scipy==1.15.3", "networkx==2.8.7", "setuptools==65.5.0")
+PACKAGES = (
+    "lava-nc==0.10.0",
+    "numpy==1.26.4",
+    "scipy==1.15.3",
+    "networkx==2.8.7",
+    "setuptools==65.5.0",
+    "h5py==3.11.0",
+)
+NETX = "lava-dl==0.6.0"
+"""Installed without what it asks for, which is torch with CUDA: its netx needs lava-nc and h5py alone."""
 _IS_310 = "import sys; sys.exit(sys.version_info[:2] != (3, 10))"
 _HAS_LAVA = f"{_IS_310}\nimport lava.proc.lif.process, lava.proc.prodneuron.process"
+_HAS_NETX = (
+    f"{_HAS_LAVA}\nimport h5py, importlib.util\nsys.exit(not importlib.util.find_spec('lava.lib.dl.netx'))"
+)
 _REMEDY = "install Python 3.10 or uv, or name a Python 3.10 in SPIKELOOM_LAVA_PYTHON"
 
 
@@ -50,8 +63,21 @@ def find_worker() -> Path:
     )
 
 
+def find_netx() -> Path:
+    """The interpreter that has lava-nc and lava-dl's netx.
+
+    Raises:
+        InputError: SL0801, there is none; the remedy says how to get one.
+    """
+    python = find_worker()
+    if _runs(python, _HAS_NETX):
+        return python
+    remedy = "make Lava's environment anew with `spikeloom doctor --setup-lava`"
+    raise InputError.of("SL0801", "netx", f"{python} has no lava-dl", wanted=NETX, remedy=remedy)
+
+
 def setup_worker() -> Path:
-    """Make the environment, unless there is one; returns its interpreter.
+    """Make the environment, or complete the one that there is; returns its interpreter.
 
     A Python 3.10 is taken from the setting, from ``python3.10`` on the path, from pyenv's versions, or
     from uv, in this order. Packages come from wherever pip is configured to look.
@@ -59,14 +85,16 @@ def setup_worker() -> Path:
     Raises:
         InputError: SL0801, there is no Python 3.10, or the packages cannot be installed.
     """
+    own = worker_folder() / "bin" / "python"
     try:
-        return find_worker()
+        found = find_worker()
+        if found != own or _runs(own, _HAS_NETX):
+            return found
     except InputError:
-        pass
-    folder = worker_folder()
-    python = folder / "bin" / "python"
-    _make(folder)
-    _call([str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *PACKAGES])
+        _make(worker_folder())
+    install = [str(own), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    _call([*install, *PACKAGES])
+    _call([*install, "--no-deps", NETX])
     return find_worker()
 
 
