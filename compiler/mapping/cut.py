@@ -7,10 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from spikeloom.compiler.mapping.bounds import least_cores
 from spikeloom.compiler.mapping.box import Box
 from spikeloom.compiler.mapping.chip import Chip
-from spikeloom.compiler.mapping.demand import tile_demand
-from spikeloom.compiler.mapping.network import Network, Population
-from spikeloom.compiler.mapping.pack import Group, Packing
-from spikeloom.compiler.mapping.shapes import Family, Shape, ShapeChooser, families, fitting
+from spikeloom.compiler.mapping.network import Network
+from spikeloom.compiler.mapping.pack import Group, Packing, pieces_of
+from spikeloom.compiler.mapping.shapes import Choice, Family, Shape, ShapeChooser, families, fitting
 from spikeloom.compiler.mapping.tiles import Piece, TileChooser
 from spikeloom.errors import Problem, UnsupportedError
 
@@ -38,13 +37,13 @@ def cut(network: Network, chip: Chip, rates: Mapping[str, float], slack: float =
     most = max(int(slack * least_cores(network, chip).cores), 1)
     budget = float(most)
     best: tuple[bool, float, list[Group]] | None = None
-    tried: set[tuple[Shape | None, ...]] = set()
+    tried: set[tuple[Choice, ...]] = set()
     rounds = min(max(PACKED // most, 2), ROUNDS)
     for _ in range(rounds):
         shapes = chooser.choose(budget)
         if tuple(shapes) not in tried:
             tried.add(tuple(shapes))
-            groups = _packed(network, chip, rates, kin, shapes, hard, most)
+            groups = _packed(network, chip, rates, shapes, hard, most)
             over = len(groups) > most
             rank = over, float(len(groups)) if over else _arriving(groups, rates), groups
             best = rank if best is None or rank[:2] < best[:2] else best
@@ -78,46 +77,40 @@ def _packed(
     network: Network,
     chip: Chip,
     rates: Mapping[str, float],
-    kin: Sequence[Family],
-    shapes: Sequence[Shape | None],
+    choices: Sequence[Choice],
     hard: Sequence[list[Piece]],
     most: int,
 ) -> list[Group]:
     packing = Packing(network, chip, rates)
-    light: dict[str, list[Box]] = {}
+    light: dict[Family, list[Box]] = {}
     small: list[list[Piece]] = []
-    for family, shape in zip(kin, shapes, strict=True):
-        if shape is None:
-            continue
-        for tiles, is_light in _tiles(network, chip, family, shape):
-            if is_light and not tiles[0][0].together:
-                for population, part in tiles:
-                    light.setdefault(population.name, []).append(part)
-                continue
-            pieces = [Piece(one.name, part, tile_demand(network, one, part)) for one, part in tiles]
-            if packing.is_heavy(pieces):
-                packing.open(pieces)
-            else:
-                small.append(pieces)
+    for choice in choices:
+        for family, shape in _parts(*choice):
+            for block in shape.blocks.boxes(family.shape):
+                boxes = list(fitting(network, chip, family, block))
+                if shape.is_light and not family.members[0].together:
+                    light.setdefault(family, []).extend(boxes)
+                    continue
+                for box in boxes:
+                    pieces = pieces_of(network, family, box)
+                    if packing.is_heavy(pieces):
+                        packing.open(pieces)
+                    else:
+                        small.append(pieces)
     for pieces in (*small, *hard):
         packing.add(pieces)
     packing.fill(light, most)
     return packing.groups()
 
 
-def _tiles(
-    network: Network, chip: Chip, family: Family, shape: Shape
-) -> Iterator[tuple[list[tuple[Population, Box]], bool]]:
-    """What each tile holds, and whether it may be cut further."""
-    together = Family(family.members) if shape.apart else family
-    whole = [
-        (together, shape),
-        *((Family((one,)), own) for one, own in zip(family.followers, shape.apart, strict=False)),
-    ]
-    for one, own in whole:
-        for block in own.blocks.boxes(one.shape):
-            for box in fitting(network, chip, one, block):
-                yield one.boxes(box), own.is_light
+def _parts(family: Family, shape: Shape) -> Iterator[Choice]:
+    """A family with its followers, or without them and each of them by itself."""
+    if not shape.apart:
+        yield family, shape
+        return
+    yield Family(family.members), shape
+    for one, own in zip(family.followers, shape.apart, strict=True):
+        yield Family((one,)), own
 
 
 def _arriving(groups: Sequence[Group], rates: Mapping[str, float]) -> float:

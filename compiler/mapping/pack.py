@@ -8,9 +8,11 @@ the rest of it gets cores of its own.
 from __future__ import annotations
 
 import heapq
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +20,10 @@ from numpy.typing import NDArray
 from spikeloom.compiler.mapping.box import Box
 from spikeloom.compiler.mapping.chip import Chip
 from spikeloom.compiler.mapping.demand import Demand, tile_demand, violations
+from spikeloom.compiler.mapping.gaps import Gaps
 from spikeloom.compiler.mapping.leftover import Leftover
 from spikeloom.compiler.mapping.network import Network
-from spikeloom.compiler.mapping.shapes import memory_share
+from spikeloom.compiler.mapping.shapes import Family, memory_share
 from spikeloom.compiler.mapping.tiles import Piece
 
 NEIGHBOURS = 10
@@ -38,9 +41,6 @@ HORIZON = 4096
 MANY = 20_000
 """Mappings onto more cores fill gaps in order of width only, not where that saves messages."""
 
-WIDEST = 60
-"""So many gaps are tried for a part of a tile."""
-
 
 @dataclass(frozen=True)
 class Group:
@@ -48,6 +48,28 @@ class Group:
 
     pieces: tuple[Piece, ...]
     demand: Demand
+
+
+@dataclass(frozen=True)
+class Part:
+    """Tiles of a family that may be cut.
+
+    Attributes:
+        family: whose they are.
+        box: of a member.
+        pieces: what the box holds of each population.
+        demand: of all together.
+    """
+
+    family: Family
+    box: Box
+    pieces: Sequence[Piece]
+    demand: Demand
+
+
+def pieces_of(network: Network, family: Family, box: Box) -> list[Piece]:
+    """What a box holds of each population of a family."""
+    return [Piece(one.name, part, tile_demand(network, one, part)) for one, part in family.boxes(box)]
 
 
 class Packing:
@@ -67,7 +89,6 @@ class Packing:
         self._pieces: list[list[Piece]] = []
         self._demands: list[Demand] = []
         self._arriving: list[float] = []
-        self._stuck: dict[str, NDArray[np.bool_]] = {}
         self._neurons = [limit.name for limit in chip.limits].index("neurons")
         self._filled = np.zeros((64, len(self._limits)), np.int64)
         self._where = _Places(network)
@@ -108,132 +129,139 @@ class Packing:
         """Put tiles together on a new core."""
         self._put(-1, pieces, _together(pieces))
 
-    def fill(self, boxes: Mapping[str, list[Box]], most: int) -> None:
-        """Put boxes of populations that may be cut onto cores.
+    def fill(self, boxes: Mapping[Family, list[Box]], most: int) -> None:
+        """Put boxes of families that may be cut onto cores.
 
         First to gaps where that saves messages. Then those that suffer most from being cut small go to
         cores of their own, as long as there may be more, and to the widest gaps.
         """
-        left = {name: Leftover(parts) for name, parts in boxes.items()}
-        base = {name: self._per_neuron(name, parts[0]) for name, parts in boxes.items()}
+        left = {family: Leftover(parts) for family, parts in boxes.items()}
+        base = {family: self._per_neuron(family, parts[0]) for family, parts in boxes.items()}
         if most <= MANY:
             self._fill_where_it_saves(left, base)
-        rest = {name: parts for name, one in left.items() if (parts := one.boxes())}
-        fragile = {name: self._fragility(name, parts) for name, parts in rest.items()}
-        for name in sorted(fragile, key=lambda name: (-fragile[name], name)):
-            self._spread(name, rest[name], most)
+        rest = {family: parts for family, one in left.items() if (parts := one.boxes())}
+        fragile = {family: self._fragility(family, parts) for family, parts in rest.items()}
+        for family in sorted(fragile, key=lambda one: (-fragile[one], one.members[0].name)):
+            self._spread(family, rest[family], most)
 
-    def _spread(self, name: str, parts: list[Box], most: int) -> None:
+    def _spread(self, family: Family, parts: list[Box], most: int) -> None:
         """Whole tiles to cores of their own while there may be more, then cut to the widest gaps."""
-        population = self._network.population(name)
-        waiting = sorted(parts, key=lambda box: (-box.size, box.ranges))
+        waiting = deque(sorted(parts, key=lambda box: (-box.size, box.ranges)))
+        gaps = Gaps()
         while waiting:
-            box = waiting.pop(0)
-            piece = Piece(name, box, tile_demand(self._network, population, box))
-            small = 2 * box.size < self._chip.neurons
-            core = self._any_core(piece.demand) if small or self.cores >= most else -1
+            box = waiting.popleft()
+            part = self._part(family, box)
+            small = 2 * part.demand.neurons < self._chip.neurons
+            core = self._any_core(part.demand) if small or self.cores >= most else -1
             if core < 0 and self.cores >= most:
-                cut = self._cut_to_widest(name, box)
-                if cut is not None:
-                    self._put(*cut)
-                    waiting[:0] = box.without(cut[1][0].box)
+                found = self._cut_to_widest(family, box, gaps)
+                if found is not None:
+                    core, cut = found
+                    self._put(core, cut.pieces, cut.demand)
+                    waiting.extendleft(reversed(box.without(cut.box)))
                     continue
-            self._put(core, [piece], piece.demand)
+            self._put(core, part.pieces, part.demand)
 
-    def _cut_to_widest(self, name: str, box: Box) -> tuple[int, list[Piece], Demand] | None:
+    def _cut_to_widest(self, family: Family, box: Box, gaps: Gaps) -> tuple[int, Part] | None:
         """The part of a box that costs least in the widest gap where one fits."""
         rooms = self._limits[self._neurons] - self._filled[: self.cores, self._neurons]
-        stuck = self._stuck.get(name, np.zeros(0, np.bool_))
-        if len(stuck) < self.cores:
-            stuck = self._stuck[name] = np.concatenate([stuck, np.zeros(2 * self.cores, np.bool_)])
-        wide = np.flatnonzero((rooms > NARROW * self._chip.neurons) & ~stuck[: self.cores])
-        for core in wide[np.argsort(-rooms[wide], kind="stable")][:WIDEST].tolist():
-            best: tuple[float, Piece] | None = None
-            for piece in self._cuts_to_room(core, name, box):
-                gain = self._gain(core, piece.demand)
+        for core in gaps.widest(rooms, int(NARROW * self._chip.neurons)):
+            best: tuple[float, Part] | None = None
+            for part in self._cuts_to_room(core, family, box):
+                gain = self._gain(core, part.demand)
                 if gain is not None:
-                    cost = (piece.demand.arriving(self._rates) - gain) / piece.box.size
-                    best = (cost, piece) if best is None or cost < best[0] else best
+                    cost = (part.demand.arriving(self._rates) - gain) / part.demand.neurons
+                    best = (cost, part) if best is None or cost < best[0] else best
             if best is not None:
-                return core, [best[1]], best[1].demand
-            stuck[core] = True
+                return core, best[1]
+            gaps.close(core)
         return None
 
-    def _fragility(self, name: str, boxes: Sequence[Box]) -> float:
+    def _fragility(self, family: Family, boxes: Sequence[Box]) -> float:
         """How many more messages a neuron needs in small parts than in whole tiles."""
-        parts = _parts(boxes[0], self._chip.neurons // 8)
-        return min(self._per_neuron(name, part) for part in parts) - self._per_neuron(name, boxes[0])
+        parts = _parts(boxes[0], self._in_members(family, self._chip.neurons // 8))
+        return min(self._per_neuron(family, part) for part in parts) - self._per_neuron(family, boxes[0])
 
-    def _per_neuron(self, name: str, box: Box) -> float:
-        demand = tile_demand(self._network, self._network.population(name), box)
-        return demand.arriving(self._rates) / box.size
+    def _per_neuron(self, family: Family, box: Box) -> float:
+        demand = self._part(family, box).demand
+        return demand.arriving(self._rates) / demand.neurons
 
-    def _fill_where_it_saves(self, left: Mapping[str, Leftover], base: Mapping[str, float]) -> None:
+    def _fill_where_it_saves(self, left: Mapping[Family, Leftover], base: Mapping[Family, float]) -> None:
         tickets = count()
         heap = [
-            (-density, next(tickets), core, piece)
+            (-density, next(tickets), core, part)
             for core in range(self.cores)
-            for density, piece in self._offer(core, left, base)
+            for density, part in self._offer(core, left, base)
         ]
         heapq.heapify(heap)
         while heap:
-            density, _, core, piece = heapq.heappop(heap)
-            if density < 0 and self._put_if_left(core, piece, left):
+            density, _, core, part = heapq.heappop(heap)
+            if density < 0 and self._put_if_left(core, part, left):
                 for density, more in self._offer(core, left, base):
                     heapq.heappush(heap, (-density, next(tickets), core, more))
 
-    def _put_if_left(self, core: int, piece: Piece, left: Mapping[str, Leftover]) -> bool:
-        if self._gain(core, piece.demand) is None or not left[piece.population].take(piece.box):
+    def _put_if_left(self, core: int, part: Part, left: Mapping[Family, Leftover]) -> bool:
+        if self._gain(core, part.demand) is None or not left[part.family].take(part.box):
             return False
-        self._put(core, [piece], piece.demand)
+        self._put(core, part.pieces, part.demand)
         return True
 
     def _offer(
-        self, core: int, left: Mapping[str, Leftover], base: Mapping[str, float]
-    ) -> Iterator[tuple[float, Piece]]:
+        self, core: int, left: Mapping[Family, Leftover], base: Mapping[Family, float]
+    ) -> Iterator[tuple[float, Part]]:
         """What would fill a core best: messages saved a neuron, against tiles of good shape elsewhere.
 
-        From each population the parts that talk to the core are tried.
+        From each family the parts that talk to the core are tried.
         """
         if self._room(core) < NARROW * self._chip.neurons:
             return
-        best: tuple[float, Piece] | None = None
-        for name, boxes in left.items():
-            for box in self._affine(core, name, boxes):
-                for piece in self._cuts_to_room(core, name, box):
-                    gain = self._gain(core, piece.demand)
+        best: tuple[float, Part] | None = None
+        for family, boxes in left.items():
+            for box in self._affine(core, family, boxes):
+                for part in self._cuts_to_room(core, family, box):
+                    gain = self._gain(core, part.demand)
                     if gain is None:
                         continue
-                    cost = piece.demand.arriving(self._rates) - gain
-                    density = base[name] - cost / piece.box.size
+                    cost = part.demand.arriving(self._rates) - gain
+                    density = base[family] - cost / part.demand.neurons
                     if best is None or density > best[0]:
-                        best = density, piece
+                        best = density, part
         if best is not None:
             yield best
 
-    def _affine(self, core: int, name: str, boxes: Leftover) -> list[Box]:
-        """The parts of some boxes of a population that talk to or hear from what is on a core."""
+    def _affine(self, core: int, family: Family, boxes: Leftover) -> list[Box]:
+        """The parts of some boxes of a family that talk to or hear from what is on a core."""
         holds = self._demands[core].holds
         wanted: list[Box] = []
-        for number in self._network.into(name):
-            projection = self._network.projections[number]
-            for held in holds.get(projection.source, ()):
-                wanted += projection.feeds(held)[:2]
-        for number in self._network.out_of(name):
-            projection = self._network.projections[number]
-            for held in holds.get(projection.target, ()):
-                wanted += projection.reads(held)[:2]
+        for one in family.populations:
+            near: list[Box] = []
+            for number in self._network.into(one.name):
+                projection = self._network.projections[number]
+                for held in holds.get(projection.source, ()):
+                    near += projection.feeds(held)[:2]
+            for number in self._network.out_of(one.name):
+                projection = self._network.projections[number]
+                for held in holds.get(projection.target, ()):
+                    near += projection.reads(held)[:2]
+            wanted += [family.under(one, box) for box in near[:4]]
         found = {part: None for want in dict.fromkeys(wanted[:4]) for part in boxes.parts_in(want)}
         return sorted(found, key=lambda box: (-box.size, box.ranges))[:3]
 
-    def _cuts_to_room(self, core: int, name: str, box: Box) -> Iterator[Piece]:
+    def _cuts_to_room(self, core: int, family: Family, box: Box) -> Iterator[Part]:
         """Parts of a box, each cut along one axis, that have no more neurons than a core has room for."""
-        room = self._room(core)
-        population = self._network.population(name)
-        least = min(SMALLEST * self._chip.neurons, box.size)
-        for part in _parts(box, room):
+        least = min(self._in_members(family, int(SMALLEST * self._chip.neurons)), box.size)
+        for part in _parts(box, self._in_members(family, self._room(core))):
             if part.size >= least:
-                yield Piece(name, part, tile_demand(self._network, population, part))
+                yield self._part(family, part)
+
+    def _part(self, family: Family, box: Box) -> Part:
+        pieces = pieces_of(self._network, family, box)
+        return Part(family, box, pieces, _together(pieces))
+
+    @staticmethod
+    def _in_members(family: Family, neurons: int) -> int:
+        """How large a box of a member is whose tiles have so many neurons together."""
+        return neurons * prod(family.shape) // family.size
 
     def _room(self, core: int) -> int:
         return self._chip.neurons - self._demands[core].neurons

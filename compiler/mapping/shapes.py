@@ -32,6 +32,12 @@ FINER = 3
 FULL = 0.985
 """Blocks of positions that are this full, of those that fit, count as full."""
 
+LONGEST = 6
+"""So many families are fused at most."""
+
+FUSED_PARTS = (1, 2, 3, 4, 6, 8)
+"""Into how many blocks the channels of fused families may be cut."""
+
 LIGHT = 0.35
 """Families whose kernels take at most this share of a core's synaptic memory can fill gaps anywhere."""
 
@@ -41,11 +47,12 @@ class Family:
     """Populations that read the same neurons in the same way, as queries, keys and values do.
 
     A tile of a family holds the same box of every member, so that a spike reaches all in one message,
-    and the part of every follower that reads this box.
+    and the part of every follower that lies over this box.
 
     Attributes:
         members: of one shape.
-        followers: populations that read one member only, window by window, as pools do.
+        followers: pools that read one member only; in a fused family also the layers after it, whose spikes
+            then leave a core at the seams of its box only.
     """
 
     members: tuple[Population, ...]
@@ -59,7 +66,16 @@ class Family:
     @property
     def size(self) -> int:
         """Neurons of all members and followers."""
-        return sum(one.size for one in (*self.members, *self.followers))
+        return sum(one.size for one in self.populations)
+
+    @property
+    def populations(self) -> tuple[Population, ...]:
+        """All of them."""
+        return (*self.members, *self.followers)
+
+    def fused(self, after: Family) -> Family:
+        """Both as one, cut alike."""
+        return Family(self.members, (*self.followers, *after.populations))
 
     def boxes(self, box: Box) -> list[tuple[Population, Box]]:
         """What a tile holds of each population, from the box of a member."""
@@ -72,6 +88,15 @@ class Family:
             if all(start < stop for start, stop in scaled):
                 found.append((one, Box(scaled)))
         return found
+
+    def under(self, population: Population, box: Box) -> Box:
+        """The box of a member that a box of one of the populations lies under."""
+        return Box(
+            tuple(
+                (start * mine // theirs, -(-stop * mine // theirs))
+                for (start, stop), mine, theirs in zip(box.ranges, self.shape, population.shape, strict=True)
+            )
+        )
 
     def kinds(self, blocks: Blocks) -> list[tuple[Box, int]]:
         """A box of each extent, of members and of followers, near the middle, and how many tiles have it."""
@@ -187,11 +212,14 @@ def fitting(network: Network, chip: Chip, family: Family, box: Box) -> Iterator[
         yield from fitting(network, chip, family, Box((*box.ranges[:axis], half, *box.ranges[axis + 1 :])))
 
 
+Choice = tuple[Family, Shape]
+
+
 class ShapeChooser:
-    """All shapes of every family that fit a core, and the choice among them.
+    """All shapes of every family that fit a core, alone and fused with those after it; chooses among them.
 
     Attributes:
-        options: of each family; empty where none of the shapes that are tried fits.
+        options: of each family alone; empty where none of the shapes that are tried fits.
     """
 
     def __init__(
@@ -200,10 +228,14 @@ class ShapeChooser:
         self._network = network
         self._chip = chip
         self._rates = rates
+        self._groups = groups
         self.options = [self._options(family) for family in groups]
+        self._spans: list[list[tuple[int, Family, list[Shape]]]] = [
+            list(self._spans_from(first)) for first in range(len(groups))
+        ]
 
-    def choose(self, cores: float) -> list[Shape | None]:
-        """The shapes of fewest messages whose tiles fill at most so many cores, if there are such.
+    def choose(self, cores: float) -> list[Choice]:
+        """Families and shapes of fewest messages whose tiles fill at most so many cores, if there are such.
 
         One price of a core holds for all families (Lagrange); it is found by bisection.
         """
@@ -220,19 +252,78 @@ class ShapeChooser:
                 break
         return self._at(high)
 
-    def _at(self, price: float) -> list[Shape | None]:
-        return [
-            min(options, key=lambda o: (o.messages + price * o.cores, o.blocks), default=None)
-            for options in self.options
-        ]
+    def _at(self, price: float) -> list[Choice]:
+        """The cheapest way to cut the sequence of families into fused ones, and the shape of each.
+
+        Dynamic programming from the end: what begins at a family costs its messages and cores, and what
+        follows it. Families without options are passed over.
+        """
+        costs = [0.0] * (len(self._groups) + 1)
+        steps: list[tuple[int, Choice | None]] = [(0, None)] * len(self._groups)
+        for first in reversed(range(len(self._groups))):
+            costs[first], steps[first] = costs[first + 1], (first + 1, None)
+            for number, (stop, family, shapes) in enumerate(self._spans[first]):
+                best = min(shapes, key=lambda o: (o.messages + price * o.cores, o.blocks))
+                cost = best.messages + price * best.cores + costs[stop]
+                if number == 0 or cost < costs[first]:
+                    costs[first], steps[first] = cost, (stop, (family, best))
+        chosen, first = [], 0
+        while first < len(steps):
+            first, choice = steps[first]
+            chosen += [choice] if choice is not None else []
+        return chosen
 
     @staticmethod
-    def _filled(chosen: Sequence[Shape | None]) -> float:
-        return sum(shape.cores for shape in chosen if shape is not None)
+    def _filled(chosen: Sequence[Choice]) -> float:
+        return sum(shape.cores for _, shape in chosen)
 
     def _highest_price(self) -> float:
         messages = sum(max((o.messages for o in options), default=0.0) for options in self.options)
         return 1e3 * max(messages, 1.0)
+
+    def _spans_from(self, first: int) -> Iterator[tuple[int, Family, list[Shape]]]:
+        """Families that begin with this one: alone, and fused with as many after it as fit a core."""
+        family = self._groups[first]
+        if not self.options[first]:
+            return
+        yield first + 1, family, self.options[first]
+        for stop in range(first + 2, min(first + LONGEST, len(self._groups)) + 1):
+            after = self._groups[stop - 1]
+            if not self.options[stop - 1] or not self._fuse(family, after):
+                return
+            family = family.fused(after)
+            shapes = _undominated(self._fused_shapes(family))
+            if not shapes:
+                return
+            yield stop, family, shapes
+
+    def _fuse(self, family: Family, after: Family) -> bool:
+        """Whether a family reads the one before it and can be cut alike: one grid divides the other."""
+        own = {one.name for one in family.populations}
+        into = [number for one in after.members for number in self._network.into(one.name)]
+        if own.isdisjoint(self._network.projections[number].source for number in into):
+            return False
+        if family.members[0].together or after.members[0].together:
+            return False
+        grids = family.shape[1:], after.shape[1:]
+        return len(grids[0]) == len(grids[1]) > 0 and all(
+            max(sizes) % min(sizes) == 0 for sizes in zip(*grids, strict=True)
+        )
+
+    def _fused_shapes(self, family: Family) -> list[Shape]:
+        """Shapes of channels cut as little as memory allows."""
+        limit = self._chip.limit("synaptic_memory")
+        needed = self._kernel_bits(family)
+        room = limit.value * self._chip.encoding.word_bits if limit is not None else max(needed, 1)
+        cap = self._chip.neurons * prod(family.shape) // family.size
+        found: list[Shape] = []
+        for parts in FUSED_PARTS:
+            if needed > parts * room or parts > family.shape[0]:
+                continue
+            for blocks in _candidates(family, -(-family.shape[0] // parts), cap):
+                shape = self._judge(family, blocks)
+                found += [shape] if shape is not None else []
+        return found
 
     def _options(self, family: Family) -> list[Shape]:
         found = self._shapes(family)
@@ -265,26 +356,36 @@ class ShapeChooser:
     def _judge(self, family: Family, blocks: Blocks) -> Shape | None:
         messages, cores, tiles = 0.0, 0.0, 0
         is_light = self._is_light(family)
+        free = 0.0 if is_light else self._light_share(family) / self._chip.neurons
         for box, count in sorted(family.kinds(blocks), key=lambda kind: -kind[0].size):
             demand = family_demand(self._network, family, box)
             uses = demand.uses(self._network, self._chip)
             if violations(uses, self._chip):
                 return None
             messages += count * demand.arriving(self._rates)
-            cores += 0.0 if is_light else count * filled(uses, self._chip)
+            cores += 0.0 if is_light else count * (filled(uses, self._chip) - free * uses["neurons"])
             tiles += count
         return Shape(blocks, tiles, messages, cores, is_light)
+
+    def _light_share(self, family: Family) -> float:
+        """The share of a fused family's neurons that could as well fill gaps by themselves."""
+        if len(family.populations) == 1:
+            return 0.0
+        light = sum(one.size for one in family.populations if self._is_light(Family((one,))))
+        return light / family.size
 
     def _is_light(self, family: Family) -> bool:
         limit = self._chip.limit("synaptic_memory")
         if limit is None:
             return True
-        into = {n for one in family.members for n in self._network.into(one.name)}
+        return self._kernel_bits(family) <= LIGHT * limit.value * self._chip.encoding.word_bits
+
+    def _kernel_bits(self, family: Family) -> int:
+        into = {n for one in family.populations for n in self._network.into(one.name)}
         kernels = {self._network.projections[number].kernel for number in into}
-        bits = sum(
+        return sum(
             prod(self._network.kernel(name).shape) * self._network.kernel(name).bits for name in kernels
         )
-        return bits <= LIGHT * limit.value * self._chip.encoding.word_bits
 
 
 def _undominated(shapes: Sequence[Shape]) -> list[Shape]:
