@@ -9,7 +9,9 @@ from typing import Any
 from spikeloom.compiler.agreement import Agreement, LayerAgreement
 from spikeloom.compiler.graph.graph import Graph
 from spikeloom.compiler.quantize.activity import weighted_nodes
-from spikeloom.compiler.quantize.quantize import LayerGrid, Quantized, driven_neuron
+from spikeloom.compiler.quantize.driven import driven_neuron
+from spikeloom.compiler.quantize.quantize import Quantized
+from spikeloom.compiler.quantize.walk import LayerGrid
 
 FADES, SATURATED, SOARS = 0.25, 0.95, 4.0
 """Shares of the trained rate, of all steps, and of the trained rate, from where a layer gives alarm."""

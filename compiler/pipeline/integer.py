@@ -23,8 +23,9 @@ from spikeloom.compiler.pipeline.options import Options
 from spikeloom.compiler.pipeline.trained import run_trained
 from spikeloom.compiler.quantize.activity import Activity
 from spikeloom.compiler.quantize.correct import correct
-from spikeloom.compiler.quantize.quantize import Quantized, Rounding, quantize
+from spikeloom.compiler.quantize.quantize import Quantized, quantize
 from spikeloom.compiler.quantize.sensitivity import choose_bits, measure_sensitivity
+from spikeloom.compiler.quantize.walk import Rounding
 from spikeloom.errors import InternalError, UnsupportedError
 from spikeloom.runtime.estimate.activity import measure
 

@@ -23,8 +23,9 @@ from spikeloom.compiler.graph.ops.rescale import Rescale
 from spikeloom.compiler.graph.profile import NumericProfile
 from spikeloom.compiler.graph.verify import verify
 from spikeloom.compiler.quantize.activity import Activity
-from spikeloom.compiler.quantize.quantize import LayerGrid, Quantized
+from spikeloom.compiler.quantize.quantize import Quantized
 from spikeloom.compiler.quantize.thresholds import RoundingBound
+from spikeloom.compiler.quantize.walk import LayerGrid
 from spikeloom.compiler.quantize.weights import relative_error
 from spikeloom.compiler.training.equations import EquationLayer
 from spikeloom.compiler.training.execute import execute

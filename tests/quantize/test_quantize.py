@@ -30,7 +30,8 @@ from spikeloom.compiler.graph.ops.reshape import Reshape
 from spikeloom.compiler.graph.profile import NumericProfile
 from spikeloom.compiler.graph.verify import verify
 from spikeloom.compiler.quantize.activity import measure_activity, weighted_nodes
-from spikeloom.compiler.quantize.quantize import Quantized, driven_neuron, quantize
+from spikeloom.compiler.quantize.driven import driven_neuron
+from spikeloom.compiler.quantize.quantize import Quantized, quantize
 from spikeloom.compiler.quantize.thresholds import quantize_neuron
 from spikeloom.compiler.quantize.weights import free_steps, round_weights, shared_step
 from spikeloom.errors import InputError, UnsupportedError

@@ -10,7 +10,8 @@ from spikeloom.compiler.graph.convolution import Convolution
 from spikeloom.compiler.graph.op import Array
 from spikeloom.compiler.graph.ops.linear import Linear
 from spikeloom.compiler.quantize.activity import measure_activity
-from spikeloom.compiler.quantize.quantize import Quantized, Rounding, quantize
+from spikeloom.compiler.quantize.quantize import Quantized, quantize
+from spikeloom.compiler.quantize.walk import Rounding
 from spikeloom.compiler.quantize.weights import Range, free_steps, round_weights
 from tests.integer_networks import PROFILES, STEPS, canonical, capture_of, frames_of, onnx_profile, quantized
 

@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 
 from spikeloom.compiler.graph.interpret import Interpreter
 from spikeloom.compiler.graph.ops.conv2d import Conv2d
-from spikeloom.compiler.quantize.quantize import Quantized, Rounding, quantize
+from spikeloom.compiler.quantize.quantize import Quantized, quantize
 from spikeloom.compiler.quantize.sensitivity import (
     Budget,
     Sensitivity,
     choose_bits,
     measure_sensitivity,
 )
+from spikeloom.compiler.quantize.walk import Rounding
 from spikeloom.errors import InputError
 from tests.integer_networks import STEPS, canonical, frames_of, onnx_profile
 

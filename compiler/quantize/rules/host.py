@@ -6,12 +6,11 @@ functions, whole roots and quotients for the rest. So they are exact on every en
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from functools import wraps
 
 import numpy as np
 
-from spikeloom.compiler.graph.graph import Graph, GraphBuilder, Node, Unit
+from spikeloom.compiler.graph.graph import Node, Unit
 from spikeloom.compiler.graph.op import Op
 from spikeloom.compiler.graph.ops.add import Add
 from spikeloom.compiler.graph.ops.divide import Divide
@@ -27,7 +26,8 @@ from spikeloom.compiler.graph.ops.rescale import Rescale
 from spikeloom.compiler.graph.ops.reshape import Reshape
 from spikeloom.compiler.graph.ops.softmax import Softmax
 from spikeloom.compiler.graph.ops.weighted_key_value import WeightedKeyValue
-from spikeloom.compiler.quantize.activity import Activity
+from spikeloom.compiler.quantize.rule import Rule, rule
+from spikeloom.compiler.quantize.walk import NoIntegerFormError, Walk
 
 TABLE_LIMIT = 2**12 - 1
 """A table has an entry for each integer from -TABLE_LIMIT to TABLE_LIMIT."""
@@ -42,21 +42,20 @@ STATE_BITS = 17
 """A gated memory: rounding errors come back at each step."""
 
 
-class Walk(Protocol):
-    """What the quantizer offers to a rule."""
+def _by_a_host(function: Rule) -> Rule:
+    """What no spike drives: only where the target has a host for it."""
 
-    graph: Graph
-    activity: Activity
-    builder: GraphBuilder
-    units: dict[str, Unit]
+    @wraps(function)
+    def checked(walk: Walk, op: Op, node: Node) -> None:
+        if not walk.profile.hosts:
+            raise NoIntegerFormError("SL0501", "is not spike-driven", "compile for the target onnx")
+        function(walk, op, node)
 
-    def rescaled(self, node: Node, name: str, wanted: float, limit: int) -> tuple[str, Unit]:
-        """A value in a scalar unit without offset, within -limit..limit."""
-
-    def append(self, node: Node, op: Op, inputs: Sequence[str], *units: Unit) -> None:
-        """The node of the integer graph that stands for a node."""
+    return checked
 
 
+@rule(Elementwise)
+@_by_a_host
 def elementwise(walk: Walk, op: Elementwise, node: Node) -> None:
     """A table of the function; what is linear on either side of zero is clipped instead."""
     (source,) = node.inputs
@@ -72,6 +71,8 @@ def elementwise(walk: Walk, op: Elementwise, node: Node) -> None:
     walk.append(node, Lookup(-TABLE_LIMIT, np.rint(values / unit).astype(np.int32)), [name], _unit(unit))
 
 
+@rule(Divide)
+@_by_a_host
 def divide(walk: Walk, op: Divide, node: Node) -> None:
     """A quotient of whole numbers; the divisor is positive, as in every model that divides by a value."""
     (first, a), (second, b) = (
@@ -84,6 +85,8 @@ def divide(walk: Walk, op: Divide, node: Node) -> None:
     walk.append(node, Divide(shift, VALUE_LIMIT), [first, second], _unit(ratio / 2**shift))
 
 
+@rule(LayerNorm)
+@_by_a_host
 def layer_norm(walk: Walk, op: LayerNorm, node: Node) -> None:
     """Whole means, roots and quotients; gain and bias are part of the unit."""
     (source,) = node.inputs
@@ -96,6 +99,8 @@ def layer_norm(walk: Walk, op: LayerNorm, node: Node) -> None:
     walk.append(node, IntegerNorm(NORM_DIGITS, min(added, 2**40), op.centred), [name], unit)
 
 
+@rule(Softmax)
+@_by_a_host
 def softmax(walk: Walk, op: Softmax, node: Node) -> None:
     """The largest, a table of exponentials of the distance from it, their sum and a quotient.
 
@@ -127,6 +132,8 @@ def softmax(walk: Walk, op: Softmax, node: Node) -> None:
     walk.append(node, Divide(digits, 2**digits), [powers, column], _unit(2.0**-digits))
 
 
+@rule(WeightedKeyValue)
+@_by_a_host
 def weighted_key_value(walk: Walk, op: WeightedKeyValue, node: Node) -> None:
     """A mean and the logarithm of its weight, with tables of shares and growths."""
     key, value = node.inputs
@@ -142,6 +149,8 @@ def weighted_key_value(walk: Walk, op: WeightedKeyValue, node: Node) -> None:
     walk.append(node, IntegerKeyValue(decay, bonus, share, growth), [k_name, v_name], v)
 
 
+@rule(GatedState)
+@_by_a_host
 def gated_state(walk: Walk, op: GatedState, node: Node) -> None:
     """Gates of GATE_BITS binary digits; what is added has the unit of the memory, which has STATE_BITS."""
     gate, x = node.inputs
@@ -150,17 +159,6 @@ def gated_state(walk: Walk, op: GatedState, node: Node) -> None:
     limit = 2**STATE_BITS - 1
     name, unit = walk.rescaled(node, x, HEADROOM * peak / limit, limit)
     walk.append(node, GatedState(GATE_BITS, limit), [gates, name], unit)
-
-
-HOST_RULES: dict[type[Op], Callable[[Walk, Any, Node], None]] = {
-    Divide: divide,
-    Elementwise: elementwise,
-    GatedState: gated_state,
-    LayerNorm: layer_norm,
-    Softmax: softmax,
-    WeightedKeyValue: weighted_key_value,
-}
-"""How each operation is quantized."""
 
 
 def _unit(scale: float) -> Unit:

@@ -1,4 +1,4 @@
-"""A neuron with declared equations in fixed point."""
+"""Neurons with declared equations, in fixed point."""
 
 from __future__ import annotations
 
@@ -6,9 +6,16 @@ from dataclasses import replace
 
 import numpy as np
 
-from spikeloom.compiler.graph.graph import Unit
+from spikeloom.compiler.graph.graph import Node, Unit
 from spikeloom.compiler.graph.kinds import Type
+from spikeloom.compiler.graph.op import RuleBrokenError
 from spikeloom.compiler.graph.ops.equation_neuron import EquationNeuron
+from spikeloom.compiler.quantize.rule import rule
+from spikeloom.compiler.quantize.walk import (
+    PLAIN,
+    NoIntegerFormError,
+    Walk,
+)
 
 STATE_BITS = 26
 """Width of a state without its sign: the product of two states is exact in float64."""
@@ -19,7 +26,19 @@ GAIN_BITS = 22
 """Significant binary digits of the factor that brings an input to fixed point."""
 
 
-def quantize_equations(neuron: EquationNeuron, x: Unit, kind: Type, peak: float) -> EquationNeuron:
+@rule(EquationNeuron)
+def equations(walk: Walk, op: EquationNeuron, node: Node) -> None:
+    """Its program in fixed point."""
+    name, unit = walk.names[node.inputs[0]], walk.unit(node.inputs[0])
+    peak = walk.activity.peaks[node.inputs[0]] or 1.0
+    try:
+        integer = _fixed(op, unit, walk.builder.types[name], peak)
+    except RuleBrokenError as error:
+        raise NoIntegerFormError("SL0503", str(error)) from error
+    walk.append(node, integer, [name], PLAIN)
+
+
+def _fixed(neuron: EquationNeuron, x: Unit, kind: Type, peak: float) -> EquationNeuron:
     """Give a neuron its meaning in integers.
 
     States get as many binary digits below one as leave room above the largest numbers of the neuron.

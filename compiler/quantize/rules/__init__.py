@@ -1,0 +1,1 @@
+"""What becomes of each operation in integers, one family a file."""
