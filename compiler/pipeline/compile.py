@@ -53,6 +53,7 @@ def compile_model(
     provenance: Mapping[str, Any] | None = None,
     progress: Progress = _quiet,
     after_stage: Observer = _quiet,
+    run: Compilation | None = None,
 ) -> Compilation:
     """Compile a trained PyTorch model to a bundle.
 
@@ -70,6 +71,7 @@ def compile_model(
         provenance: what the manifest should say of where the model came from.
         progress: called with a line at the start of each stage.
         after_stage: called with the name and the result of each stage.
+        run: where the results go, those before an error too; a new one by default.
 
     Raises:
         UnsupportedError: something in the model cannot be compiled for the target.
@@ -78,7 +80,7 @@ def compile_model(
     """
     find_target(options.target).profile(options.bits)
     steps = check_calibration(calibration, shape, recipe, options)
-    run = Compilation()
+    run = run or Compilation()
 
     def captured() -> Graph:
         return capture_model(run, model, shape, recipe, name, calibration, steps, options)

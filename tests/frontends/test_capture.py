@@ -513,7 +513,7 @@ class _TimeConstant(_Vector):
         (_NoOutput, "0 of 1 outputs depend on the input"),
         (_ScaledResidual, "it scales one operand"),
         (_MeanOverTime, "it reduces time, and the number of steps is not known: give --steps"),
-        (_TimeConstant, "its constant differs over time or batch"),
+        (_TimeConstant, "its constant differs over time, and the number of steps is not known"),
     ],
 )
 def test_other_things_without_a_counterpart(model: type[nn.Module], named: str) -> None:

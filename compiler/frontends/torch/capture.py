@@ -13,7 +13,7 @@ from torch.export import ExportedProgram
 from spikeloom.compiler.frontends.torch.axes import Captures, InputShape, Lead, Sizes, captures
 from spikeloom.compiler.frontends.torch.libraries.library import SpikingNeuron
 from spikeloom.compiler.frontends.torch.libraries.spikingjelly import SPIKINGJELLY
-from spikeloom.compiler.frontends.torch.lowering import Lowering, Memory, Value
+from spikeloom.compiler.frontends.torch.lowering import Folded, Lowering, Memory, Value
 from spikeloom.compiler.frontends.torch.neurons import (
     find_neurons,
     is_neuron,
@@ -82,6 +82,11 @@ class Capture:
     volumes: Mapping[str, int] = field(default_factory=dict)
     batch: int = 0
     memories: tuple[Memory, ...] = ()
+
+    @property
+    def contaminated(self) -> tuple[str, ...]:
+        """The layers of ``over_samples``, each with the line of the model that calls it."""
+        return tuple(str(replace(self.graph.node(path).source, module=path)) for path in self.over_samples)
 
 
 @quiet_torch()
@@ -283,6 +288,10 @@ def _declare_output(lowering: Lowering, program: ExportedProgram) -> None:
     results = [lowering.operands.get(str(name)) for name in program.graph_signature.user_outputs]
     if results[0] is None and lowering.unread:
         lowering.problems += lowering.unread
+        return
+    if isinstance(results[0], Folded):
+        fault = f"{results[0].fault}; the model's output needs them apart"
+        lowering.problems.append(Problem("SL0303", str(results[0].source), fault))
         return
     found = [result for result in results if isinstance(result, Value)]
     values = [*found[:1], *(value for value in found[1:] if not _is_record(lowering, value))]

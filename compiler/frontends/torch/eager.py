@@ -92,18 +92,21 @@ def run_eager(
     model.eval()
     reset_states(model)
     if found is None or found.steppable:
-        output, spikes = _run_stepped(model, shape, frames)
+        output, spikes = _run_stepped(model, shape, frames, found)
     else:
         output, spikes = _run_at_once(model, shape, frames, found)
     reset_states(model)
     return output, spikes
 
 
-def _run_stepped(model: nn.Module, shape: InputShape, frames: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+def _run_stepped(
+    model: nn.Module, shape: InputShape, frames: Tensor, found: Capture | None
+) -> tuple[Tensor, dict[str, Tensor]]:
     spikes: dict[str, list[Tensor]] = {path: [] for path in find_neurons(model)}
     outputs = []
 
     def keep(path: str, module: nn.Module, s: Tensor) -> None:
+        s = s if found is None else _laid_out(s, path, found, frames.shape[1])
         timed = not shape.one_step and s.ndim > 1 and hasattr(module, "v_threshold")
         spikes[path].append(s.squeeze(0) if timed else s)
 
@@ -127,8 +130,7 @@ def _run_at_once(
         if shape.loops:
             turns.setdefault(path, []).append(s)
             return
-        if path in found.layouts:
-            s = s.permute(*_time_first(found.layouts[path]))
+        s = _laid_out(s, path, found, batch)
         if s.shape[0] == batch and steps > 1:  # before the input is repeated
             s = s.expand(steps, *s.shape)
         own = s.shape[1:] if s.shape[0] == steps * batch and s.shape[:2] != (steps, batch) else s.shape[2:]
@@ -145,10 +147,26 @@ def _run_at_once(
     return output, spikes
 
 
-def _time_first(tags: Sequence[str]) -> list[int]:
-    """The order of axes that brings time and samples to the front."""
-    lead = [tags.index("T"), tags.index("B")]
-    return [*lead, *(axis for axis in range(len(tags)) if axis not in lead)]
+def _laid_out(s: Tensor, path: str, found: Capture, batch: int) -> Tensor:
+    """The spikes of a layer with time and samples in front, wherever the model has them."""
+    if path not in found.layouts or path not in found.graph.types:
+        return s
+    return _time_first(s, found.layouts[path], batch, found.graph.types[path].shape)
+
+
+def _time_first(s: Tensor, tags: Sequence[str], batch: int, own: Sequence[int]) -> Tensor:
+    """What a neuron layer gives as [T, B, ...], or as [B, ...] if these axes have no time.
+
+    Args:
+        s: with these axes, or with some of them folded.
+        tags: what they are.
+        batch: samples.
+        own: a sample's own sizes.
+    """
+    sizes = iter(own)
+    apart = s.reshape([{"T": -1, "B": batch}[tag] if tag else next(sizes) for tag in tags])
+    lead = [tags.index(tag) for tag in ("T", "B") if tag in tags]
+    return apart.permute(*lead, *(axis for axis in range(len(tags)) if axis not in lead))
 
 
 SLICED = frozenset(
@@ -378,7 +396,11 @@ def prove_capture(capture: Capture, frames: Tensor) -> CaptureProof:
     reset_states(capture.model)
     if capture.steppable:
         spikes: dict[str, Tensor] = {}
-        with watching(capture.model, lambda path, _, s: spikes.update({path: s})):
+
+        def keep(path: str, _: nn.Module, s: Tensor) -> None:
+            spikes[path] = _laid_out(s, path, capture, frames.shape[1])
+
+        with watching(capture.model, keep):
             for step, frame in enumerate(frames):
                 output = first_tensor(capture.model(as_step(frame, capture.input_shape)))
                 proof.step(step, frame, spikes, output)
@@ -439,7 +461,7 @@ class _Proof:
             if wanted is not None and got is not None:
                 if node.name in self._layouts:
                     tags = [tag for tag in self._layouts[node.name] if tag != "T"]
-                    wanted = wanted.movedim(tags.index("B"), 0)
+                    wanted = _time_first(wanted, tags, len(got), got.shape[1:])
                 _same(f"{node.name}, potential", step, got, wanted.reshape(got.shape))
 
 

@@ -74,6 +74,7 @@ class TorchInterpreter:
         self._joint = capture.joint
         self._readouts = capture.readouts
         self._volumes = capture.volumes
+        self._is_stepped = capture.steppable
         weights = {id(weight): weight for weight in capture.model.parameters()}  # shared: nothing learns here
         self._model = copy.deepcopy(capture.model, weights)
         self._neurons: dict[str, Any] = dict(find_neurons(self._model))
@@ -150,12 +151,21 @@ class TorchInterpreter:
         steps = torch.cat(self._past[summed], 1 if self._leads[summed] is Lead.BATCH_TIME else 0)
         return steps.mean(axes) if isinstance(node.op, (TimeMean, Mean)) else steps.sum(axes)
 
-    @staticmethod
-    def _view(x: Tensor, lead: Lead) -> Tensor:
+    def _view(self, x: Tensor, lead: Lead) -> Tensor:
         """One step of a batch with the axes with which eager PyTorch holds it."""
+        if lead in (Lead.FOLDED, Lead.FOLDED_BATCH_FIRST) and not self._is_stepped:
+            return _one_of_several(x)
         if lead is Lead.TIME_BATCH:
             return x.unsqueeze(0)
         return x.unsqueeze(1) if lead is Lead.BATCH_TIME else x
+
+
+def _one_of_several(x: Tensor) -> Tensor:
+    """A single row with the stride that one of several has: by it PyTorch chooses how it convolves."""
+    if len(x) != 1 or x.ndim < 2:
+        return x
+    reach = max(size * stride for size, stride in zip(x.shape[1:], x.stride()[1:], strict=True))
+    return x.as_strided(x.shape, (reach, *x.stride()[1:]), x.storage_offset())
 
 
 @singledispatch

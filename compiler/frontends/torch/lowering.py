@@ -11,7 +11,7 @@ import importlib
 import pkgutil
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from numbers import Real
 from typing import Any
@@ -105,28 +105,82 @@ class Pairs:
     value: Value
 
 
-Operand = Value | Spectrum | Masked | Pairs | Tensor | tuple[Value, ...] | None
-Hidden = (Spectrum, Masked, Pairs)
+@dataclass(frozen=True)
+class Folded:
+    """A value whose tensor folds time or samples with other axes, by a reshape that may be undone.
+
+    Attributes:
+        value: the same elements in the same order, with an axis for each.
+        counts: of how many axes of ``value`` each axis of the tensor is made; none where an axis of the
+            tensor cuts through time or samples, so that only the order of elements is known.
+        source: of the reshape.
+        fault: what the reshape did, in words.
+    """
+
+    value: Value
+    counts: tuple[int, ...]
+    source: Source
+    fault: str
+
+    def around(self, value: Value, counts: tuple[int, ...] | None = None) -> Operand:
+        """Another value with its axes folded like this one's; as a value again where nothing is."""
+        counts = self.counts if counts is None else counts
+        if all(count == 1 for count in counts):
+            return value
+        if counts[0] == 2 and all(count == 1 for count in counts[1:]):
+            if value.lead is Lead.TIME_BATCH:
+                return replace(value, lead=Lead.FOLDED)
+            if value.lead is Lead.BATCH_TIME:
+                return replace(value, lead=Lead.FOLDED_BATCH_FIRST)
+        return replace(self, value=value, counts=counts)
+
+    def places(self, axis: int) -> list[int]:
+        """The axes of ``value`` that one of the tensor's is made of.
+
+        Raises:
+            StillFoldedError: that is not known.
+        """
+        if not self.counts:
+            raise StillFoldedError(self)
+        axis %= len(self.counts)
+        first = sum(self.counts[:axis])
+        return list(range(first, first + self.counts[axis]))
+
+
+class StillFoldedError(NoCounterpartError):
+    """An operation needs axes apart that are folded."""
+
+    def __init__(self, operand: Folded) -> None:
+        super().__init__(operand.fault)
+        self.operand = operand
+
+
+Operand = Value | Spectrum | Masked | Pairs | Folded | Tensor | tuple[Value, ...] | None
+Hidden = (Spectrum, Masked, Pairs, Folded)
 """Operands that only some rules take."""
 Rule = Callable[["Lowering", "Call"], Operand]
 _RULES: dict[str, Rule] = {}
 _ANY_LAYOUT: set[str] = set()
+_FOLDS: set[str] = {"neuron"}
 
 
-def rule(*names: str, any_layout: bool = False) -> Callable[[Rule], Rule]:
+def rule(*names: str, any_layout: bool = False, folds: bool = False) -> Callable[[Rule], Rule]:
     """Declare a function to be the rule of ATen operations such as ``conv2d`` or ``add.Tensor``.
 
     Args:
         names: of the operations.
         any_layout: whether the rule follows the axes of time and batch itself, wherever they stand.
+        folds: whether it also follows them where they are folded with other axes.
     """
 
     def declare(function: Rule) -> Rule:
         for name in names:
             if _RULES.setdefault(name, function) is not function:
                 raise KeyError(f"two rules for aten.{name}")
-        if any_layout:
+        if any_layout or folds:
             _ANY_LAYOUT.update(names)
+        if folds:
+            _FOLDS.update(names)
         return function
 
     return declare
@@ -202,6 +256,7 @@ class Call:
         arguments: by the names of the ATen schema; tensors of the program as operands.
         lead, shape: of the first result; its time and batch axes, and a sample's own axes.
         source: for errors and the graph.
+        shapes: of the first result in the two captures.
     """
 
     node: fx.Node
@@ -209,6 +264,7 @@ class Call:
     lead: Lead
     shape: Shape
     source: Source
+    shapes: tuple[Shape, Shape]
 
     def value(self, name: str) -> Value:
         """An argument that must be a value of the graph."""
@@ -217,6 +273,8 @@ class Call:
             raise NoCounterpartError("parts of its operand are minus infinity, which only a softmax takes")
         if isinstance(operand, Pairs):
             raise NoCounterpartError("its operand is complex")
+        if isinstance(operand, Folded):
+            raise StillFoldedError(operand)
         if not isinstance(operand, Value):
             raise NoCounterpartError(f"its argument {name} does not depend on the input")
         return operand
@@ -384,9 +442,14 @@ class Lowering:
         has_time = any(value.lead.has_time for value in operands)
         overtime = max((value.overtime for value in operands), default=0)
         sizes = (self.sizes[0].longer(overtime), self.sizes[1].longer(overtime))
-        axes = classify(_first_shape(node), _first_shape(twin), sizes, has_time)
-        fires_anywhere = _name(node) in ("neuron", "potential") and any(value.spread for value in operands)
-        if _name(node) in _ANY_LAYOUT or fires_anywhere:
+        shapes = (_first_shape(node), _first_shape(twin))
+        axes = classify(*shapes, sizes, has_time)
+        folds = [o for o in self._operands(node) if isinstance(o, Folded)]
+        fires = _name(node) in ("neuron", "potential")
+        if folds and _name(node) not in _FOLDS:
+            self._refuse_fold(node, folds[0])
+            return
+        if _name(node) in _ANY_LAYOUT or (fires and (folds or any(value.spread for value in operands))):
             axes = axes or (Lead.SPREAD, ())
         elif strange := [value for value in operands if value.spread or any(value.margin)]:
             fault = f"mixes time or batch with other axes: a value laid out as [{_layout(strange[0])}]"
@@ -398,7 +461,7 @@ class Lowering:
             )
             return
         lead, shape = axes
-        self._apply(node, Call(node, self._bind(node), self._fold_order(node, lead), shape, where))
+        self._apply(node, Call(node, self._bind(node), self._fold_order(node, lead), shape, where, shapes))
 
     def _find_steps(self, node: fx.Node, twin: fx.Node) -> None:
         """Where a model repeats a frame over time: [1, B, ...] becomes [T, B, ...]."""
@@ -412,11 +475,14 @@ class Lowering:
             self.sizes = (Sizes(heads[0], batch[0]), Sizes(heads[0], batch[1]))
             self.steps = heads[0]
 
+    def _operands(self, node: fx.Node) -> list[Any]:
+        """The operands of a call, parts of a split one by one."""
+        operands = [self.operands[n.name] for n in node.all_input_nodes]
+        return [part for o in operands for part in (o if isinstance(o, (list, tuple)) else (o,))]
+
     def _values(self, node: fx.Node) -> list[Value]:
         """The operands of a call that depend on the input."""
-        operands = [self.operands[n.name] for n in node.all_input_nodes]
-        flat = [part for o in operands for part in (o if isinstance(o, (list, tuple)) else (o,))]
-        whole = [part.value if isinstance(part, Hidden) else part for part in flat]
+        whole = [part.value if isinstance(part, Hidden) else part for part in self._operands(node)]
         return [part for part in whole if isinstance(part, Value)]
 
     def _apply(self, node: fx.Node, call: Call) -> None:
@@ -434,11 +500,15 @@ class Lowering:
         except _PotentialReadError as error:
             self.broken.add(node.name)
             self.unread.append(Problem("SL0302", str(call.source), str(error)))
+        except StillFoldedError as error:
+            self._refuse_fold(node, error.operand)
         except NoCounterpartError as error:
             self._refuse(node, "SL0302", call.source, f"{_name(node)} has no counterpart: {error}")
 
-    def _neuron(self, call: Call) -> Value:
-        x = call.value("x")
+    def _neuron(self, call: Call) -> Operand:
+        operand = call.arguments["x"]
+        folded = operand if isinstance(operand, Folded) else None
+        x = call.value("x") if folded is None else folded.value
         path, equation = self.neurons[call.arguments["index"]]
         one_step = self.sizes[0].steps == 1
         if path in self.single_step and not equation.memoryless and not one_step:
@@ -449,19 +519,19 @@ class Lowering:
         any_layout = path in self.single_step or equation.memoryless
         if any(x.margin):
             raise NoCounterpartError(f"the neuron {path} runs on before or after the sample")
-        if not any_layout and x.lead in (Lead.FOLDED, Lead.FOLDED_BATCH_FIRST):
+        if folded is None and not any_layout and x.lead in (Lead.FOLDED, Lead.FOLDED_BATCH_FIRST):
             self.over_samples.append(path)
-        elif not any_layout and x.tags[0] != "T":
-            raise NoCounterpartError(
-                f"the neuron {path} runs along axis 0 of [{_layout(x)}], which is not time"
-            )
+        elif not any_layout and (x.tags[0] != "T" or (folded is not None and folded.places(0) != [0])):
+            where = _layout(x) if folded is None else _folds(folded)
+            raise NoCounterpartError(f"the neuron {path} runs along axis 0 of [{where}], which is not time")
         if path in {node.name for node in self.builder.build().nodes}:
             raise NoCounterpartError(f"the neuron {path} is called twice, and its state is shared")
         (spikes,) = self.emit(call, equation, x, name=path, lead=x.lead)
         if x.spread:
             self.leads[path] = Lead.TIME_BATCH
-            self.layouts[path] = x.spread
-        return spikes
+        if x.spread or folded is not None:
+            self.layouts[path] = x.tags
+        return spikes if folded is None else folded.around(spikes)
 
     def _readout(self, call: Call) -> Value:
         """The potentials of a neuron that never fires: a leaky sum of its input."""
@@ -536,6 +606,13 @@ class Lowering:
     def _depends_on_broken(self, node: fx.Node) -> bool:
         return any(n.name in self.broken for n in node.all_input_nodes)
 
+    def _refuse_fold(self, node: fx.Node, operand: Folded) -> None:
+        """What stands in the way is the reshape that nothing has undone before this call."""
+        at = _source(node)
+        place = f" at {at.file}:{at.line}" if at.file else ""
+        fault = f"{operand.fault}; {_name(node)}{place} needs them apart"
+        self._refuse(node, "SL0303", operand.source, fault)
+
     def _refuse(self, node: fx.Node, code: str, where: Source, fault: str) -> None:
         self.broken.add(node.name)
         self.problems.append(Problem(code, str(where), fault))
@@ -586,6 +663,15 @@ def _layout(value: Value) -> str:
         return f"{value.lead.value}, ..."
     sizes = iter(value.shape)
     return ", ".join(tag or str(next(sizes)) for tag in value.spread)
+
+
+def _folds(operand: Folded) -> str:
+    """How a folded value is laid out, in words."""
+    sizes = iter(operand.value.shape)
+    names = [tag or str(next(sizes)) for tag in operand.value.tags]
+    return ", ".join(
+        "*".join(names[place] for place in operand.places(axis)) for axis in range(len(operand.counts))
+    )
 
 
 def _holds_value(operand: Any) -> bool:
@@ -658,7 +744,7 @@ def _source(node: fx.Node) -> Source:
     stack = list((node.meta.get("nn_module_stack") or {}).values())
     module = str(stack[-1][0]) if stack else ""
     for file, line in reversed(_FRAME.findall(node.meta.get("stack_trace") or "")):
-        if "/torch/" not in file:
+        if "/torch/" not in file and "/einops/" not in file:
             return Source(module, _short(file), int(line))
     return Source(module)
 

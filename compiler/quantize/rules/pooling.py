@@ -39,6 +39,9 @@ def reduce_sum(walk: Walk, op: ReduceSum, node: Node) -> None:
             raise NoIntegerFormError("SL0502", "sums values of different scales")
         name, unit = walk.streamed(node, node.inputs[0])
         scale = np.reshape(unit.scale, (1,) * len(shape))
+    if walk.profile.rescales and walk.overflows(op, name):
+        name, unit = walk.ranged(node, node.inputs[0])
+        scale = np.reshape(unit.scale, (1,) * len(shape))
     offset = compact(np.broadcast_to(unit.offset, shape).sum(op.axes))
     kept = [axis for axis in range(len(shape)) if axis not in op.axes]
     left = scale.reshape(()) if scale.size == 1 else scale.reshape([scale.shape[axis] for axis in kept])

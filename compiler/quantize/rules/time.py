@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from spikeloom.compiler.graph.graph import Node, Unit
+from spikeloom.compiler.graph.op import Op
 from spikeloom.compiler.graph.ops.accumulate import Accumulate
 from spikeloom.compiler.graph.ops.delay import Delay
 from spikeloom.compiler.graph.ops.integer_neuron import DECAY_ONE
@@ -29,15 +30,24 @@ MEMORY_BITS = 20
 @rule(TimeMean)
 def time_mean(walk: Walk, op: TimeMean, node: Node) -> None:
     """The sum; its unit is divided."""
-    x = walk.unit(node.inputs[0])
-    walk.add(node, Accumulate(op.steps), Unit(x.scale / op.steps, x.offset))
+    total = Accumulate(op.steps)
+    name, x = _summable(walk, node, total)
+    walk.append(node, total, [name], Unit(x.scale / op.steps, x.offset))
 
 
 @rule(Accumulate)
 def accumulate(walk: Walk, op: Accumulate, node: Node) -> None:
     """The sum, with the offset as often as there are steps."""
-    x = walk.unit(node.inputs[0])
-    walk.add(node, op, Unit(x.scale, x.offset * op.horizon))
+    name, x = _summable(walk, node, op)
+    walk.append(node, op, [name], Unit(x.scale, x.offset * op.horizon))
+
+
+def _summable(walk: Walk, node: Node, op: Op) -> tuple[str, Unit]:
+    """An operand, narrowed where its sum over time would overflow and the target can rescale."""
+    name = walk.names[node.inputs[0]]
+    if walk.profile.rescales and walk.overflows(op, name):
+        return walk.ranged(node, node.inputs[0])
+    return name, walk.unit(node.inputs[0])
 
 
 @rule(LeakySum)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from spikeloom.cli.calibration import RANDOM, Calibrate, RecipeFile, calibration
-from spikeloom.cli.console import counted, print_json, printable, running_on, table
+from spikeloom.cli.console import CONTAMINATED, counted, print_json, printable, running_on, table
 from spikeloom.cli.console import output as console
 from spikeloom.cli.model import (
     Arguments,
@@ -38,7 +38,7 @@ from spikeloom.cli.network import (
 from spikeloom.cli.sources import Json
 from spikeloom.compiler.graph.graph import Graph
 from spikeloom.compiler.graph.target import find_target
-from spikeloom.compiler.pipeline import Options, compile_graph, compile_model
+from spikeloom.compiler.pipeline import Compilation, Options, compile_graph, compile_model
 from spikeloom.errors import InputError, InternalError, Problem, SpikeloomError, UnsupportedError
 from spikeloom.runtime.events.recipe import FrameRecipe
 
@@ -53,11 +53,13 @@ class Findings:
         obstacles: what stands in the way.
         loaded: the model, if it could be built.
         graph: as captured, if it could be.
+        run: how far the compilation of a model came.
     """
 
     obstacles: list[Problem] = field(default_factory=list)
     loaded: Loaded | None = None
     graph: Graph | None = None
+    run: Compilation = field(default_factory=Compilation)
 
 
 def check(
@@ -160,6 +162,7 @@ def _compile(
                 options,
                 None,
                 after_stage=lambda stage, result: _keep(findings, stage, result),
+                run=findings.run,
             )
         elif graph is not None:
             frames, _ = network_calibration(source, recipe, graph, options.steps, samples, strict=True)
@@ -193,6 +196,7 @@ def _document(findings: Findings) -> dict[str, Any]:
         "nodes": None if graph is None else len(graph.nodes),
         "latency": None if graph is None else graph.latency,
         "flush": None if graph is None else graph.flush,
+        "over_samples": [] if findings.run.capture is None else [*findings.run.capture.contaminated],
     }
 
 
@@ -225,3 +229,7 @@ def _print(document: dict[str, Any], model: str, target: str) -> None:
     console.print(", ".join(known), markup=False)
     if document["flush"]:
         console.print(running_on(document["latency"], document["flush"]), markup=False)
+    if document["over_samples"]:
+        console.print(f"{CONTAMINATED}:", markup=False)
+        for layer in document["over_samples"]:
+            console.print(f"  {printable(layer)}", markup=False)

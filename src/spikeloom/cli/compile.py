@@ -11,6 +11,7 @@ import typer
 
 from spikeloom.cli.calibration import RANDOM, Calibrate, RecipeFile, calibration
 from spikeloom.cli.console import (
+    CONTAMINATED,
     comparisons,
     counted,
     errors,
@@ -279,7 +280,7 @@ def _summary(run: Compilation) -> dict[str, Any]:
     document: dict[str, Any] = {"ledger": run.ledger.to_json()}
     if run.capture is not None:
         document["dead_layers"] = [*run.capture.dead]
-        document["over_samples"] = [*run.capture.over_samples]
+        document["over_samples"] = [*run.capture.contaminated]
     if run.captured is not None:
         document["latency"] = run.captured.latency
         document["flush"] = run.captured.flush
@@ -312,8 +313,7 @@ def _print(run: Compilation, document: dict[str, Any]) -> None:
     _print_left_over("tensors of the checkpoint have no place in the model", document["dead_keys"])
     _print_left_over("neuron layers reach no output", document.get("dead_layers", []))
     _print_left_over(
-        "the model lets neuron layers run on from one sample of a batch to the next; compiled as for "
-        "single samples",
+        CONTAMINATED,
         document.get("over_samples", []),
     )
     if document.get("flush"):

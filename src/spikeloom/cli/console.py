@@ -25,6 +25,10 @@ from rich.text import Text
 
 from spikeloom.errors import Problem
 
+CONTAMINATED = (
+    "the model lets neuron layers run on from sample to sample of a batch; compiled for single ones"
+)
+
 
 class ClosedOutputError(Exception):
     """Whoever read standard output has closed it."""

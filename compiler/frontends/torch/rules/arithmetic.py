@@ -11,6 +11,7 @@ from torch import Tensor
 from spikeloom.compiler.frontends.torch.axes import Lead, NoCounterpartError
 from spikeloom.compiler.frontends.torch.lowering import (
     Call,
+    Folded,
     Lowering,
     Masked,
     Operand,
@@ -22,6 +23,7 @@ from spikeloom.compiler.frontends.torch.lowering import (
     rule,
 )
 from spikeloom.compiler.frontends.torch.rules.complex import rotated
+from spikeloom.compiler.frontends.torch.rules.folding import each_element
 from spikeloom.compiler.frontends.torch.rules.fourier import filtered
 from spikeloom.compiler.graph.op import Array
 from spikeloom.compiler.graph.ops.accumulate import Accumulate
@@ -42,7 +44,8 @@ NOTHING = -1e4
 """What is filled in below it is meant for minus infinity."""
 
 
-@rule("add.Tensor", "add_.Tensor", "add.Scalar", any_layout=True)
+@rule("add.Tensor", "add_.Tensor", "add.Scalar", folds=True)
+@each_element
 def add(lower: Lowering, call: Call) -> Operand:
     """A residual, or a constant added."""
     a, b = call.arguments["self"], call.arguments["other"]
@@ -53,6 +56,8 @@ def add(lower: Lowering, call: Call) -> Operand:
     x, other = (a, b) if isinstance(a, Value) else (b, a)
     if not isinstance(x, Value):
         x = call.value("self" if x is a else "other")
+    if (each := constants_of_steps(other, x)) is not None:
+        return _of_steps(lower, call, x, np.ones_like(each), each)
     constant = constant_of(other, x)
     if bool(np.isneginf(constant).any()):
         return _masked(lower, call, x, constant)
@@ -81,7 +86,8 @@ def masked_fill(lower: Lowering, call: Call) -> Operand:
     return lower.emit(call, Affine(scale, offset), x)[0]
 
 
-@rule("sub.Tensor", "sub_.Tensor", "sub.Scalar", "rsub.Tensor", "rsub.Scalar", any_layout=True)
+@rule("sub.Tensor", "sub_.Tensor", "sub.Scalar", "rsub.Tensor", "rsub.Scalar", folds=True)
+@each_element
 def subtract(lower: Lowering, call: Call) -> Operand:
     """A difference: of two values, or of a value and a constant."""
     a, b = call.arguments["self"], call.arguments["other"]
@@ -99,14 +105,16 @@ def subtract(lower: Lowering, call: Call) -> Operand:
     return lower.emit(call, Affine(np.ones((), np.float32), constant_of(other, x)), x)[0]
 
 
-@rule("neg", any_layout=True)
+@rule("neg", folds=True)
+@each_element
 def negate(lower: Lowering, call: Call) -> Operand:
     """The value with its sign changed."""
     op = Affine(np.array(-1, np.float32), np.zeros((), np.float32))
     return lower.emit(call, op, call.value("self"))[0]
 
 
-@rule("mul.Tensor", "mul_.Tensor", "mul.Scalar", "div.Tensor", "div_.Tensor", "div.Scalar", any_layout=True)
+@rule("mul.Tensor", "mul_.Tensor", "mul.Scalar", "div.Tensor", "div_.Tensor", "div.Scalar", folds=True)
+@each_element
 def multiply(lower: Lowering, call: Call) -> Operand:
     """A product of two values, such as a mask; or a constant factor, such as the scale of an attention."""
     a, b = call.arguments["self"], call.arguments["other"]
@@ -123,7 +131,7 @@ def multiply(lower: Lowering, call: Call) -> Operand:
         return lower.emit(call, Mul(), *_aligned(lower, call, a, b))[0]
     x, other = (a, b) if isinstance(a, Value) else (b, a)
     if not divides and (each := constants_of_steps(other, x)) is not None:
-        return _of_steps(lower, call, x, each)
+        return _of_steps(lower, call, x, each, np.zeros_like(each))
     constant = constant_of(other, x)
     x = _as_wide_as(lower, call, x, constant)
     factor = np.asarray(1 / constant.astype(np.float64)) if divides else constant
@@ -141,13 +149,15 @@ def _as_wide_as(lower: Lowering, call: Call, x: Value, constant: Array) -> Value
     return x if wide == x.shape else lower.emit(call, Broadcast(wide), x, lead=x.lead)[0]
 
 
-def _of_steps(lower: Lowering, call: Call, x: Value, each: Array) -> Value:
-    """A factor of its own for each time step."""
-    if lower.steps and len(each) != lower.steps:
-        raise NoCounterpartError(f"it has constants for {len(each)} of {lower.steps} time steps")
-    rank = len(x.shape)
-    scale = each.reshape(len(each), *(1,) * (rank + 1 - each.ndim), *each.shape[1:])
-    offset = np.zeros((len(each), *(1,) * rank), np.float32)
+def _of_steps(lower: Lowering, call: Call, x: Value, *constants: Array) -> Value:
+    """A factor and a summand of their own for each time step."""
+    steps = len(constants[0])
+    if lower.steps == 0:
+        raise NoCounterpartError("its constant differs over time, and the number of steps is not known")
+    if steps != lower.steps:
+        raise NoCounterpartError(f"it has constants for {steps} of {lower.steps} time steps")
+    missing = (1,) * (len(x.shape) + 1 - constants[0].ndim)
+    scale, offset = (each.reshape(steps, *missing, *each.shape[1:]) for each in constants)
     return lower.emit(call, StepAffine(scale, offset), x, lead=x.lead)[0]
 
 
@@ -162,9 +172,12 @@ def matmul(lower: Lowering, call: Call) -> Operand:
     return lower.emit(call, MatMul(), a, call.value(second))[0]
 
 
-@rule("mean.dim", "sum.dim_IntList", any_layout=True)
+@rule("mean.dim", "sum.dim_IntList", folds=True)
 def reduce(lower: Lowering, call: Call) -> Operand:
     """A mean or sum over a sample's own axes, over time, or both."""
+    folded = call.arguments["self"]
+    if isinstance(folded, Folded):
+        return _reduced_apart(lower, call, folded)
     x = call.value("self")
     averages = call.node.target.__name__.startswith("mean")  # type: ignore[union-attr]
     if x.spread:
@@ -187,6 +200,18 @@ def reduce(lower: Lowering, call: Call) -> Operand:
     if call.arguments["keepdim"] and own:
         (x,) = lower.emit(call, Reshape(shape), x, lead=x.lead)
     return x
+
+
+def _reduced_apart(lower: Lowering, call: Call, x: Folded) -> Operand:
+    """A mean or sum over axes that fold time with others: over each that they are made of, at once."""
+    if call.arguments["keepdim"]:
+        raise NoCounterpartError("it keeps an axis that folds time or samples with others")
+    dims, rank = call.arguments["dim"], len(x.counts)
+    axes = {axis % rank for axis in ([dims] if isinstance(dims, int) else dims)}
+    places = [place for axis in axes for place in x.places(axis)]
+    result = reduce(lower, replace(call, arguments={**call.arguments, "self": x.value, "dim": places}))
+    assert isinstance(result, Value)
+    return x.around(result, tuple(count for axis, count in enumerate(x.counts) if axis not in axes))
 
 
 def _is_time(x: Value, axis: int) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from spikeloom.compiler.frontends.torch.axes import OWN, Lead, NoCounterpartError
 from spikeloom.compiler.frontends.torch.lowering import Call, Lowering, Operand, Value, rule
-from spikeloom.compiler.frontends.torch.rules.shapes import arranged
+from spikeloom.compiler.frontends.torch.rules.folding import arranged
 from spikeloom.compiler.graph.ops.broadcast import Broadcast
 from spikeloom.compiler.graph.ops.gated_state import GatedState
 from spikeloom.compiler.graph.ops.matmul import MatMul

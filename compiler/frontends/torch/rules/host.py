@@ -6,6 +6,7 @@ import numpy as np
 
 from spikeloom.compiler.frontends.torch.axes import OWN, NoCounterpartError
 from spikeloom.compiler.frontends.torch.lowering import Call, Lowering, Masked, Operand, rule
+from spikeloom.compiler.frontends.torch.rules.folding import each_element
 from spikeloom.compiler.graph.ops.affine import Affine
 from spikeloom.compiler.graph.ops.divide import Divide
 from spikeloom.compiler.graph.ops.elementwise import Elementwise
@@ -30,7 +31,8 @@ SETTINGS = {"approximate": "none", "alpha": 1, "scale": 1, "input_scale": 1, "be
 """What the functions must be called with: other forms of them are not known."""
 
 
-@rule(*NAMES, any_layout=True)
+@rule(*NAMES, folds=True)
+@each_element
 def function(lower: Lowering, call: Call) -> Operand:
     """A function of single numbers."""
     if odd := [name for name, value in SETTINGS.items() if call.arguments.get(name, value) != value]:
@@ -48,7 +50,8 @@ def power(lower: Lowering, call: Call) -> Operand:
     return lower.emit(call, Elementwise("square"), call.value("self"))[0]
 
 
-@rule("reciprocal", any_layout=True)
+@rule("reciprocal", folds=True)
+@each_element
 def reciprocal(lower: Lowering, call: Call) -> Operand:
     """One divided by a value."""
     x = call.value("self")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -20,6 +19,7 @@ from spikeloom.compiler.frontends.torch.lowering import (
     constant_of,
     rule,
 )
+from spikeloom.compiler.frontends.torch.rules.folding import arranged
 from spikeloom.compiler.graph.op import Array
 from spikeloom.compiler.graph.ops.affine import Affine
 from spikeloom.compiler.graph.ops.broadcast import Broadcast
@@ -29,63 +29,10 @@ from spikeloom.compiler.graph.ops.pad import Pad
 from spikeloom.compiler.graph.ops.reshape import Reshape
 from spikeloom.compiler.graph.ops.slice import Slice
 from spikeloom.compiler.graph.ops.split import Split
-from spikeloom.compiler.graph.ops.transpose import Transpose
 
 
 def _first_value(call: Call) -> Value:
     return call.value(next(iter(call.arguments)))
-
-
-@rule(
-    "contiguous", "clone", "detach", "alias", "dropout", "detach_", "lift_fresh_copy", "dropout_",
-    "feature_dropout",
-    "to.dtype", "to.device", "to.other", "_to_copy", "type_as",
-    any_layout=True,
-)  # fmt: skip
-def same(lower: Lowering, call: Call) -> Operand:
-    """Operations without effect on the values."""
-    if call.arguments.get("train"):
-        raise NoCounterpartError("dropout is active; call model.eval() first")
-    return _first_value(call)
-
-
-@rule(
-    "flatten.using_ints", "unflatten.int", "reshape", "view", "_unsafe_view",
-    any_layout=True,
-)  # fmt: skip
-def reshape(lower: Lowering, call: Call) -> Operand:
-    """A new shape; folding time into the batch, or unfolding it, is nothing for one sample."""
-    x = _first_value(call)
-    if x.spread:
-        return _regrouped(lower, call, x)
-    if call.lead in (Lead.SPREAD, Lead.NONE):
-        raise NoCounterpartError("it mixes time or batch with other axes")
-    if call.lead.has_time != x.lead.has_time and lower.sizes[0].steps != 1:
-        raise NoCounterpartError("it drops or makes the axis of time by a reshape")
-    if x.lead.outer != call.lead.outer and lower.sizes[0].steps != 1:
-        raise NoCounterpartError("it exchanges time and batch by a reshape, which mixes the samples")
-    if call.shape == x.shape:
-        return replace(x, lead=call.lead)
-    return lower.emit(call, Reshape(call.shape), x)[0]
-
-
-def _regrouped(lower: Lowering, call: Call, x: Value) -> Value:
-    """A new shape of a sample's own axes, between which time and samples stay where they are."""
-    sizes = {"T": lower.sizes[0].longer(x.overtime).steps, "B": lower.sizes[0].batch}
-    own = iter(x.shape)
-    before = [(tag, sizes[tag] if tag else next(own)) for tag in x.tags]
-    after = list(_sizes(call))
-    tags: list[str] = []
-    while before or after:
-        group, made = [before.pop(0)] if before else [], [after.pop(0)] if after else []
-        while (have := math.prod(size for _, size in group)) != (want := math.prod(made)):
-            (group.append(before.pop(0)) if have < want else made.append(after.pop(0)))
-        fixed = [tag for tag, _ in group if tag]
-        if fixed and (len(group), len(made)) != (1, 1):
-            raise NoCounterpartError("it mixes time or batch with other axes")
-        tags += fixed or [OWN] * len(made)
-    shape = tuple(size for size, tag in zip(_sizes(call), tags, strict=True) if tag == OWN)
-    return _retagged(lower, call, x, tags, shape)
 
 
 @rule("unsqueeze", "squeeze", "squeeze.dim", "squeeze.dims", any_layout=True)
@@ -119,65 +66,26 @@ def _retagged(lower: Lowering, call: Call, x: Value, tags: Sequence[str], shape:
     return arranged(x, tags)
 
 
-def arranged(x: Value, tags: Sequence[str]) -> Value:
-    """A value seen with these axes, its own in the same order."""
-    for lead in Lead:
-        if lead is not Lead.SPREAD and list(tags) == [*lead.tags, *(OWN for _ in x.shape)]:
-            return replace(x, lead=lead, spread=())
-    return replace(x, lead=Lead.SPREAD, spread=tuple(tags))
-
-
-@rule(
-    "transpose.int", "permute", "t", "mT", "numpy_T", "swapaxes", "swapdims.int", "swapdims",
-    "movedim.int", "movedim.intlist", "moveaxis.int", "moveaxis.intlist",
-    any_layout=True,
-)  # fmt: skip
-def transpose(lower: Lowering, call: Call) -> Operand:
-    """Axes in another order."""
-    x = _first_value(call)
-    order = _full_order(call, x)
-    tags = [x.tags[place] for place in order]
-    own = tuple(x.tags[:place].count(OWN) for place in order if x.tags[place] == OWN)
-    if own != tuple(range(len(own))):
-        (x,) = lower.emit(call, Transpose(own), x, lead=x.lead)
-    return arranged(x, tags)
-
-
-def _full_order(call: Call, x: Value) -> list[int]:
-    rank = len(x.tags)
-    order = list(range(rank))
-    if "dims" in call.arguments:
-        return [axis % rank for axis in call.arguments["dims"]]
-    if "source" in call.arguments:
-        ends = (call.arguments[end] for end in ("source", "destination"))
-        pairs = zip(*([end] if isinstance(end, int) else end for end in ends), strict=True)
-        moved = sorted((place % rank, axis % rank) for axis, place in pairs)
-        order = [axis for axis in order if axis not in [one for _, one in moved]]
-        for place, axis in moved:
-            order.insert(place, axis)
-        return order
-    names = [name for name in ("dim0", "dim1", "axis0", "axis1") if name in call.arguments]
-    first, second = (call.arguments[name] % rank for name in names) if names else (rank - 2, rank - 1)
-    order[first], order[second] = order[second], order[first]
-    return order
-
-
-@rule("chunk", "split.Tensor", "split_with_sizes", "unbind.int")
+@rule("chunk", "split.Tensor", "split_with_sizes", "unbind.int", any_layout=True)
 def split(lower: Lowering, call: Call) -> Operand:
     """Consecutive pieces along one axis."""
     x = _first_value(call)
     if lower.takes_turn(x, call.arguments["dim"]) and len(call.node.meta["val"]) == 1:
         return (replace(x, lead=Lead.BATCH),)
-    axis = call.own_axis(call.arguments["dim"], x)
+    place = call.arguments["dim"] % len(x.tags)
+    axis = call.own_axis(place, x)
     pieces = [tuple(piece.shape) for piece in call.node.meta["val"]]
-    unbinds = len(pieces[0]) < x.lead.axes + len(x.shape)
-    sizes = tuple(1 if unbinds else piece[x.lead.axes + axis] for piece in pieces)
+    unbinds = len(pieces[0]) < len(x.tags)
+    sizes = tuple(1 if unbinds else piece[place] for piece in pieces)
     parts = lower.emit(call, Split(axis, sizes), x, lead=x.lead)
-    if unbinds:
-        return tuple(
-            lower.emit(call, Reshape(pieces[0][x.lead.axes :]), part, lead=x.lead)[0] for part in parts
-        )
-    return tuple(parts)
+    return tuple(_without(lower, call, part, place) if unbinds else part for part in parts)
+
+
+def _without(lower: Lowering, call: Call, x: Value, place: int) -> Value:
+    """A value without an axis of one element."""
+    axis = call.own_axis(place, x)
+    tags = [tag for at, tag in enumerate(x.tags) if at != place]
+    return _retagged(lower, call, x, tags, x.shape[:axis] + x.shape[axis + 1 :])
 
 
 @rule("cat", any_layout=True)
@@ -237,17 +145,17 @@ def cut(lower: Lowering, call: Call) -> Operand:
     return piece
 
 
-@rule("select.int")
+@rule("select.int", any_layout=True)
 def select(lower: Lowering, call: Call) -> Operand:
     """One element of an axis; in a loop over time, the one that there is."""
     x = call.value("self")
     if lower.takes_turn(x, call.arguments["dim"]):
         return replace(x, lead=Lead.BATCH)
-    dim = call.arguments["dim"] % (x.lead.axes + len(x.shape))
-    axis = call.own_axis(dim, x)
+    place = call.arguments["dim"] % len(x.tags)
+    axis = call.own_axis(place, x)
     index = call.arguments["index"] % x.shape[axis]
-    (piece,) = lower.emit(call, Slice(axis, index, index + 1, 1), x)
-    return lower.emit(call, Reshape(call.shape), piece)[0]
+    (piece,) = lower.emit(call, Slice(axis, index, index + 1, 1), x, lead=x.lead)
+    return _without(lower, call, piece, place)
 
 
 @rule("stack")
