@@ -132,6 +132,18 @@ def test_another_toml_makes_another_network(conditioned: Path) -> None:
     assert rates[1] < rates[0]
 
 
+def test_quantize_takes_the_same_description(conditioned: Path) -> None:
+    other = conditioned / "calm.toml"
+    other.write_text(DESCRIBED.replace("value = true", "value = false"))
+    given = ("--target", "onnx", "--calibrate", "random:6", "--steps", 5, "--json")
+    told = [
+        spikeloom("quantize", f"{conditioned}/unet.py:build", *given, *more).json["layers"]
+        for more in ((), ("--model-inputs", other))
+    ]
+    rates = [[layer for layer in layers if "lif" in layer["layer"]] for layers in told]
+    assert rates[1] != rates[0]
+
+
 @pytest.mark.parametrize(
     ("text", "what"),
     [

@@ -13,6 +13,7 @@ from spikeloom.cli.console import output as console
 from spikeloom.cli.model import (
     Arguments,
     Axes,
+    InputsFile,
     ModelConfig,
     ModelSource,
     Repository,
@@ -52,6 +53,7 @@ def quantize(
     arg: Arguments = None,
     model_config: ModelConfig = None,
     repo: Repository = None,
+    model_inputs: InputsFile = None,
     target: Annotated[str, typer.Option(help="Whose integers; see `spikeloom targets`.")] = "loihi2",
     bits: Bits = "8",
     max_flips: MaxFlips = None,
@@ -74,7 +76,7 @@ def quantize(
         target, width, ledger=ledger, stop_after="integer", steps=steps, silence=calibrate.startswith(RANDOM),
         within=ranges(range_, percentile), correct=correct, budget=budget,
     )  # fmt: skip
-    source = ModelSource(model, weights, arguments_of(arg, model_config), repo)
+    source = ModelSource(model, weights, arguments_of(arg, model_config), repo, model_inputs)
     loaded = load_model(source, input_shape, frame_recipe)
     options = replace(options, steps=options.steps or loaded.steps)
     frames, dropped = calibration(calibrate, frame_recipe, loaded.shape, options.steps, samples, strict)
