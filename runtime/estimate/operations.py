@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from spikeloom.compiler.graph.graph import Graph, Node
 from spikeloom.compiler.graph.op import Array
+from spikeloom.runtime.estimate.spike_driven import not_spike_driven
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class Operations:
         updates: of neurons.
         additions: of residuals and sums.
         host: of real numbers, which no spike drives: normalisations, gates, quotients.
+        real: effective synaptic operations and products of which an operand is no spike.
         nodes: the same node by node.
     """
 
@@ -63,7 +65,14 @@ class Operations:
     updates: float
     additions: float
     host: float
+    real: float
     nodes: tuple[NodeOperations, ...]
+
+    @property
+    def not_spike_driven(self) -> float:
+        """The share of synaptic operations, products and host operations that no spike drives."""
+        total = self.acs + self.macs + self.products + self.host
+        return (self.real + self.host) / total if total else 0.0
 
     def to_json(self) -> dict[str, Any]:
         """The totals, and ``nodes`` as a list of name, work, effective and dense per sample."""
@@ -71,7 +80,7 @@ class Operations:
             name: getattr(self, name)
             for name in (
                 "samples", "acs", "macs", "dense", "products", "dense_products", "updates", "additions",
-                "host",
+                "host", "real", "not_spike_driven",
             )
         }  # fmt: skip
         nodes = [
@@ -123,6 +132,7 @@ class OperationCounter:
         """The counts so far."""
         nodes = tuple(self._node_operations(node) for node in self._nodes())
         synaptic = [node for node in nodes if node.work == "synaptic"]
+        real = not_spike_driven(self.graph)
         return Operations(
             samples=sum(len(batch) for batch in self._steps),
             acs=sum(_mean(node.effective * node.binary) for node in synaptic),
@@ -133,6 +143,7 @@ class OperationCounter:
             updates=_total(nodes, "update"),
             additions=_total(nodes, "addition"),
             host=_total(nodes, "host"),
+            real=sum(_mean(n.effective) for n in nodes if n.work != "host" and n.node in real),
             nodes=nodes,
         )
 

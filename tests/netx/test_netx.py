@@ -17,7 +17,7 @@ from spikeloom.errors import InputError
 from spikeloom.targets.loihi import loihi2
 from spikeloom.targets.loihi.engine import Chip
 from spikeloom.targets.loihi.program import Process
-from tests.cli.terminal import spikeloom
+from tests.cli.terminal import refused, spikeloom
 
 NEURON = {"type": "LOIHI", "iDecay": 4096, "vDecay": 1024, "vThMant": 25, "refDelay": 1}
 PERIOD = 17  # steps between resets in the recordings
@@ -164,7 +164,8 @@ def _read(chip: Chip, layer: str, part: str, spikes: np.ndarray) -> np.ndarray:
     return state.u[:, 0] if part == "u" else np.where(spikes > 0, 128, state.v[:, 0])
 
 
-def test_a_net_file_compiles_on_the_command_line(tmp_path: Path) -> None:
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
     path = tmp_path / "tiny.net"
     with h5py.File(path, "w") as file:
         for number, weight in enumerate(([[20, -4], [30, 6]], [[40, 8]])):
@@ -175,6 +176,24 @@ def test_a_net_file_compiles_on_the_command_line(tmp_path: Path) -> None:
             layer["shape"] = np.array([len(weight)])
             for key, value in NEURON.items():
                 layer[f"neuron/{key}"] = value
+    return path
+
+
+def test_a_net_file_is_checked_on_the_command_line(tiny: Path) -> None:
+    for target in ("loihi2", "onnx"):
+        found = spikeloom("check", tiny, "--target", target, "--steps", 6, "--json").json
+        assert found["obstacles"] == []
+        assert (found["neurons"], found["layers"]) == (3, 2)
+    assert "nothing stands between" in spikeloom("check", tiny, "--steps", 6).out
+    (problem,) = refused("check", tiny, "--weights", "model.pt", "--steps", 6, within=tiny.parent)
+    assert (problem.code, problem.where) == ("SL0901", "--weights")
+    tiny.write_bytes(b"no file of HDF5")
+    (problem,) = refused("check", tiny, "--steps", 6, within=tiny.parent)
+    assert problem.code == "SL0214"
+
+
+def test_a_net_file_compiles_on_the_command_line(tiny: Path) -> None:
+    path, tmp_path = tiny, tiny.parent
     arguments = ["compile", str(path), "--target", "loihi2", "--steps", "6", "--json"]
     document = spikeloom(*arguments, "-o", tmp_path / "tiny.loom").json
     stages = [entry["stage"] for entry in document["ledger"]]

@@ -11,13 +11,15 @@ import torch
 from spikeloom.compiler.frontends.torch.interpreter import TorchInterpreter
 from spikeloom.compiler.graph.graph import Graph, GraphBuilder, Stage
 from spikeloom.compiler.graph.interpret import Interpreter
-from spikeloom.compiler.graph.kinds import Type, levels, sums
+from spikeloom.compiler.graph.kinds import SPIKES, Type, levels, sums
 from spikeloom.compiler.graph.ops.add import Add
 from spikeloom.compiler.graph.ops.integer_neuron import IntegerNeuron
 from spikeloom.compiler.graph.ops.linear import Linear
+from spikeloom.compiler.graph.ops.lookup import Lookup
 from spikeloom.compiler.graph.ops.matmul import MatMul
 from spikeloom.compiler.graph.ops.reshape import Reshape
 from spikeloom.runtime.estimate.operations import OperationCounter, Operations
+from spikeloom.runtime.estimate.spike_driven import dense_share, not_spike_driven
 from tests.trained_nmnist import TrainedNmnist, trained_nmnist
 
 
@@ -118,6 +120,26 @@ def test_pairs_are_counted_one_by_one(graph: Graph) -> None:
     assert result.dense == 2 * 6
     assert (result.products, result.dense_products) == (4, 2 * 4)
     assert (result.updates, result.additions) == (2 * 2, 4)
+
+
+def test_what_no_spike_drives_is_a_share_of_all(graph: Graph) -> None:
+    """Inputs of 0..3 are numbers: fc multiplies with them; the product of what the neurons fire does not."""
+    result = _count(graph, np.array([[[1, 0, 0]], [[0, 0, 1]]]))
+    assert (result.real, result.host) == (2 + 1, 0)
+    assert result.not_spike_driven == 3 / (3 + 4)
+    assert dense_share(graph) == 6 / (6 + 4)
+
+
+def test_layers_behind_neurons_are_spike_driven_and_host_operations_are_not() -> None:
+    builder = GraphBuilder("g", Stage.INTEGER)
+    x = builder.input("x", Type((3,), SPIKES))
+    (current,) = builder.add("first", Linear(WEIGHT), x)
+    (spikes,) = builder.add("lif", IntegerNeuron(np.array([[63]]), np.array([0]), 4096, 6), current)
+    (again,) = builder.add("second", Linear(WEIGHT[:, :2]), spikes)
+    (looked,) = builder.add("gate", Lookup(-16, np.arange(33)), again)
+    (last,) = builder.add("third", Linear(WEIGHT[:, :2]), looked)
+    builder.output(last)
+    assert not_spike_driven(builder.build()) == {"first", "gate", "third"}
 
 
 def test_a_sample_with_one_graded_input_is_all_macs(graph: Graph) -> None:

@@ -35,11 +35,13 @@ from spikeloom.cli.network import (
     network_calibration,
     parameters,
 )
+from spikeloom.cli.netx import NETX, compile_netx
 from spikeloom.cli.sources import Json
-from spikeloom.compiler.graph.graph import Graph
+from spikeloom.compiler.graph.graph import Graph, Stage
 from spikeloom.compiler.graph.target import find_target
 from spikeloom.compiler.pipeline import Compilation, Options, compile_graph, compile_model
 from spikeloom.errors import InputError, InternalError, Problem, SpikeloomError, UnsupportedError
+from spikeloom.runtime.estimate.spike_driven import dense_share
 from spikeloom.runtime.events.recipe import FrameRecipe
 
 DEFAULT_CALIBRATION = "random:2"
@@ -67,7 +69,7 @@ def check(
         str,
         typer.Argument(
             help="A function that builds the model, or a file of its nodes.",
-            metavar="FILE.py:factory|FILE.nir|FILE.onnx",
+            metavar="FILE.py:factory|FILE.capture|FILE.nir|FILE.onnx|FILE.net",
         ),
     ],
     target: Annotated[str, typer.Option(help="What to compile for; see `spikeloom targets`.")] = "loihi2",
@@ -106,13 +108,15 @@ def check(
     silence = calibrate.startswith(RANDOM)
     options = Options(target, bits, stop_after="integer", steps=steps, silence=silence)
     findings = Findings()
-    if is_network(model):
+    if model.endswith(NETX):
+        _check_integers(findings, Path(model), calibrate, options)
+    elif is_network(model):
         steps = _read(findings, network, steps if frame_recipe is None else frame_recipe.steps)
-        options = replace(options, steps=steps)
+        _compile(findings, calibrate, frame_recipe, samples, replace(options, steps=steps))
     else:
         source = ModelSource(model, weights, arguments_of(arg, model_config), repo, model_inputs)
         _load(findings, source, input_shape, frame_recipe)
-    _compile(findings, calibrate, frame_recipe, samples, options)
+        _compile(findings, calibrate, frame_recipe, samples, options)
     document = _document(findings)
     if json:
         print_json(document)
@@ -166,10 +170,22 @@ def _compile(
             )
         elif graph is not None:
             frames, _ = network_calibration(source, recipe, graph, options.steps, samples, strict=True)
-            compile_graph(graph, recipe, frames, options, None)
+            findings.run = compile_graph(graph, recipe, frames, options, None)
     except InternalError:
         raise
     except SpikeloomError as error:
+        findings.obstacles += error.problems
+
+
+def _check_integers(findings: Findings, path: Path, calibrate: str, options: Options) -> None:
+    """What the target says to a network that is integers already."""
+
+    def keep(_: str, result: Any) -> None:
+        findings.graph = result
+
+    try:
+        compile_netx(path, calibrate, options, None, lambda _: None, keep)
+    except UnsupportedError as error:
         findings.obstacles += error.problems
 
 
@@ -196,6 +212,7 @@ def _document(findings: Findings) -> dict[str, Any]:
         "nodes": None if graph is None else len(graph.nodes),
         "latency": None if graph is None else graph.latency,
         "flush": None if graph is None else graph.flush,
+        "not_spike_driven": _share(findings),
         "over_samples": [] if findings.run.capture is None else [*findings.run.capture.contaminated],
     }
 
@@ -204,6 +221,14 @@ def _parameters(findings: Findings) -> int | None:
     if findings.loaded is not None:
         return sum(p.numel() for p in findings.loaded.model.parameters())
     return None if findings.graph is None else parameters(findings.graph)
+
+
+def _share(findings: Findings) -> float | None:
+    """Of the dense operations, the share that no spike drives; None if there is no integer graph."""
+    run, graph = findings.run, findings.graph
+    if run.quantized is not None:
+        graph = run.quantized.graph
+    return dense_share(graph) if graph is not None and graph.stage is Stage.INTEGER else None
 
 
 def _what(problem: Problem) -> str:
@@ -227,6 +252,9 @@ def _print(document: dict[str, Any], model: str, target: str) -> None:
         if (value := document[name]) is not None
     ]
     console.print(", ".join(known), markup=False)
+    if document["not_spike_driven"] is not None:
+        share = f"{document['not_spike_driven']:.1%} of the dense operations are not spike-driven"
+        console.print(f"{share} (host, and weights or products of real values)", markup=False)
     if document["flush"]:
         console.print(running_on(document["latency"], document["flush"]), markup=False)
     if document["over_samples"]:

@@ -45,7 +45,7 @@ from spikeloom.cli.network import (
     load_network,
     network_calibration,
 )
-from spikeloom.cli.netx import compile_netx
+from spikeloom.cli.netx import NETX, compile_netx
 from spikeloom.cli.rounding import (
     Bits,
     Correct,
@@ -67,8 +67,6 @@ from spikeloom.compiler.pipeline import STAGES, Compilation, Options, compile_gr
 from spikeloom.errors import InputError
 from spikeloom.runtime.events.recipe import FrameRecipe
 from spikeloom.runtime.events.stream import DropReport
-
-NETX = ".net"
 
 
 def compile_(

@@ -84,8 +84,11 @@ def _print_operations(operations: dict[str, Any]) -> None:
     shown.add_row(
         "attention products", f"{operations['products']:,.1f}", f"{operations['dense_products']:,.0f}"
     )
+    shown.add_row("host (norms, gates, quotients)", f"{operations['host']:,.1f}", "")
     shown.add_row("neuron updates", f"{operations['updates']:,.0f}", f"{operations['updates']:,.0f}")
     console.print(shown)
+    share = f"{operations['not_spike_driven']:.1%}"
+    console.print(f"not spike-driven (host, and weights or products of real values): {share}", markup=False)
 
 
 def _print_neurobench(found: dict[str, Any]) -> None:

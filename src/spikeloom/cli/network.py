@@ -12,6 +12,7 @@ import typer
 from numpy.typing import NDArray
 
 from spikeloom.cli.calibration import calibration
+from spikeloom.cli.netx import NETX
 from spikeloom.compiler.frontends.nir.file import read_nir
 from spikeloom.compiler.frontends.nir.lower import lower_nir
 from spikeloom.compiler.frontends.nir.semantics import PRESETS, preset
@@ -100,7 +101,7 @@ def check_options(spec: str, options: Mapping[str, object]) -> None:
     Raises:
         InputError: SL0901, all that do not belong.
     """
-    kind = Path(spec).suffix if is_network(spec) else MODEL
+    kind = Path(spec).suffix if is_network(spec) or spec.endswith(NETX) else MODEL
     problems = [
         Problem("SL0901", name, "is for other networks", " or ".join(BELONGS[name]), spec)
         for name, value in options.items()

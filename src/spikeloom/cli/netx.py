@@ -16,6 +16,7 @@ from spikeloom.errors import InputError
 from spikeloom.runtime.events.array_recipe import ArrayRecipe
 from spikeloom.runtime.events.samples import read_arrays
 
+NETX = ".net"
 ON = 0.1
 """Share of the inputs that fire in random samples."""
 
