@@ -48,6 +48,7 @@ from spikeloom.compiler.graph.ops.reduce_max import ReduceMax
 from spikeloom.compiler.graph.ops.reduce_sum import ReduceSum
 from spikeloom.compiler.graph.ops.rescale import Rescale
 from spikeloom.compiler.graph.ops.reshape import Reshape
+from spikeloom.compiler.graph.ops.sigma_delta import SigmaDelta
 from spikeloom.compiler.graph.ops.slice import Slice
 from spikeloom.compiler.graph.ops.softmax import Softmax
 from spikeloom.compiler.graph.ops.split import Split
@@ -349,6 +350,20 @@ def _step_rescale(choose: Choices) -> Case:
     return Case(op, (Type(shape, choose.kind()),))
 
 
+def _sigma_delta(choose: Choices) -> Case:
+    shape = choose.shape()
+    op = SigmaDelta(
+        threshold=choose.number(0, 40),
+        bias=choose.rng.integers(-30, 30, shape[-1]),
+        output_shift=choose.number(0, 3),
+        input_shift=choose.number(0, 3),
+        integrates=bool(choose.number(0, 1)),
+        rectifies=bool(choose.number(0, 1)),
+        limit=choose.number(1, 60),
+    )
+    return Case(op, (Type(shape, choose.kind()),))
+
+
 def _rescale(choose: Choices) -> Case:
     shape = choose.shape()
     factor = choose.rng.integers(-(2**15) + 1, 2**15, [size if choose.number(0, 1) else 1 for size in shape])
@@ -484,6 +499,7 @@ CASES: dict[str, Callable[[Choices], Case]] = {
     "reduce_sum": _reduce(ReduceSum),
     "rescale": _rescale,
     "reshape": _reshape,
+    "sigma_delta": _sigma_delta,
     "slice": _slice,
     "split": _split,
     "step_affine": _step_affine,
@@ -509,7 +525,9 @@ FLOAT_ONLY = {
     "affine", "avg_pool2d", "batch_norm", "elementwise", "layer_norm", "mean", "neuron", "softmax",
     "step_affine", "time_mean", "weighted_key_value",
 }  # fmt: skip
-INTEGER_ONLY = {"integer_key_value", "integer_neuron", "integer_norm", "lookup", "rescale", "step_rescale"}
+INTEGER_ONLY = {
+    "integer_key_value", "integer_neuron", "integer_norm", "lookup", "rescale", "sigma_delta", "step_rescale",
+}  # fmt: skip
 
 
 @st.composite

@@ -42,6 +42,7 @@ from spikeloom.compiler.graph.ops.reduce_max import ReduceMax
 from spikeloom.compiler.graph.ops.reduce_sum import ReduceSum
 from spikeloom.compiler.graph.ops.rescale import Rescale
 from spikeloom.compiler.graph.ops.reshape import Reshape
+from spikeloom.compiler.graph.ops.sigma_delta import SigmaDelta
 from spikeloom.compiler.graph.ops.slice import Slice
 from spikeloom.compiler.graph.ops.split import Split
 from spikeloom.compiler.graph.ops.step_rescale import StepRescale
@@ -448,9 +449,15 @@ class _Walk:
         (size,) = self.grow.shape(self.grow.x)
         x = self.fire(*self.grow.add("fc", Linear(self.grow.weights((60, size))), self.grow.x))
         (x,) = self.grow.add("fc", Linear(self.grow.weights((48, 60), 5)), x)
-        x = self.fire(self.remembered(x) if self.chance(0.6) else x)
+        x = self.fire(self.remembered(x) if self.chance(0.6) else self.changing(x))
         x = self.fire(self.gated(x)) if self.chance(0.6) else x
         return self.grow.add("tokens", Reshape((8, 6)), x)[0]
+
+    def changing(self, x: str) -> str:
+        """Its changes, where they are large; summed again, rectified, and their changes."""
+        bias = np.arange(self.grow.shape(x)[0]) * 9 - 200
+        coded = SigmaDelta(900, bias, output_shift=1, input_shift=2, integrates=False, rectifies=False)
+        return self.grow.advance("summed", SigmaDelta(60, bias, 0), self.grow.advance("changes", coded, x))
 
     def gated(self, x: str) -> str:
         """What no spike drives: a norm, a gate by a table, shares of the largest."""

@@ -30,6 +30,7 @@ from spikeloom.compiler.graph.ops.pad import Pad
 from spikeloom.compiler.graph.ops.reduce_max import ReduceMax
 from spikeloom.compiler.graph.ops.reduce_sum import ReduceSum
 from spikeloom.compiler.graph.ops.reshape import Reshape
+from spikeloom.compiler.graph.ops.sigma_delta import STATE_LIMIT, WRAP, SigmaDelta
 from spikeloom.compiler.graph.ops.slice import Slice
 from spikeloom.compiler.graph.ops.split import Split
 from spikeloom.compiler.graph.ops.step_rescale import StepRescale
@@ -173,6 +174,24 @@ def _(op: GatedState, gate: Tensor, x: Tensor) -> tuple[Tensor, ...]:
         m = (straight_through(smooth, whole) + now).clamp(-op.limit, op.limit)
         states.append(m)
     return (torch.stack(states),)
+
+
+@execute.register
+def _(op: SigmaDelta, x: Tensor) -> tuple[Tensor, ...]:
+    """A message has the slope of the change that it sends; a change that is not sent has none."""
+    bias = _constant(op.bias, x)
+    sigma = sent = torch.zeros_like(x[0], dtype=torch.float64)
+    messages = []
+    turns = ((x.detach().double() + WRAP // 2) / WRAP).floor()
+    for arrived in (x.double() - turns * WRAP) * 2**op.input_shift:
+        sigma = (sigma + arrived).clamp(-STATE_LIMIT, STATE_LIMIT) if op.integrates else arrived
+        active = (sigma + bias).clamp(min=0) if op.rectifies else sigma + bias
+        change = active - sent
+        message = change * (change.detach().abs() >= op.threshold)
+        sent = sent + message
+        smooth = message / 2**op.output_shift
+        messages.append(straight_through(smooth, smooth.detach().floor()).clamp(-op.limit, op.limit))
+    return (torch.stack(messages),)
 
 
 @execute.register

@@ -17,6 +17,7 @@ from spikeloom.compiler.graph.kinds import SPIKES
 from spikeloom.compiler.graph.op import Array
 from spikeloom.compiler.graph.ops.integer_neuron import DECAY_ONE, IntegerNeuron
 from spikeloom.compiler.graph.ops.rescale import Rescale
+from spikeloom.compiler.graph.ops.sigma_delta import SigmaDelta
 from spikeloom.compiler.mapping.box import Box
 from spikeloom.compiler.mapping.network import Network, Population, Projection
 from spikeloom.compiler.mapping.synapses import expand
@@ -26,6 +27,7 @@ from spikeloom.targets.loihi.program import (
     LONGEST_DELAY,
     SHIFT,
     STATE_LIMIT,
+    Coding,
     Ints,
     Model,
     Process,
@@ -63,18 +65,42 @@ def assemble(lowered: Lowered) -> Program:
 
 
 def _process(lowered: Lowered, one: Population, depth: int) -> Process:
-    if one.role == "neuron":
+    origin = lowered.origins.get(one.name)
+    if one.role == "neuron" and not (origin is not None and isinstance(origin.op, SigmaDelta)):
         return _neuron(lowered, one, depth)
     bias = _flat(lowered.biases[one.name], one.shape) if one.name in lowered.biases else _zeros(one)
     if one.role == "input":
         return Process(one.name, one.shape, "input", depth=depth, tag=one.tag, bias=_zeros(one))
     if one.role == "product":
         return _product(lowered, one, depth)
-    origin = lowered.origins.get(one.name)
+    if origin is not None and isinstance(origin.op, SigmaDelta):
+        return _coder(origin.op, one, depth, bias)
     if origin is not None and isinstance(origin.op, Rescale):
         return _relay(origin.op, one, depth, bias)
     model: Model = "readout" if one.role == "readout" else ("largest" if one.combine == "max" else "sum")
     return Process(one.name, one.shape, model, depth=depth, tag=one.tag, bias=bias)
+
+
+def _coder(op: SigmaDelta, one: Population, depth: int, bias: Ints) -> Process:
+    coding = Coding(
+        _flat(op.bias, one.shape),
+        op.threshold,
+        op.output_shift,
+        op.input_shift,
+        op.integrates,
+        op.rectifies,
+        op.limit,
+    )
+    return Process(
+        one.name,
+        one.shape,
+        "sigma_delta",
+        depth=depth,
+        tag=one.tag,
+        bias=bias,
+        keeps_current=op.integrates,
+        coding=coding,
+    )
 
 
 def _relay(op: Rescale, one: Population, depth: int, bias: Ints) -> Process:
@@ -184,15 +210,20 @@ def _scale(lowered: Lowered, projection: Projection) -> tuple[int, int]:
     """Digits by which weights are shifted when they are stored, and by which the sum is shifted back.
 
     A neuron with seven fraction digits takes one of them from its weights: w is stored as 2w. What
-    is not a neuron gets 2w as well where signs are mixed, with a weight exponent of -1.
+    is not a neuron gets 2w as well where signs are mixed, with a weight exponent of -1; so does a neuron
+    of six digits that has odd weights of both signs.
     """
     origin = lowered.origins.get(projection.target)
     if _is_and(lowered, projection.target):
         return 1, 0
-    if origin is not None and lowered.network.population(projection.target).role == "neuron":
-        return (origin.op.fraction_bits - SHIFT if isinstance(origin.op, IntegerNeuron) else 1), 0
     weights = _weights(lowered.graph, lowered.network, projection)
-    return (1, -1) if weights.min() < 0 < weights.max() else (0, 0)
+    mixed = weights.min() < 0 < weights.max()
+    if origin is not None and isinstance(origin.op, SigmaDelta):
+        return (1, -1) if mixed and (weights & 1).any() else (0, 0)
+    if origin is not None and lowered.network.population(projection.target).role == "neuron":
+        digits = origin.op.fraction_bits - SHIFT if isinstance(origin.op, IntegerNeuron) else 1
+        return (1, -1) if mixed and digits == 0 and (weights & 1).any() else (digits, 0)
+    return (1, -1) if mixed else (0, 0)
 
 
 def _weights(graph: Graph, network: Network, projection: Projection) -> Ints:
@@ -208,7 +239,7 @@ def _problems(program: Program) -> Iterator[Problem]:
     for process in program.processes:
         if process.model == "lif":
             yield from _lif_problems(program, process)
-        elif process.model not in ("input", "readout"):
+        elif process.model not in ("input", "readout", "sigma_delta"):
             yield from _sum_problems(program, process)
     for one in program.synapses:
         where = f"{one.source} -> {one.target}"

@@ -18,8 +18,18 @@ from spikeloom.compiler.graph.arithmetic import divide_toward_zero
 from spikeloom.compiler.graph.engine import Trace
 from spikeloom.compiler.graph.graph import Graph
 from spikeloom.compiler.graph.op import Array
+from spikeloom.compiler.graph.ops.sigma_delta import wrapped
 from spikeloom.targets.loihi.host import Host
-from spikeloom.targets.loihi.program import DECAY_ONE, SHIFT, STATE_LIMIT, Ints, Process, Program, Synapses
+from spikeloom.targets.loihi.program import (
+    DECAY_ONE,
+    SHIFT,
+    STATE_LIMIT,
+    Coding,
+    Ints,
+    Process,
+    Program,
+    Synapses,
+)
 
 LEAST = -(2**40)  # below everything that can arrive
 
@@ -93,6 +103,8 @@ class Chip:
         bias = process.bias[:, None]
         if process.model == "lif":
             return _lif(process, self.state[process.name], arrived, bias)
+        if process.coding is not None:
+            return _sigma_delta(process.coding, self.state[process.name], arrived + bias)
         if process.model == "counter":
             return _counter(process, self.state[process.name], arrived, bias)
         if process.rescaling is not None:
@@ -143,6 +155,19 @@ def _lif(process: Process, state: State, arrived: Ints, bias: Ints) -> Ints:
     return np.asarray(spikes, np.int64)
 
 
+def _sigma_delta(coding: Coding, state: State, arrived: Ints) -> Ints:
+    """A neuron program: u holds the sum of what arrived, v the sum of what was sent."""
+    value = wrapped(arrived) << coding.input_shift
+    if coding.integrates:
+        state.u = value = np.clip(state.u + value, 1 - STATE_LIMIT, STATE_LIMIT - 1)
+    active = value + coding.bias[:, None]
+    change = (np.maximum(active, 0) if coding.rectifies else active) - state.v
+    message = np.where(np.abs(change) >= coding.threshold, change, 0)
+    state.v = state.v + message
+    sent: Ints = np.clip(message >> coding.output_shift, -coding.limit, coding.limit)
+    return sent
+
+
 def _counter(process: Process, state: State, arrived: Ints, bias: Ints) -> Ints:
     """A neuron program: as many spikes as thresholds are exceeded, and a reset to 0 or by a step each."""
     u = _leak(state.u, process.current_decay) + (arrived << SHIFT)
@@ -182,6 +207,7 @@ class LoihiEngine:
         self._host = Host.of(graph)
         self._held: dict[str, State] = {}
         self._stateful = [one for one in program.processes if one.has_state]
+        self._coders = {one.name: one for one in program.processes if one.coding is not None}
         self._total: Ints = np.zeros(0, np.int64)
         self._batch = 0
 
@@ -215,6 +241,10 @@ class LoihiEngine:
             states[f"{layer}/v"] = self._batch_first(held.v, process)
             if process.keeps_current:
                 states[f"{layer}/u"] = self._batch_first(held.u, process)
+        for name, process in self._coders.items():
+            states[f"{name}/sent"] = self._batch_first(self._held[name].v, process)
+            if process.keeps_current:
+                states[f"{name}/sigma"] = self._batch_first(self._held[name].u, process)
         if self._host.summing is not None:
             states[f"{self._host.summing.name}/total"] = self._total.copy()
         return states
@@ -226,6 +256,10 @@ class LoihiEngine:
             v = _neurons_first(state[f"{layer}/v"])
             u = _neurons_first(state[f"{layer}/u"]) if process.keeps_current else np.zeros_like(v)
             self._held[process.name] = State(u, v)
+        for name, process in self._coders.items():
+            v = _neurons_first(state[f"{name}/sent"])
+            u = _neurons_first(state[f"{name}/sigma"]) if process.keeps_current else np.zeros_like(v)
+            self._held[name] = State(u, v)
         if self._host.summing is not None:
             self._total = state[f"{self._host.summing.name}/total"].astype(np.int64)
 

@@ -25,7 +25,7 @@ DECAY_ONE = 4096
 LONGEST_DELAY = 62
 """Steps by which a synapse can be late, beyond the one that each costs."""
 
-Model = Literal["input", "lif", "counter", "sum", "largest", "relay", "product", "readout"]
+Model = Literal["input", "lif", "counter", "sigma_delta", "sum", "largest", "relay", "product", "readout"]
 Ints = NDArray[np.int64]
 
 
@@ -58,6 +58,24 @@ class Rescaling:
 
 
 @dataclass(frozen=True)
+class Coding:
+    """What a sigma-delta process does with its sum; see :class:`~spikeloom.compiler.graph.ops.sigma_delta`.
+
+    Attributes:
+        bias: [neurons] of the activation, in state units.
+        threshold, output_shift, input_shift, integrates, rectifies, limit: of the operation.
+    """
+
+    bias: Ints
+    threshold: int
+    output_shift: int
+    input_shift: int
+    integrates: bool
+    rectifies: bool
+    limit: int
+
+
+@dataclass(frozen=True)
 class Process:
     """One population on the chip.
 
@@ -65,6 +83,7 @@ class Process:
     input     sends what the host injects
     lif       the chip's LIF: one threshold exceeded, then 0
     counter   a neuron program: several thresholds, or a reset that subtracts
+    sigma_delta a neuron program: sends by how much an activation changed
     sum       sends the sum of what arrives, as one graded spike
     largest   sends the largest of what arrives
     relay     sends the sum (or the largest) in another unit, within bounds
@@ -87,6 +106,7 @@ class Process:
         takes_largest: whether a neuron takes the largest of what arrives instead of the sum.
         keeps_current: whether u is part of the state.
         rescaling: what a relay does with its sum.
+        coding: what a sigma-delta process does with it.
     """
 
     name: str
@@ -103,6 +123,7 @@ class Process:
     takes_largest: bool = False
     keeps_current: bool = False
     rescaling: Rescaling | None = None
+    coding: Coding | None = None
 
     @property
     def size(self) -> int:
@@ -112,7 +133,7 @@ class Process:
     @property
     def has_state(self) -> bool:
         """Whether it remembers anything from step to step."""
-        return self.model in ("lif", "counter")
+        return self.model in ("lif", "counter", "sigma_delta")
 
 
 @dataclass(frozen=True)
@@ -188,7 +209,7 @@ class Program:
         processes, synapses = [], []
         for process in self.processes:
             entry = {key: getattr(process, key) for key in _PROCESS_SCALARS} | {"shape": [*process.shape]}
-            entry["rescaling"] = None
+            entry["rescaling"] = entry["coding"] = None
             processes.append(entry)
             tensors[f"process/{process.name}/bias"] = process.bias
             tensors[f"process/{process.name}/threshold"] = process.threshold
@@ -198,6 +219,9 @@ class Program:
                 entry["rescaling"] = {key: getattr(relay, key) for key in _RELAY_SCALARS}
                 tensors[f"process/{process.name}/factor"] = relay.factor
                 tensors[f"process/{process.name}/offset"] = relay.offset
+            if (coding := process.coding) is not None:
+                entry["coding"] = {key: getattr(coding, key) for key in _CODING_SCALARS}
+                tensors[f"process/{process.name}/activation_bias"] = coding.bias
         for number, one in enumerate(self.synapses):
             synapses.append({key: getattr(one, key) for key in _SYNAPSE_SCALARS})
             for key in _SYNAPSE_ARRAYS:
@@ -249,6 +273,7 @@ _PROCESS_SCALARS = (
     "keeps_current",
 )
 _RELAY_SCALARS = ("shift", "low", "high")
+_CODING_SCALARS = ("threshold", "output_shift", "input_shift", "integrates", "rectifies", "limit")
 _SYNAPSE_SCALARS = ("source", "target", "port", "delay", "largest_message", "exponent")
 _SYNAPSE_ARRAYS = ("starts", "sources", "weights")
 
@@ -258,8 +283,9 @@ def _process(entry: Mapping[str, Any], tensors: Mapping[str, Ints]) -> Process:
         raise ValueError(f"there is no model {entry['model']}")
     name = f"process/{entry['name']}"
     scalars = {key: entry[key] for key in _PROCESS_SCALARS}
-    settings = entry["rescaling"]
+    settings, coding = entry["rescaling"], entry.get("coding")
     return Process(
+        coding=coding and Coding(tensors[f"{name}/activation_bias"], **coding),
         rescaling=settings and Rescaling(tensors[f"{name}/factor"], tensors[f"{name}/offset"], **settings),
         shape=tuple(entry["shape"]),
         bias=tensors[f"{name}/bias"],

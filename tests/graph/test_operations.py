@@ -50,6 +50,7 @@ from spikeloom.compiler.graph.ops.reduce_max import ReduceMax
 from spikeloom.compiler.graph.ops.reduce_sum import ReduceSum
 from spikeloom.compiler.graph.ops.rescale import Rescale
 from spikeloom.compiler.graph.ops.reshape import Reshape
+from spikeloom.compiler.graph.ops.sigma_delta import SigmaDelta
 from spikeloom.compiler.graph.ops.slice import Slice
 from spikeloom.compiler.graph.ops.softmax import Softmax
 from spikeloom.compiler.graph.ops.split import Split
@@ -396,6 +397,12 @@ WRONG: list[tuple[Op, tuple[Type, ...]]] = [
     (LinearState(np.ones((2, 2), int), ONES, limit=1), (Type((2,), SPIKES),)),
     (LinearState(np.ones((2, 2), int), np.array(1)), (Type((2,), SPIKES),)),
     (LinearState(np.full((2, 2), 2**26), np.array(1), limit=2**26), (Type((2,), SPIKES),)),
+    (SigmaDelta(1, np.array([0.5]), 0), (Type((2,), SPIKES),)),
+    (SigmaDelta(1, np.zeros(3, int), 0), (Type((2,), SPIKES),)),
+    (SigmaDelta(-1, np.zeros(2, int), 0), (Type((2,), SPIKES),)),
+    (SigmaDelta(1, np.zeros(2, int), 0, 30), (Type((2,), SPIKES),)),
+    (SigmaDelta(1, np.full(2, 2**25), 0), (Type((2,), SPIKES),)),
+    (SigmaDelta(1, np.zeros(2, int), 0), (Type((2,), REAL),)),
     (StepAffine(np.ones((2, 3)), np.ones((2, 1))), (Type((2,), REAL),)),
     (StepAffine(np.ones((2, 2)), np.ones((3, 2))), (Type((2,), REAL),)),
     (StepAffine(np.ones((0, 2)), np.ones((0, 2))), (Type((2,), REAL),)),

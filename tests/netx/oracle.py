@@ -6,10 +6,15 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from spikeloom.compiler.graph.graph import Graph, Node
+from spikeloom.compiler.graph.op import StatefulOp
+from spikeloom.compiler.graph.ops.conv2d import Conv2d
+from spikeloom.compiler.graph.ops.linear import Linear
 from spikeloom.targets.loihi.lava import WORKER
 
 Ints = NDArray[np.int64]
@@ -31,7 +36,7 @@ class Sent:
 def run_netx(
     python: Path,
     net: bytes,
-    frames: NDArray[np.generic],
+    frames: NDArray[Any],
     depths: dict[int, int],
     *,
     resets: bool = True,
@@ -71,3 +76,36 @@ def run_netx(
     last = max(depths.values())
     layers = {int(key): aligned(array, depths[int(key)]) for key, array in sent.items()}
     return Sent(layers, aligned(potential, last) if potential.size else potential)
+
+
+def in_chip_time(graph: Graph, frames: NDArray[Any]) -> dict[str, Ints]:
+    """What every node gives in each chip step, [steps, ...], when all layers start at once and none is reset.
+
+    That is how lava-dl runs sigma-delta neurons: weights take what was sent in the step before, so that a
+    layer runs some steps on its bias alone until the first frame reaches it. The operations are the graph's.
+
+    Args:
+        graph: of one sample.
+        frames: [steps, ...].
+    """
+    state = {node.name: _start(graph, node) for node, _ in graph.stateful()}
+    before = {name: np.zeros((1, *kind.shape), np.int64) for name, kind in graph.types.items()}
+    found: list[dict[str, Ints]] = []
+    for frame in frames:
+        now = {graph.inputs[0]: frame[None].astype(np.int64)}
+        for node in graph.nodes:
+            waits = isinstance(node.op, Linear | Conv2d)
+            inputs = tuple((before if waits else now)[name] for name in node.inputs)
+            if isinstance(node.op, StatefulOp):
+                results, state[node.name] = node.op.step(inputs, state[node.name])
+            else:
+                results = node.op.evaluate(*inputs)
+            now.update(zip(node.outputs, results, strict=True))
+        before = now
+        found.append(now)
+    return {name: np.stack([step[name][0] for step in found]) for name in found[0]}
+
+
+def _start(graph: Graph, node: Node) -> dict[str, Ints]:
+    assert isinstance(node.op, StatefulOp)
+    return {name: array[None] for name, array in node.op.initial(*graph.input_types(node)).items()}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 
@@ -21,11 +23,12 @@ from spikeloom.errors import InputError
 from spikeloom.targets.loihi import loihi2
 from spikeloom.targets.loihi.engine import LoihiEngine
 from spikeloom.targets.loihi.environment import find_netx
-from tests.netx.oracle import run_netx
+from tests.netx.oracle import in_chip_time, run_netx
 from tests.random_networks import NeuronStyle, RandomNetwork, random_frames
 from tests.targets.loihi.random_programs import ChipGrower
 
 STEPS, SAMPLES = 8, 3
+LONG = 13
 
 
 @pytest.fixture
@@ -139,3 +142,99 @@ def test_a_trained_network_is_the_same_to_netx_after_we_wrote_it(data: Path, lav
         for number in depths:
             assert theirs.layers[number].any()
             assert (theirs.layers[number] == ours.spikes[f"layer{number}"]).all()
+
+
+PACKED = "tests/lava/lib/dl/netx/gts"
+
+
+def in_lava_dl(python: Path, name: str) -> Path:
+    """A file of the test data that lava-dl's package brings."""
+    (packages,) = (python.parent.parent / "lib").glob("python3.10/site-packages")
+    path = packages / PACKED / name
+    if not path.exists():
+        pytest.skip(f"lava-dl came without {name}")
+    return path
+
+
+SDNN = {"type": "SDNN", "activation": "relu"}
+
+
+def written(path: Path, layers: list[dict[str, Any]]) -> Path:
+    """A file of layers as lava-dl writes them."""
+    with h5py.File(path, "w") as file:
+        for number, layer in enumerate(layers):
+            for key, value in layer.items():
+                if key == "neuron":
+                    for name, setting in value.items():
+                        file[f"layer/{number}/neuron/{name}"] = setting
+                else:
+                    file[f"layer/{number}/{key}"] = np.array([value], "S10") if key == "type" else value
+    return path
+
+
+def conv(rng: np.random.Generator, shape: tuple[int, ...], weight: Any, **more: Any) -> dict[str, Any]:
+    settings = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1} | more
+    pairs = {key: np.array([value, value]) for key, value in settings.items() if key != "groups"}
+    bias = rng.integers(-8, 20, shape[0]).astype(np.float32)
+    return {"type": "conv", "shape": np.array(shape), "weight": weight.astype(np.float32), "bias": bias,
+            "groups": settings["groups"], **pairs}  # fmt: skip
+
+
+def dense(weight: Any, **more: Any) -> dict[str, Any]:
+    shape = {"shape": np.array([len(weight)]), "inFeatures": weight.shape[1], "outFeatures": len(weight)}
+    return {"type": "dense", "weight": weight.astype(np.float32), **shape, **more}
+
+
+def sigma_delta(rng: np.random.Generator, folder: Path) -> Path:
+    """Every kind of sigma-delta layer: input, convolutions with odd weights and groups, dense, a last sum."""
+    fires = [SDNN | {"vThMant": threshold} for threshold in (2, 5, 1, 12)]
+    first = {"type": "input", "shape": np.array((2, 8, 7)), "neuron": fires[0]}
+    one = conv(rng, (4, 3, 3), rng.integers(-33, 40, (4, 2, 3, 3)), stride=2, padding=0)
+    one["shape"] = np.array((4, 3, 3))
+    two = conv(rng, (4, 3, 3), rng.integers(-20, 25, (4, 2, 3, 3)), padding=1, groups=2)
+    flat = {"type": "flatten", "shape": np.array((36, 1, 1))}
+    bias = rng.integers(-20, 40, 10).astype(np.float32)
+    fc = dense(rng.integers(-250, 251, (10, 36)), bias=bias)
+    head = dense(rng.integers(-15, 16, (3, 10)) * 2)
+    layers = [first, one | {"neuron": fires[1]}, two | {"neuron": fires[2]}, flat, fc | {"neuron": fires[3]}]
+    return written(folder / "sdnn.net", [*layers, head | {"neuron": fires[0] | {"sigma_output": True}}])
+
+
+def changing(rng: np.random.Generator, picture: Any) -> Any:
+    """Frames [steps, ...] of which a part changes, some steps by much."""
+    changes = rng.random((LONG, *picture.shape)) < 0.3
+    changes &= (np.arange(LONG) % 3 == 1).reshape(-1, *(1,) * picture.ndim)
+    return np.clip(picture + changes * rng.integers(-40, 41, changes.shape), -120, 120)
+
+
+def agrees(python: Path, path: Path, frames: Any, zero: int) -> int:
+    """Whether netx and our reader's graph send the same in every layer; how many numbers that were."""
+    net = lower_netx(read_netx(path), len(frames))
+    ours = in_chip_time(net.graph, frames + zero)
+    layers = [
+        node for node in net.graph.nodes if f".{node.name}".count(".") == 1 and node.op.name != "reshape"
+    ]
+    own = layers[0].inputs == net.graph.inputs
+    depths = {int(node.name.removeprefix("layer")): depth + (not own) for depth, node in enumerate(layers)}
+    theirs = run_netx(python, path.read_bytes(), frames[:, None], dict.fromkeys(depths, 0), resets=False)
+    assert set(theirs.layers) == set(depths)
+    for number, got in theirs.layers.items():
+        assert got[depths[number] :].any(), number
+        assert (got[:, 0] == ours[f"layer{number}"]).all(), number
+    return sum(got.size for got in theirs.layers.values())
+
+
+@pytest.mark.lava
+@pytest.mark.parametrize("seed", range(3))
+def test_sigma_delta_neurons_are_those_of_netx(seed: int, lava_dl: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(seed)
+    picture = rng.integers(-60, 61, (2, 8, 7))
+    assert agrees(lava_dl, sigma_delta(rng, tmp_path), changing(rng, picture), 128) > 1000
+
+
+@pytest.mark.lava
+def test_pilotnet_of_sigma_delta_neurons_is_that_of_netx(lava_dl: Path) -> None:
+    """The trained network that lava-dl tests itself with, on its picture with changes: every message."""
+    path = in_lava_dl(lava_dl, "pilotnet_sdnn/network.net")
+    picture = np.load(path.parent / "input.npy")[..., 0].transpose(2, 1, 0)
+    assert agrees(lava_dl, path, changing(np.random.default_rng(0), picture), 128) > 400_000

@@ -44,18 +44,18 @@ def test_a_dense_layer_fires_as_its_equation_says() -> None:
     assert run(net, np.array([[1, 0], [1, 0], [0, 1], [0, 1]])).tolist() == [[0, 1], [1, 1], [0, 0], [0, 0]]
 
 
-def test_odd_weights_of_mixed_sign_lose_their_last_digit_as_in_netx() -> None:
-    odd, even = (NetxFile("net", (dense(weight),)) for weight in ([[27, -3]], [[26, -4]]))
-    graphs = [lower_netx(net, 4).graph for net in (odd, even)]
-    weights = [graph.node("layer0.weights").op.weight for graph in graphs]  # type: ignore[attr-defined]
-    assert weights[0].tolist() == weights[1].tolist() == [[13, -2]]
-    assert [graph.node("layer0").op.fraction_bits for graph in graphs] == [7, 7]  # type: ignore[attr-defined]
-
-
-def test_odd_weights_of_one_sign_are_kept() -> None:
-    op = lower_netx(NetxFile("net", (dense([[27, 3]]),)), 4).graph.node("layer0").op
+def test_odd_weights_are_kept_as_in_netx() -> None:
+    op = lower_netx(NetxFile("net", (dense([[27, -3]]),)), 4).graph.node("layer0").op
     assert isinstance(op, IntegerNeuron)
     assert op.fraction_bits == 6
+    even = lower_netx(NetxFile("net", (dense([[26, -4]]),)), 4).graph
+    assert even.node("layer0.weights").op.weight.tolist() == [[13, -2]]  # type: ignore[attr-defined]
+    assert even.node("layer0").op.fraction_bits == 7  # type: ignore[attr-defined]
+
+
+def test_weights_of_mixed_sign_are_clipped_as_in_netx() -> None:
+    graph = lower_netx(NetxFile("net", (dense([[300, -300]]),)), 4).graph
+    assert (2 * graph.node("layer0.weights").op.weight.astype(int)).tolist() == [[254, -256]]  # type: ignore[attr-defined]
 
 
 def test_a_layer_that_is_only_read_is_a_sum_over_time() -> None:
@@ -69,7 +69,9 @@ def test_a_layer_that_is_only_read_is_a_sum_over_time() -> None:
     ("layer", "what"),
     [
         (NetxLayer("pool", {}), "has no integer meaning here"),
-        (dense([[2, 4]], type="SDNN"), "its neurons are not known"),
+        (NetxLayer("average", {}), "own netx does not load it either"),
+        (dense([[2, 4]], type="ALIF"), "its neurons are not known"),
+        (dense([[2, 4]], type="SDNN", activation="tanh"), "netx rectifies whatever is said"),
         (dense([[2, 4]], refDelay=2), "refractory time"),
         (dense([[2.5, 4]]), "something else than integers"),
         (dense([[np.nan, 4]]), "something else than integers"),

@@ -7,24 +7,43 @@ from dataclasses import dataclass
 import numpy as np
 
 from spikeloom.compiler.frontends.netx.file import NetxFile, NetxLayer
+from spikeloom.compiler.frontends.netx.registers import (
+    LIF,
+    MESSAGE_BITS,
+    SDNN,
+    SHIFT,
+    SPIKE_SHIFT,
+    STATE_BITS,
+    biases,
+    delays,
+    halved,
+    kind_of,
+    narrow,
+    only_read,
+    stored_weights,
+)
 from spikeloom.compiler.graph.graph import Graph, GraphBuilder, Stage, Unit
 from spikeloom.compiler.graph.kinds import SPIKES, Kind, Type, levels
 from spikeloom.compiler.graph.op import Array, RuleBrokenError
 from spikeloom.compiler.graph.ops.accumulate import Accumulate
+from spikeloom.compiler.graph.ops.add import Add
 from spikeloom.compiler.graph.ops.conv2d import Conv2d
 from spikeloom.compiler.graph.ops.delay import Delay
 from spikeloom.compiler.graph.ops.integer_neuron import DECAY_ONE, IntegerNeuron
 from spikeloom.compiler.graph.ops.linear import Linear
 from spikeloom.compiler.graph.ops.reshape import Reshape
+from spikeloom.compiler.graph.ops.sigma_delta import SigmaDelta
 from spikeloom.errors import InputError, InternalError, Problem
 
-SHIFT = 6
-"""Lava shifts sums, thresholds and (netx) biases left by so many digits."""
-SILENT = 2**17 - 1
-"""The threshold of neurons that are there to be read: the largest that the register holds."""
-STATE_BITS = 24
 LARGEST_BYTE = 255
-LIF = ("LOIHI", "CUBA")
+ZERO_BYTE = 128
+"""What stands for 0 in the bytes of a sigma-delta network's input, which may be negative."""
+INPUT_WEIGHT = 64
+"""Of an input layer that does not say it, as in netx."""
+KNOWN = ("input", "conv", "dense", "flatten")
+NOT_LOADED = dict.fromkeys(
+    ("pool", "convT", "unpool", "average", "concat"), "lava-dl's own netx does not load it either"
+)
 
 
 @dataclass(frozen=True)
@@ -44,11 +63,11 @@ class Imported:
 
 
 def lower_netx(net: NetxFile, steps: int = 0) -> Imported:
-    """The integer graph of a network of LIF neurons.
+    """The integer graph of a network of LIF or sigma-delta neurons, as netx would run it.
 
-    A stored weight that is even is taken for a half of it with seven fraction digits, which is the same
-    number to the chip. netx clips weights of mixed sign to -256..254 and drops their last digit; so
-    here. The last layer counts as a sum over time if its neurons never leak and never fire.
+    A stored weight in front of a LIF that is even is taken for a half of it with seven fraction digits,
+    which is the same number to the chip. The last layer counts as a sum over time if its neurons never
+    leak and never fire, or only sum (``sigma_output``).
 
     Args:
         net: as read.
@@ -68,19 +87,21 @@ def lower_netx(net: NetxFile, steps: int = 0) -> Imported:
 
 
 def _faults(number: int, layer: NetxLayer) -> list[Problem]:
-    known = ("input", "conv", "dense", "flatten")
     where = f"layer {number} ({layer.type})"
-    if layer.type not in known:
-        return [Problem("SL0214", where, "has no integer meaning here", wanted=" or ".join(known))]
-    if layer.type == "flatten":
+    if layer.type not in KNOWN:
+        what = NOT_LOADED.get(layer.type, "is no layer of netx that is known here")
+        return [Problem("SL0214", where, f"has no integer meaning here: {what}", wanted=" or ".join(KNOWN))]
+    if layer.type == "flatten" or (layer.type == "input" and not layer.neuron):
         return []
-    kind = str(layer.neuron.get("type", "none"))
-    if kind not in LIF:
-        return [Problem("SL0214", where, "its neurons are not known", " or ".join(LIF), kind)]
+    kind = kind_of(layer)
+    if kind not in ("LIF", SDNN):
+        return [Problem("SL0214", where, "its neurons are not known", " or ".join((*LIF, SDNN)), kind)]
     problems = []
-    if int(layer.neuron.get("refDelay", 1)) != 1:
+    if kind == "LIF" and int(layer.neuron.get("refDelay", 1)) != 1:
         got = str(layer.neuron["refDelay"])
         problems.append(Problem("SL0214", where, "its neurons have a refractory time", "1", got))
+    if (activation := str(layer.neuron.get("activation", "relu"))) != "relu":
+        problems.append(Problem("SL0214", where, "netx rectifies whatever is said", "relu", activation))
     for name in ("weight", "bias"):
         values = layer.values.get(name, np.zeros(1))
         if not np.isfinite(values).all() or (values != np.rint(values)).any():
@@ -110,10 +131,13 @@ class _Reader:
         return Imported(self.builder.build(), self.steps, self.scale, self.zero)
 
     def _input_kind(self, first: NetxLayer) -> Kind:
-        if first.type != "input":
+        """Bytes where the input has neurons of its own; negative numbers are shifted to bytes."""
+        if first.type != "input" or not first.neuron:
             return SPIKES
-        self.scale = 1.0 / float(first.values.get("weight", np.array(1)))
+        self.scale = 1.0 / float(first.values.get("weight", np.array(INPUT_WEIGHT)))
         self.zero = int(first.values.get("bias", np.array(0)))
+        if kind_of(first) == SDNN:
+            self.zero += ZERO_BYTE
         return levels(LARGEST_BYTE)
 
     def _layer(self, number: int, layer: NetxLayer, x: str) -> str:
@@ -122,10 +146,38 @@ class _Reader:
             size = int(np.prod(self.builder.types[x].shape))
             return self.builder.add(name, Reshape((size,)), x)[0]
         if layer.type == "input":
-            return self._neurons(name, layer, x, fraction_bits=SHIFT)
-        weight, fraction_bits = _weights(layer)
+            return self._input(name, layer, x)
+        stored = stored_weights(layer)
+        weight, digits = halved(stored) if kind_of(layer) == "LIF" else (narrow(stored), SHIFT)
+        y = self._weighted(name, layer, weight, x)
+        if only_read(layer):
+            if number < len(self.net.layers) - 1:
+                raise ValueError("only the last layer may be a sum that is read")
+            return self._read(name, layer, y, digits)
+        neurons = self._lif(name, layer, y, digits) if kind_of(layer) == "LIF" else self._sdnn(name, layer, y)
+        return self._late(name, layer, neurons) if layer.type == "conv" else neurons
+
+    def _input(self, name: str, layer: NetxLayer, x: str) -> str:
+        if not layer.neuron:
+            return x
+        if kind_of(layer) == "LIF":
+            return self._lif(name, layer, x, SHIFT)
+        threshold, shift = int(layer.neuron["vThMant"]), SHIFT + SPIKE_SHIFT
+        delta = SigmaDelta(
+            threshold=threshold << shift,
+            bias=np.array(-ZERO_BYTE << shift),
+            output_shift=SHIFT,
+            input_shift=shift,
+            integrates=False,
+            rectifies=False,
+            limit=_largest_message(layer),
+        )
+        return self._measured(self.builder.add(name, delta, x)[0], 2.0**-SPIKE_SHIFT)
+
+    def _weighted(self, name: str, layer: NetxLayer, weight: Array, x: str) -> str:
+        """What arrives at the neurons of a layer."""
         if layer.type == "conv":
-            op: Conv2d | Linear = Conv2d(
+            op = Conv2d(
                 weight,
                 None,
                 layer.pair("stride", 1),
@@ -133,26 +185,58 @@ class _Reader:
                 layer.pair("dilation", 1),
                 int(layer.values.get("groups", np.array(1))),
             )
-        else:
-            if len(self.builder.types[x].shape) > 1:
-                raise ValueError("a dense layer needs a flatten before it")
-            op = Linear(weight.reshape(int(layer.values["outFeatures"]), int(layer.values["inFeatures"])))
-        last = number == len(self.net.layers) - 1
-        if last and _only_read(layer):
-            (y,) = self.builder.add(f"{name}.weights", op, x)
-            (y,) = self.builder.add(name, Accumulate(self.steps), y)
-            return self._measured(y, float(2 ** (fraction_bits - SHIFT)))
-        (y,) = self.builder.add(f"{name}.weights", op, x)
-        return self._neurons(name, layer, y, fraction_bits)
+            return self.builder.add(f"{name}.weights", op, x)[0]
+        if len(self.builder.types[x].shape) > 1:
+            raise ValueError("a dense layer needs a flatten before it")
+        late = delays(layer, *weight.shape)
+        if late is None:
+            return self.builder.add(f"{name}.weights", Linear(weight), x)[0]
+        return self._dense_late(name, weight, late, x)
 
-    def _neurons(self, name: str, layer: NetxLayer, x: str, fraction_bits: int) -> str:
+    def _dense_late(self, name: str, weight: Array, late: Array, x: str) -> str:
+        """Synapses that are late: by output, by input, or each by its own."""
+        outputs, inputs = weight.shape
+        if late.shape[1] == 1:
+            (y,) = self.builder.add(f"{name}.weights", Linear(weight), x)
+            return self.builder.add(f"{name}.delay", Delay(np.broadcast_to(late[:, 0], (outputs,))), y)[0]
+        if late.shape[0] == 1:
+            (x,) = self.builder.add(f"{name}.delay", Delay(late[0]), x)
+            return self.builder.add(f"{name}.weights", Linear(weight), x)[0]
+        total = ""
+        for steps in np.unique(late):
+            part = x
+            if steps:
+                (part,) = self.builder.add(f"{name}.delay{steps}", Delay(np.full(inputs, steps)), x)
+            chosen = np.where(late == steps, weight, 0).astype(weight.dtype)
+            (part,) = self.builder.add(f"{name}.weights{steps}", Linear(chosen), part)
+            total = self.builder.add(f"{name}.sum{steps}", Add(), total, part)[0] if total else part
+        return total
+
+    def _read(self, name: str, layer: NetxLayer, x: str, digits: int) -> str:
+        """A sum over time, in the units of Lava's potential without its six digits, or of its sigma."""
+        if kind_of(layer) == SDNN and biases(layer).any():
+            raise ValueError("netx has no bias for a layer that only sums")
+        (y,) = self.builder.add(name, Accumulate(self.steps), x)
+        return self._measured(y, float(2 ** (digits - SHIFT)))
+
+    def _sdnn(self, name: str, layer: NetxLayer, x: str) -> str:
+        shift, axes = SHIFT + SPIKE_SHIFT, len(self.builder.types[x].shape)
+        op = SigmaDelta(
+            threshold=int(layer.neuron["vThMant"]) << shift,
+            bias=biases(layer).reshape(-1, *(1,) * (axes - 1)) << shift,
+            output_shift=SHIFT,
+            limit=_largest_message(layer),
+        )
+        return self._measured(self.builder.add(name, op, x)[0], 2.0**-SPIKE_SHIFT)
+
+    def _lif(self, name: str, layer: NetxLayer, x: str, fraction_bits: int) -> str:
         neuron = layer.neuron
         shape = self.builder.types[x].shape
-        bias = np.zeros(1) if layer.type == "input" else layer.values.get("bias", np.zeros(1))
+        bias = np.zeros(1, np.int64) if layer.type == "input" else biases(layer)
         current_decay = int(neuron.get("iDecay", DECAY_ONE))
         op = IntegerNeuron(
             theta=np.full((1, *(1,) * len(shape)), int(neuron["vThMant"]) << SHIFT),
-            bias=np.rint(bias).astype(np.int64).reshape(-1, *(1,) * (len(shape) - 1)) << SHIFT,
+            bias=bias.reshape(-1, *(1,) * (len(shape) - 1)) << SHIFT,
             decay=int(neuron.get("vDecay", 0)),
             fraction_bits=fraction_bits,
             current_decay=None if current_decay == DECAY_ONE else current_decay,
@@ -164,17 +248,26 @@ class _Reader:
         except RuleBrokenError as error:
             remedy = "reset more often: --steps with a smaller number"
             raise InputError.of("SL0503", name, str(error), remedy=remedy) from error
-        (y,) = self.builder.add(name, op, x)
-        y = self._measured(y, 1.0)
-        delays = np.rint(layer.values.get("delay", np.zeros(1))).astype(np.int64)
-        if not delays.any():
-            return y
-        delays = delays.reshape(-1, *(1,) * (len(shape) - 1))
-        return self._measured(self.builder.add(f"{name}.delay", Delay(delays), y)[0], 1.0)
+        return self._measured(self.builder.add(name, op, x)[0], 1.0)
+
+    def _late(self, name: str, layer: NetxLayer, x: str) -> str:
+        """Spikes of a convolution that are late, as slayer trained them; netx drops these delays."""
+        steps = np.rint(layer.values.get("delay", np.zeros(1))).astype(np.int64)
+        if not steps.any():
+            return x
+        axes = len(self.builder.types[x].shape)
+        late = Delay(steps.reshape(-1, *(1,) * (axes - 1)))
+        unit = self.builder.units[x]
+        return self._measured(self.builder.add(f"{name}.delay", late, x)[0], float(unit.scale))
 
     def _measured(self, value: str, scale: float) -> str:
         self.builder.units[value] = Unit(np.array(scale), np.zeros(()))
         return value
+
+
+def _largest_message(layer: NetxLayer) -> int:
+    bits = int(layer.neuron.get("messageBits", MESSAGE_BITS))
+    return int(2 ** (bits - 1) - 1)
 
 
 def _input_shape(first: NetxLayer) -> tuple[int, ...]:
@@ -185,27 +278,3 @@ def _input_shape(first: NetxLayer) -> tuple[int, ...]:
         return shape
     where = f"layer 0 ({first.type})"
     raise InputError.of("SL0214", where, "is not one that a network begins with", wanted="input or dense")
-
-
-def _weights(layer: NetxLayer) -> tuple[Array, int]:
-    """Weights and the fraction digits of the neurons behind them."""
-    stored = np.rint(layer.values["weight"]).astype(np.int64)
-    if layer.type == "conv":
-        stored = stored.reshape(stored.shape[:4])
-    if stored.min() < 0 < stored.max():
-        stored = np.clip(stored, -256, 255) & ~np.int64(1)
-    if (stored & 1).any():
-        return stored.astype(np.int16), SHIFT
-    half = stored >> 1
-    fits = np.abs(half).max(initial=0) < 128
-    return half.astype(np.int8 if fits else np.int16), SHIFT + 1
-
-
-def _only_read(layer: NetxLayer) -> bool:
-    neuron = layer.neuron
-    return (
-        int(neuron["vThMant"]) == SILENT
-        and int(neuron.get("vDecay", 0)) == 0
-        and int(neuron.get("iDecay", DECAY_ONE)) == DECAY_ONE
-        and not np.any(layer.values.get("bias", np.zeros(1)))
-    )

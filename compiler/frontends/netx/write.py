@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from spikeloom.compiler.frontends.netx.lower import SHIFT, SILENT
+from spikeloom.compiler.frontends.netx.registers import SHIFT, SILENT
 from spikeloom.compiler.graph.convolution import Convolution
 from spikeloom.compiler.graph.graph import Graph, Node
 from spikeloom.compiler.graph.op import Array

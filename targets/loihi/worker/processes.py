@@ -19,6 +19,8 @@ from lava.magma.core.resources import CPU
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 from lava.proc.lif.models import AbstractPyLifModelFixed
 from lava.proc.lif.process import LIFReset
+from lava.proc.sdn.models import AbstractSigmaDeltaModel
+from lava.proc.sdn.process import ActivationMode, SigmaDelta
 
 Settings = Any
 
@@ -116,6 +118,64 @@ class PySubtractingCounter(_PyCounter):
     def after(self, spikes: Settings) -> Settings:
         """V after the spikes."""
         return self.v - spikes * self.reset_by
+
+
+class ResetSigmaDelta(SigmaDelta):
+    """Lava's sigma-delta neuron in state units, with a constant that arrives, and a reset."""
+
+    def __init__(
+        self, *, shape: tuple[int, ...], threshold: int, bias: Settings, arrives: Settings, **settings: int
+    ) -> None:
+        mode = ActivationMode.RELU if settings["rectifies"] else ActivationMode.UNIT
+        super().__init__(shape=shape, vth=0, act_mode=mode, state_exp=settings["shift"], **settings)
+        self.vth = Var(shape=(1,), init=threshold)
+        self.bias = Var(shape=shape, init=bias)
+        self.arrives = Var(shape=shape, init=arrives)
+
+
+class ResetDelta(ResetSigmaDelta):
+    """The same of what arrives itself instead of its sum: Lava's delta encoder, behind an activation."""
+
+
+class _PyResetSigmaDelta(AbstractSigmaDeltaModel):
+    a_in = LavaPyType(PyInPort.VEC_DENSE, np.int32)
+    s_out = LavaPyType(PyOutPort.VEC_DENSE, np.int32)
+    vth: np.ndarray = LavaPyType(np.ndarray, np.int32)
+    sigma: np.ndarray = LavaPyType(np.ndarray, np.int32)
+    act: np.ndarray = LavaPyType(np.ndarray, np.int32)
+    residue: np.ndarray = LavaPyType(np.ndarray, np.int32)
+    error: np.ndarray = LavaPyType(np.ndarray, np.int32)
+    bias: np.ndarray = LavaPyType(np.ndarray, np.int32)
+    spike_exp: np.ndarray = LavaPyType(np.ndarray, np.int32)
+    state_exp: np.ndarray = LavaPyType(np.ndarray, np.int32)
+    cum_error: np.ndarray = LavaPyType(np.ndarray, bool)
+    arrives: np.ndarray = LavaPyType(np.ndarray, np.int32)
+
+    def run_spk(self) -> None:
+        """Reset, sum, rectify, send what changed."""
+        settings = self.proc_params
+        arrived = np.left_shift(self.a_in.recv() + self.arrives, settings["input_shift"])
+        if self.time_step % settings["reset_interval"] == settings["reset_offset"]:
+            self.sigma, self.act, self.residue = (np.zeros_like(arrived) for _ in range(3))
+        self.s_out.send(np.right_shift(self.dynamics(arrived), self.state_exp))
+
+
+@implements(proc=ResetSigmaDelta, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("fixed_pt")
+class PyResetSigmaDelta(_PyResetSigmaDelta):
+    """Lava's own arithmetic."""
+
+
+@implements(proc=ResetDelta, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("fixed_pt")
+class PyResetDelta(_PyResetSigmaDelta):
+    """Lava's own arithmetic."""
+
+    def sigma_dynamics(self, a_in_data: Settings) -> Settings:
+        """What arrived."""
+        return a_in_data
 
 
 class Sum(AbstractProcess):

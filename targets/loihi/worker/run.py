@@ -105,6 +105,8 @@ class Builder:
             return self.counter(one, bias)
         if model == "relay":
             return self.relay(one, bias)
+        if model == "sigma_delta":
+            return self.coder(one, bias)
         if model == "sum" and not bias.any():
             return GradedVec(shape=shape, vth=0, exp=0)
         return None if model == "readout" else self.ours.Sum(shape=shape, bias=bias)
@@ -147,6 +149,14 @@ class Builder:
         factor, offset = (self.arrays[f"{name}/{key}"].astype(np.int64) for key in ("factor", "offset"))
         settings = {"shape": self.shape(one), "bias": bias.astype(np.int64), **one["rescaling"]}
         return self.ours.Relay(factor=factor, offset=offset, **settings)
+
+    def coder(self, one: Arrays, bias: Arrays) -> Arrays:
+        """Lava's own sigma-delta neurons, which are reset."""
+        coding, active = one["coding"], self.arrays[f"process/{one['name']}/activation_bias"]
+        made = self.ours.ResetSigmaDelta if coding["integrates"] else self.ours.ResetDelta
+        settings = {key: coding[key] for key in ("threshold", "input_shift", "rectifies")}
+        settings |= {"shift": coding["output_shift"], **self.resets(one)}
+        return made(shape=self.shape(one), bias=active, arrives=bias, **settings)
 
     def connect(self, number: int, one: Arrays) -> None:
         """Synapses between two processes."""

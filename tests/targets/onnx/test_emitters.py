@@ -30,7 +30,9 @@ from spikeloom.compiler.graph.ops.matmul import MatMul
 from spikeloom.compiler.graph.ops.max_pool2d import MaxPool2d
 from spikeloom.compiler.graph.ops.reduce_max import ReduceMax
 from spikeloom.compiler.graph.ops.reduce_sum import ReduceSum
+from spikeloom.compiler.graph.ops.rescale import Rescale
 from spikeloom.compiler.graph.ops.reshape import Reshape
+from spikeloom.compiler.graph.ops.sigma_delta import SigmaDelta
 from spikeloom.compiler.graph.ops.split import Split
 from spikeloom.compiler.graph.ops.step_rescale import StepRescale
 from spikeloom.compiler.graph.ops.time_gate import TimeGate
@@ -343,6 +345,8 @@ TIMED: dict[str, StatefulOp] = {
     "leaky sum that forgets": LeakySum(0),
     "memory": LinearState(np.arange(25).reshape(5, 5) - 12, np.arange(5) - 2, np.arange(5), 4, 300),
     "memory without a shift": LinearState(np.eye(5, dtype=np.int64)[::-1], np.array(7), limit=90),
+    "changes": SigmaDelta(30, np.array(-400), 1, 2, integrates=False, rectifies=False),
+    "changes of a sum": SigmaDelta(90, np.array([[[5]], [[-700]], [[0]], [[99]]]), 3, limit=200),
     "steps": StepRescale(
         np.array([30000, -20000]).reshape(2, 1, 1), 13, -300, 250, np.arange(10).reshape(2, 5) - 5
     ),
@@ -361,6 +365,16 @@ def test_operations_along_time(name: str, last_first: bool) -> None:
     if last_first:
         (x,) = bench.grow.add("conv", Conv2d(bench.grow.weights((4, 4, 1, 1)), np.arange(4)), x)
     bench.check(bench.grow.advance("timed", TIMED[name], x))
+
+
+def test_sums_that_leave_24_bits_wrap() -> None:
+    bench = Bench((4, 3, 5), 200)
+    weight = np.arange(-16000, 16000, 2000, dtype=np.int16).reshape(4, 4, 1, 1)
+    (x,) = bench.grow.add("conv", Conv2d(weight), bench.grow.x)
+    assert np.abs(bench.grow.value(x)).max() >= 2**22
+    (x,) = bench.grow.add("more", Rescale(np.full((1, 1, 1), 7), 0, -(2**30), 2**30), x)
+    assert np.abs(bench.grow.value(x)).max() >= 2**23
+    bench.check(bench.grow.advance("changes", SigmaDelta(90, np.array(5), 3), x))
 
 
 def test_operations_along_time_on_values_of_one_axis() -> None:
