@@ -36,6 +36,8 @@ from spikeloom.compiler.graph.ops.sigma_delta import SigmaDelta
 from spikeloom.errors import InputError, InternalError, Problem
 
 LARGEST_BYTE = 255
+LARGEST_WEIGHT = 127
+"""Of a chip's weight as it is counted here; an even one of a sigma-delta layer that is larger is halved."""
 ZERO_BYTE = 128
 """What stands for 0 in the bytes of a sigma-delta network's input, which may be negative."""
 INPUT_WEIGHT = 64
@@ -148,13 +150,14 @@ class _Reader:
         if layer.type == "input":
             return self._input(name, layer, x)
         stored = stored_weights(layer)
-        weight, digits = halved(stored) if kind_of(layer) == "LIF" else (narrow(stored), SHIFT)
+        large = np.abs(stored).max(initial=0) > LARGEST_WEIGHT
+        weight, digits = halved(stored) if large or kind_of(layer) == "LIF" else (narrow(stored), SHIFT)
         y = self._weighted(name, layer, weight, x)
         if only_read(layer):
             if number < len(self.net.layers) - 1:
                 raise ValueError("only the last layer may be a sum that is read")
             return self._read(name, layer, y, digits)
-        neurons = self._lif(name, layer, y, digits) if kind_of(layer) == "LIF" else self._sdnn(name, layer, y)
+        neurons = (self._lif if kind_of(layer) == "LIF" else self._sdnn)(name, layer, y, digits)
         return self._late(name, layer, neurons) if layer.type == "conv" else neurons
 
     def _input(self, name: str, layer: NetxLayer, x: str) -> str:
@@ -219,12 +222,13 @@ class _Reader:
         (y,) = self.builder.add(name, Accumulate(self.steps), x)
         return self._measured(y, float(2 ** (digits - SHIFT)))
 
-    def _sdnn(self, name: str, layer: NetxLayer, x: str) -> str:
+    def _sdnn(self, name: str, layer: NetxLayer, x: str, digits: int) -> str:
         shift, axes = SHIFT + SPIKE_SHIFT, len(self.builder.types[x].shape)
         op = SigmaDelta(
             threshold=int(layer.neuron["vThMant"]) << shift,
             bias=biases(layer).reshape(-1, *(1,) * (axes - 1)) << shift,
             output_shift=SHIFT,
+            input_shift=digits - SHIFT,
             limit=_largest_message(layer),
         )
         return self._measured(self.builder.add(name, op, x)[0], 2.0**-SPIKE_SHIFT)

@@ -154,24 +154,30 @@ class _PyResetSigmaDelta(AbstractSigmaDeltaModel):
     def run_spk(self) -> None:
         """Reset, sum, rectify, send what changed."""
         settings = self.proc_params
-        arrived = np.left_shift(self.a_in.recv() + self.arrives, settings["input_shift"])
+        held = (self.a_in.recv() + self.arrives + 2**23) % 2**24 - 2**23
+        arrived = np.left_shift(held, settings["input_shift"])
         if self.time_step % settings["reset_interval"] == settings["reset_offset"]:
             self.sigma, self.act, self.residue = (np.zeros_like(arrived) for _ in range(3))
-        self.s_out.send(np.right_shift(self.dynamics(arrived), self.state_exp))
+        sent = np.right_shift(self.dynamics(arrived), self.state_exp)
+        self.s_out.send(np.clip(sent, -settings["limit"], settings["limit"]))
+
+    def sigma_dynamics(self, a_in_data: Settings) -> Settings:
+        """Lava's sum, in 24 bits."""
+        return np.clip(super().sigma_dynamics(a_in_data), 1 - 2**23, 2**23 - 1)
 
 
 @implements(proc=ResetSigmaDelta, protocol=LoihiProtocol)
 @requires(CPU)
 @tag("fixed_pt")
 class PyResetSigmaDelta(_PyResetSigmaDelta):
-    """Lava's own arithmetic."""
+    """Lava's own arithmetic, in the widths that the chip has."""
 
 
 @implements(proc=ResetDelta, protocol=LoihiProtocol)
 @requires(CPU)
 @tag("fixed_pt")
 class PyResetDelta(_PyResetSigmaDelta):
-    """Lava's own arithmetic."""
+    """Lava's own arithmetic, in the widths that the chip has."""
 
     def sigma_dynamics(self, a_in_data: Settings) -> Settings:
         """What arrived."""

@@ -154,7 +154,7 @@ class Builder:
         """Lava's own sigma-delta neurons, which are reset."""
         coding, active = one["coding"], self.arrays[f"process/{one['name']}/activation_bias"]
         made = self.ours.ResetSigmaDelta if coding["integrates"] else self.ours.ResetDelta
-        settings = {key: coding[key] for key in ("threshold", "input_shift", "rectifies")}
+        settings = {key: coding[key] for key in ("threshold", "input_shift", "rectifies", "limit")}
         settings |= {"shift": coding["output_shift"], **self.resets(one)}
         return made(shape=self.shape(one), bias=active, arrives=bias, **settings)
 
