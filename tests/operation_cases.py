@@ -44,10 +44,12 @@ from spikeloom.compiler.graph.ops.mean import Mean
 from spikeloom.compiler.graph.ops.mul import Mul
 from spikeloom.compiler.graph.ops.neuron import Neuron
 from spikeloom.compiler.graph.ops.pad import Pad
+from spikeloom.compiler.graph.ops.recurrent_neuron import RecurrentNeuron
 from spikeloom.compiler.graph.ops.reduce_max import ReduceMax
 from spikeloom.compiler.graph.ops.reduce_sum import ReduceSum
 from spikeloom.compiler.graph.ops.rescale import Rescale
 from spikeloom.compiler.graph.ops.reshape import Reshape
+from spikeloom.compiler.graph.ops.resonator import Resonator
 from spikeloom.compiler.graph.ops.sigma_delta import SigmaDelta
 from spikeloom.compiler.graph.ops.slice import Slice
 from spikeloom.compiler.graph.ops.softmax import Softmax
@@ -364,6 +366,27 @@ def _sigma_delta(choose: Choices) -> Case:
     return Case(op, (Type(shape, choose.kind()),))
 
 
+def _recurrent_neuron(choose: Choices) -> Case:
+    size = choose.number(1, 5)
+    op = RecurrentNeuron(
+        choose.weights(size, size),
+        choose.rng.integers(0, 300, (1, choose.number(0, 1) * (size - 1) + 1)),
+        choose.rng.integers(-50, 50, size),
+        choose.number(1, 4096),
+        choose.number(0, 3),
+        choose.number(1, 4095) if choose.number(0, 1) else None,
+    )
+    return Case(op, (Type((size,), choose.kind()),))
+
+
+def _resonator(choose: Choices) -> Case:
+    angle, share = choose.rng.uniform(-np.pi, np.pi), choose.rng.uniform(0, 4096)
+    cosine, sine = int(share * np.cos(angle)), int(share * np.sin(angle))
+    op = Resonator(cosine, sine, choose.number(1, 60), choose.number(0, 3), bool(choose.number(0, 1)))
+    shape = choose.shape()
+    return Case(op, (Type(shape, choose.kind()), Type(shape, choose.kind())))
+
+
 def _rescale(choose: Choices) -> Case:
     shape = choose.shape()
     factor = choose.rng.integers(-(2**15) + 1, 2**15, [size if choose.number(0, 1) else 1 for size in shape])
@@ -497,7 +520,9 @@ CASES: dict[str, Callable[[Choices], Case]] = {
     "neuron": _neuron,
     "pad": _pad,
     "reduce_sum": _reduce(ReduceSum),
+    "recurrent_neuron": _recurrent_neuron,
     "rescale": _rescale,
+    "resonator": _resonator,
     "reshape": _reshape,
     "sigma_delta": _sigma_delta,
     "slice": _slice,
@@ -526,7 +551,8 @@ FLOAT_ONLY = {
     "step_affine", "time_mean", "weighted_key_value",
 }  # fmt: skip
 INTEGER_ONLY = {
-    "integer_key_value", "integer_neuron", "integer_norm", "lookup", "rescale", "sigma_delta", "step_rescale",
+    "integer_key_value", "integer_neuron", "integer_norm", "lookup", "recurrent_neuron", "rescale",
+    "resonator", "sigma_delta", "step_rescale",
 }  # fmt: skip
 
 

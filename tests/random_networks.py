@@ -38,10 +38,12 @@ from spikeloom.compiler.graph.ops.matmul import MatMul
 from spikeloom.compiler.graph.ops.max_pool2d import MaxPool2d
 from spikeloom.compiler.graph.ops.mul import Mul
 from spikeloom.compiler.graph.ops.pad import Pad
+from spikeloom.compiler.graph.ops.recurrent_neuron import RecurrentNeuron
 from spikeloom.compiler.graph.ops.reduce_max import ReduceMax
 from spikeloom.compiler.graph.ops.reduce_sum import ReduceSum
 from spikeloom.compiler.graph.ops.rescale import Rescale
 from spikeloom.compiler.graph.ops.reshape import Reshape
+from spikeloom.compiler.graph.ops.resonator import Resonator
 from spikeloom.compiler.graph.ops.sigma_delta import SigmaDelta
 from spikeloom.compiler.graph.ops.slice import Slice
 from spikeloom.compiler.graph.ops.split import Split
@@ -457,7 +459,22 @@ class _Walk:
         """Its changes, where they are large; summed again, rectified, and their changes."""
         bias = np.arange(self.grow.shape(x)[0]) * 9 - 200
         coded = SigmaDelta(900, bias, output_shift=1, input_shift=2, integrates=False, rectifies=False)
-        return self.grow.advance("summed", SigmaDelta(60, bias, 0), self.grow.advance("changes", coded, x))
+        y = self.grow.advance("summed", SigmaDelta(60, bias, 0), self.grow.advance("changes", coded, x))
+        return self.ringing(y)
+
+    def ringing(self, x: str) -> str:
+        """Neurons whose spikes come back, and resonators that both drive; their spikes beside the value."""
+        n = self.grow.shape(x)[0]
+        drive = self.grow.value(x)
+        weight = (np.arange(n * n).reshape(n, n) * 7 % 23 - 11).astype(np.int8)
+        theta = np.full((1, n), int(np.abs(drive).max()) // 2 + 20)
+        loop = RecurrentNeuron(weight, theta, np.arange(n) - 9, 1024, 1, 2048)
+        s = self.grow.advance("loop", loop, x)
+        rung = Resonator(2000, 3300, int(np.abs(drive).max()) + 1, 1, by_phase=True)
+        rung_over = Resonator(-1500, 3500, int(np.abs(drive).max()) + 1, 1)
+        (r,) = self.grow.add("rung", Add(), self.grow.advance("rung", rung, x, s), s)
+        (r,) = self.grow.add("rung", Add(), self.grow.advance("over", rung_over, s, x), r)
+        return self.grow.add("beside", Add(), x, r)[0]
 
     def gated(self, x: str) -> str:
         """What no spike drives: a norm, a gate by a table, shares of the largest."""

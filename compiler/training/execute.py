@@ -27,9 +27,11 @@ from spikeloom.compiler.graph.ops.matmul import MatMul
 from spikeloom.compiler.graph.ops.max_pool2d import MaxPool2d
 from spikeloom.compiler.graph.ops.mul import Mul
 from spikeloom.compiler.graph.ops.pad import Pad
+from spikeloom.compiler.graph.ops.recurrent_neuron import RecurrentNeuron
 from spikeloom.compiler.graph.ops.reduce_max import ReduceMax
 from spikeloom.compiler.graph.ops.reduce_sum import ReduceSum
 from spikeloom.compiler.graph.ops.reshape import Reshape
+from spikeloom.compiler.graph.ops.resonator import DECAY_ONE, Resonator
 from spikeloom.compiler.graph.ops.sigma_delta import STATE_LIMIT, WRAP, SigmaDelta
 from spikeloom.compiler.graph.ops.slice import Slice
 from spikeloom.compiler.graph.ops.split import Split
@@ -40,6 +42,7 @@ from spikeloom.compiler.graph.ops.transpose import Transpose
 from spikeloom.compiler.graph.ops.upsample2d import Upsample2d
 from spikeloom.compiler.training.products import multiply
 from spikeloom.compiler.training.rounding import straight_through
+from spikeloom.compiler.training.surrogate import steep_sigmoid
 from spikeloom.errors import UnsupportedError
 
 
@@ -192,6 +195,52 @@ def _(op: SigmaDelta, x: Tensor) -> tuple[Tensor, ...]:
         smooth = message / 2**op.output_shift
         messages.append(straight_through(smooth, smooth.detach().floor()).clamp(-op.limit, op.limit))
     return (torch.stack(messages),)
+
+
+@execute.register
+def _(op: RecurrentNeuron, x: Tensor) -> tuple[Tensor, ...]:
+    weight, bias, theta = (_constant(array, x) for array in (op.weight, op.bias, op.theta[0]))
+    keep, current_keep = (DECAY_ONE - decay for decay in (op.decay, op.neuron.current_decay or 0))
+    s = v = u = torch.zeros_like(x[0], dtype=torch.float64)
+    spikes = []
+    for arrived in x.double():
+        drive = (arrived + s @ weight.T) * 2**op.fraction_bits
+        u = drive if op.current_decay is None else _faded(u, current_keep) + drive
+        v = _faded(v, keep) + u + bias
+        s = _fired(v - theta - 1, 2.0**-op.fraction_bits)
+        v = v * (1 - s)
+        spikes.append(s)
+    return (torch.stack(spikes),)
+
+
+@execute.register
+def _(op: Resonator, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+    unit, limit = 2.0**-op.fraction_bits, 2**23 - 1
+    real = imag = torch.zeros_like(x[0], dtype=torch.float64)
+    spikes = []
+    for first, second in zip(x.double() / unit, y.double() / unit, strict=True):
+        before = imag
+        turned = _faded(real, op.cosine) - _faded(imag, op.sine) + first
+        imag = (_faded(real, op.sine) + _faded(imag, op.cosine) + second).clamp(-limit, limit)
+        real = turned.clamp(-limit, limit)
+        if op.by_phase:
+            s = _fired(real - op.threshold, unit) * ((imag >= 0) & (before < 0)).detach()
+        else:
+            s = _fired(imag - op.threshold, unit)
+            real, imag = real * (1 - s), imag * (1 - s) + (op.threshold - 1) * s
+        spikes.append(s)
+    return (torch.stack(spikes),)
+
+
+def _faded(state: Tensor, parts: int) -> Tensor:
+    """So many of 4096 parts of a state, rounded toward zero."""
+    left = state * (parts / DECAY_ONE)
+    return straight_through(left, left.detach().trunc())
+
+
+def _fired(over: Tensor, unit: float) -> Tensor:
+    """1 where a potential is not below its threshold, with the gradient of a steep sigmoid."""
+    return straight_through(steep_sigmoid(over * unit), (over.detach() >= 0).double())
 
 
 @execute.register

@@ -46,10 +46,12 @@ from spikeloom.compiler.graph.ops.mean import Mean
 from spikeloom.compiler.graph.ops.mul import Mul
 from spikeloom.compiler.graph.ops.neuron import Neuron
 from spikeloom.compiler.graph.ops.pad import Pad
+from spikeloom.compiler.graph.ops.recurrent_neuron import RecurrentNeuron
 from spikeloom.compiler.graph.ops.reduce_max import ReduceMax
 from spikeloom.compiler.graph.ops.reduce_sum import ReduceSum
 from spikeloom.compiler.graph.ops.rescale import Rescale
 from spikeloom.compiler.graph.ops.reshape import Reshape
+from spikeloom.compiler.graph.ops.resonator import Resonator
 from spikeloom.compiler.graph.ops.sigma_delta import SigmaDelta
 from spikeloom.compiler.graph.ops.slice import Slice
 from spikeloom.compiler.graph.ops.softmax import Softmax
@@ -397,6 +399,14 @@ WRONG: list[tuple[Op, tuple[Type, ...]]] = [
     (LinearState(np.ones((2, 2), int), ONES, limit=1), (Type((2,), SPIKES),)),
     (LinearState(np.ones((2, 2), int), np.array(1)), (Type((2,), SPIKES),)),
     (LinearState(np.full((2, 2), 2**26), np.array(1), limit=2**26), (Type((2,), SPIKES),)),
+    (RecurrentNeuron(np.ones((2, 3), int), PAIR[None], PAIR, 9, 0), (Type((2,), SPIKES),)),
+    (RecurrentNeuron(np.ones((2, 2)), PAIR[None], PAIR, 9, 0), (Type((2,), SPIKES),)),
+    (RecurrentNeuron(np.ones((2, 2), int), np.array([[5], [9]]), PAIR, 9, 0), (Type((2,), SPIKES),)),
+    (RecurrentNeuron(-np.ones((2, 2), int), PAIR[None], PAIR, 0, 0), (Type((2,), SPIKES),)),
+    (Resonator(9, 9, 5, 0), (Type((2,), SPIKES), Type((3,), SPIKES))),
+    (Resonator(9, 4097, 5, 0), (Type((2,), SPIKES),) * 2),
+    (Resonator(9, 9, 0, 0), (Type((2,), SPIKES),) * 2),
+    (Resonator(9, 9, 5, 31), (Type((2,), SPIKES),) * 2),
     (SigmaDelta(1, np.array([0.5]), 0), (Type((2,), SPIKES),)),
     (SigmaDelta(1, np.zeros(3, int), 0), (Type((2,), SPIKES),)),
     (SigmaDelta(-1, np.zeros(2, int), 0), (Type((2,), SPIKES),)),

@@ -29,7 +29,16 @@ from tests.operation_cases import Case, cases, random_values
 
 STEPS, SAMPLES = 7, 2
 SEEDS = st.integers(0, 2**32 - 1)
-TIMED = ["delay", "leaky_sum", "linear_state", "sigma_delta", "step_rescale", "time_gate", "time_window"]
+TIMED = [
+    "delay",
+    "leaky_sum",
+    "linear_state",
+    "recurrent_neuron",
+    "sigma_delta",
+    "step_rescale",
+    "time_gate",
+    "time_window",
+]
 
 
 def _over_time(op: StatefulOp, kind: Type, xs: Array) -> tuple[Array, list[dict[str, Array]]]:

@@ -234,6 +234,73 @@ def test_sigma_delta_neurons_are_those_of_netx(seed: int, lava_dl: Path, tmp_pat
     assert agrees(lava_dl, path, changing(rng, picture), 128) > 1000
 
 
+def recurrent(rng: np.random.Generator, folder: Path, odd: bool) -> Path:
+    """Two layers whose spikes come back, one with a decaying current and one with biases."""
+    lif = {"type": "CUBA", "vDecay": 900, "refDelay": 1, "gradedSpike": False}
+
+    def weights(*shape: int) -> Any:
+        return rng.integers(-30, 40, shape) * (1 if odd else 2)
+
+    bias = rng.integers(-4, 30, 9).astype(np.float32)
+    layers = [
+        dense(weights(14, 20), weight_rec=weights(14, 14).astype(np.float32)),
+        dense(weights(9, 14), weight_rec=weights(9, 9).astype(np.float32), bias=bias),
+    ]
+    settings = [{"iDecay": 2100, "vThMant": 60}, {"iDecay": 4096, "vThMant": 50}]
+    pairs = zip(layers, settings, strict=True)
+    return written(
+        folder / "rec.net", [one | {"type": "dense_rec", "neuron": lif | own} for one, own in pairs]
+    )
+
+
+@pytest.mark.lava
+@pytest.mark.parametrize("odd", [False, True])
+def test_spikes_that_come_back_are_those_of_netx(odd: bool, lava_dl: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    frames = (rng.random((30, 20)) < 0.3).astype(np.int64)
+    assert agrees(lava_dl, recurrent(rng, tmp_path, odd), frames, 0) == 30 * 23
+
+
+def resonating(rng: np.random.Generator, folder: Path, kind: str) -> Path:
+    """Two layers of resonators, one of which turns by more than a right angle in a step."""
+    layers = []
+    for inputs, outputs, angle in ((20, 14, 0.7), (14, 9, 1.9)):
+        neuron = {
+            "type": kind,
+            "vThMant": 40,
+            "sinDecay": int(3900 * np.sin(angle)),
+            "cosDecay": int(3900 * np.cos(angle)),
+        }
+        layer = dense(np.zeros((outputs, inputs))) | {"neuron": neuron}
+        layer.pop("weight")
+        for part in ("real", "imag"):
+            layer[f"weight/{part}"] = rng.integers(-30, 31, (outputs, inputs)).astype(np.float32)
+        layers.append(layer)
+    return written(folder / "rf.net", layers)
+
+
+@pytest.mark.lava
+@pytest.mark.parametrize("kind", ["RF", "RF_PHASE"])
+def test_resonators_are_those_of_netx(kind: str, lava_dl: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(4)
+    frames = (rng.random((60, 20)) < 0.3).astype(np.int64)
+    assert agrees(lava_dl, resonating(rng, tmp_path, kind), frames, 0) == 60 * 23
+
+
+@pytest.mark.lava
+@pytest.mark.parametrize("shape", [(9,), (14,), (9, 14), ()])
+def test_delays_are_those_of_netx(shape: tuple[int, ...], lava_dl: Path, tmp_path: Path) -> None:
+    """Of outputs, of inputs, of each synapse, of all; 70 are clipped to 62."""
+    rng = np.random.default_rng(5)
+    lif = {"type": "LOIHI", "vDecay": 900, "iDecay": 4096, "refDelay": 1, "vThMant": 40}
+    late = np.asarray(rng.choice([0, 1, 3, 70], shape) if shape else 3, np.float32)
+    bias = rng.integers(-4, 20, 9).astype(np.float32)
+    first = dense(rng.integers(-30, 40, (14, 20)) * 2, neuron=lif)
+    second = dense(rng.integers(-30, 40, (9, 14)) * 2, neuron=lif, delay=late, bias=bias)
+    frames = (rng.random((80, 20)) < 0.3).astype(np.int64)
+    assert agrees(lava_dl, written(tmp_path / "late.net", [first, second]), frames, 0) == 80 * 23
+
+
 def has_lava() -> bool:
     """Whether there is an environment that Lava runs in."""
     try:

@@ -2,8 +2,8 @@
 
 ``/layer/<i>`` holds a layer: its type, geometry, weights as the chip stores them, and a group
 ``neuron`` (lava-dl @ d825ac5, ``slayer/block/base.py`` and ``netx/hdf5.py``). netx loads ``input``,
-``conv``, ``dense``, ``dense_rec``, ``dense_comp`` and ``flatten``; so do we, less the two of recurrent and of
-complex layers.
+``conv``, ``dense``, ``dense_rec`` and ``flatten``, and ``dense`` layers with complex weights; so do we, and
+``dense_comp`` layers, for which netx has no function.
 """
 
 from __future__ import annotations
@@ -83,7 +83,10 @@ def read_netx(path: Path) -> NetxFile:
 
 def _layer(group: Any) -> NetxLayer:
     neuron = group.get("neuron", {})
-    values = {name: np.asarray(group[name][()]) for name in group if name not in ("neuron", "type")}
+    named = [name for name in group if name not in ("neuron", "type", "weight")]
+    named += ["weight"] if hasattr(group.get("weight"), "shape") else []
+    named += [f"weight/{part}" for part in ("real", "imag") if f"weight/{part}" in group]
+    values = {name: np.asarray(group[name][()]) for name in named}
     return NetxLayer(_text(group["type"][()]), values, {name: _value(neuron[name]) for name in neuron})
 
 

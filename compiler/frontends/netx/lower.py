@@ -8,6 +8,8 @@ import numpy as np
 
 from spikeloom.compiler.frontends.netx.file import NetxFile, NetxLayer
 from spikeloom.compiler.frontends.netx.registers import (
+    LARGEST,
+    LEAST,
     LIF,
     MESSAGE_BITS,
     SDNN,
@@ -17,10 +19,13 @@ from spikeloom.compiler.frontends.netx.registers import (
     biases,
     delays,
     halved,
+    is_complex,
+    is_resonator,
     kind_of,
     narrow,
     only_read,
     stored_weights,
+    turn,
 )
 from spikeloom.compiler.graph.graph import Graph, GraphBuilder, Stage, Unit
 from spikeloom.compiler.graph.kinds import SPIKES, Kind, Type, levels
@@ -31,7 +36,9 @@ from spikeloom.compiler.graph.ops.conv2d import Conv2d
 from spikeloom.compiler.graph.ops.delay import Delay
 from spikeloom.compiler.graph.ops.integer_neuron import DECAY_ONE, IntegerNeuron
 from spikeloom.compiler.graph.ops.linear import Linear
+from spikeloom.compiler.graph.ops.recurrent_neuron import RecurrentNeuron
 from spikeloom.compiler.graph.ops.reshape import Reshape
+from spikeloom.compiler.graph.ops.resonator import Resonator
 from spikeloom.compiler.graph.ops.sigma_delta import SigmaDelta
 from spikeloom.errors import InputError, InternalError, Problem
 
@@ -42,7 +49,7 @@ ZERO_BYTE = 128
 """What stands for 0 in the bytes of a sigma-delta network's input, which may be negative."""
 INPUT_WEIGHT = 64
 """Of an input layer that does not say it, as in netx."""
-KNOWN = ("input", "conv", "dense", "flatten")
+KNOWN = ("input", "conv", "dense", "dense_rec", "dense_comp", "flatten")
 NOT_LOADED = dict.fromkeys(
     ("pool", "convT", "unpool", "average", "concat"), "lava-dl's own netx does not load it either"
 )
@@ -96,19 +103,35 @@ def _faults(number: int, layer: NetxLayer) -> list[Problem]:
     if layer.type == "flatten" or (layer.type == "input" and not layer.neuron):
         return []
     kind = kind_of(layer)
-    if kind not in ("LIF", SDNN):
-        return [Problem("SL0214", where, "its neurons are not known", " or ".join((*LIF, SDNN)), kind)]
-    problems = []
+    if is_complex(layer) and not is_resonator(layer):
+        return [Problem("SL0214", where, "only resonators take complex weights", "RF", kind)]
+    if kind not in ("LIF", SDNN) and not is_resonator(layer):
+        return [Problem("SL0214", where, "its neurons are not known", ", ".join((*LIF, SDNN, "RF")), kind)]
+    problems = _combination_faults(where, layer, kind)
     if kind == "LIF" and int(layer.neuron.get("refDelay", 1)) != 1:
         got = str(layer.neuron["refDelay"])
         problems.append(Problem("SL0214", where, "its neurons have a refractory time", "1", got))
     if (activation := str(layer.neuron.get("activation", "relu"))) != "relu":
         problems.append(Problem("SL0214", where, "netx rectifies whatever is said", "relu", activation))
-    for name in ("weight", "bias"):
+    for name in ("weight", "weight_rec", "weight/real", "weight/imag", "bias"):
         values = layer.values.get(name, np.zeros(1))
         if not np.isfinite(values).all() or (values != np.rint(values)).any():
             problems.append(Problem("SL0214", where, f"its {name} holds something else than integers"))
     return problems
+
+
+def _combination_faults(where: str, layer: NetxLayer, kind: str) -> list[Problem]:
+    """What lava-dl has no process for."""
+    found = []
+    if is_resonator(layer) and not is_complex(layer):
+        found.append("netx gives resonators no input but through complex weights")
+    if layer.type == "dense_rec" and kind != "LIF":
+        found.append("only LIF neurons are read whose spikes come back")
+    if layer.type == "dense_rec" and np.any(layer.values.get("delay", 0)):
+        found.append("netx gives what comes back the delays of what arrives: which is meant is not known")
+    if is_resonator(layer) and any(np.any(layer.values.get(name, 0)) for name in ("bias", "delay")):
+        found.append("netx drops the biases and delays of resonators")
+    return [Problem("SL0214", where, what) for what in found]
 
 
 class _Reader:
@@ -149,6 +172,10 @@ class _Reader:
             return self.builder.add(name, Reshape((size,)), x)[0]
         if layer.type == "input":
             return self._input(name, layer, x)
+        if is_complex(layer):
+            return self._resonator(name, layer, x)
+        if layer.type == "dense_rec":
+            return self._recurrent(name, layer, x)
         stored = stored_weights(layer)
         large = np.abs(stored).max(initial=0) > LARGEST_WEIGHT
         weight, digits = halved(stored) if large or kind_of(layer) == "LIF" else (narrow(stored), SHIFT)
@@ -234,11 +261,14 @@ class _Reader:
         return self._measured(self.builder.add(name, op, x)[0], 2.0**-SPIKE_SHIFT)
 
     def _lif(self, name: str, layer: NetxLayer, x: str, fraction_bits: int) -> str:
+        return self._fitting(name, self._neuron(layer, x, fraction_bits), x)
+
+    def _neuron(self, layer: NetxLayer, x: str, fraction_bits: int) -> IntegerNeuron:
         neuron = layer.neuron
         shape = self.builder.types[x].shape
         bias = np.zeros(1, np.int64) if layer.type == "input" else biases(layer)
         current_decay = int(neuron.get("iDecay", DECAY_ONE))
-        op = IntegerNeuron(
+        return IntegerNeuron(
             theta=np.full((1, *(1,) * len(shape)), int(neuron["vThMant"]) << SHIFT),
             bias=bias.reshape(-1, *(1,) * (len(shape) - 1)) << SHIFT,
             decay=int(neuron.get("vDecay", 0)),
@@ -247,12 +277,45 @@ class _Reader:
             state_bits=STATE_BITS,
             horizon=self.steps,
         )
+
+    def _fitting(self, name: str, op: IntegerNeuron | RecurrentNeuron, x: str) -> str:
         try:
             op.infer(self.builder.types[x])
         except RuleBrokenError as error:
             remedy = "reset more often: --steps with a smaller number"
             raise InputError.of("SL0503", name, str(error), remedy=remedy) from error
         return self._measured(self.builder.add(name, op, x)[0], 1.0)
+
+    def _resonator(self, name: str, layer: NetxLayer, x: str) -> str:
+        arrived = [
+            self.builder.add(f"{name}.{part}", Linear(narrow(stored_weights(layer, f"weight/{part}"))), x)[0]
+            for part in ("real", "imag")
+        ]
+        cosine, sine = turn(layer)
+        threshold = int(layer.neuron["vThMant"]) << SHIFT
+        op = Resonator(cosine, sine, threshold, SHIFT, "PHASE" in kind_of(layer))
+        return self._measured(self.builder.add(name, op, *arrived)[0], 1.0)
+
+    def _recurrent(self, name: str, layer: NetxLayer, x: str) -> str:
+        """Weights and those of the way back, which netx clips together."""
+        ahead, back = (stored_weights(layer, key) for key in ("weight", "weight_rec"))
+        both = np.hstack([ahead, back])
+        if both.min() < 0 < both.max():
+            both = np.clip(both, LEAST, LARGEST)
+        both, digits = halved(both)
+        (y,) = self.builder.add(f"{name}.weights", Linear(both[:, : ahead.shape[1]]), x)
+        plain = self._neuron(layer, y, digits)
+        op = RecurrentNeuron(
+            both[:, ahead.shape[1] :],
+            plain.theta,
+            plain.bias,
+            plain.decay,
+            digits,
+            plain.current_decay,
+            plain.state_bits,
+            plain.horizon,
+        )
+        return self._fitting(name, op, y)
 
     def _late(self, name: str, layer: NetxLayer, x: str) -> str:
         """Spikes of a convolution that are late, as slayer trained them; netx drops these delays."""
@@ -275,7 +338,7 @@ def _largest_message(layer: NetxLayer) -> int:
 
 
 def _input_shape(first: NetxLayer) -> tuple[int, ...]:
-    if first.type == "dense":
+    if first.type.startswith("dense"):
         return (int(first.values["inFeatures"]),)
     shape = tuple(int(axis) for axis in first.values["shape"])
     if first.type == "input":

@@ -60,6 +60,29 @@ def stored_weights(layer: NetxLayer, name: str = "weight") -> Array:
     return np.clip(stored, LEAST, LARGEST) if stored.min() < 0 < stored.max() else stored
 
 
+def is_complex(layer: NetxLayer) -> bool:
+    """Whether a layer has weights for the real and for the imaginary axis."""
+    return "weight/real" in layer.values
+
+
+def is_resonator(layer: NetxLayer) -> bool:
+    """Whether its neurons are resonators: netx asks for no more than these letters."""
+    return "RF" in kind_of(layer)
+
+
+def turn(layer: NetxLayer) -> tuple[int, int]:
+    """Cosine and sine of a resonator as Lava's process holds them, in parts of 4096.
+
+    netx makes a period and a decay of the file's registers, and Lava makes registers of these again,
+    dropping fractions; so here, in the same floating point.
+    """
+    real, imaginary = (int(layer.neuron[name]) / DECAY_ONE for name in ("cosDecay", "sinDecay"))
+    left = 1 - (1 - np.sqrt(imaginary**2 + real**2))
+    period = 1 / (np.arctan2(imaginary, real) / 2 / np.pi)
+    angle = np.pi * 2 * 1 / period
+    return int(left * np.cos(angle) * DECAY_ONE), int(left * np.sin(angle) * DECAY_ONE)
+
+
 def narrow(weights: Array) -> Array:
     """In bytes, or in two where a weight needs them."""
     return weights.astype(np.int8 if np.abs(weights).max(initial=0) < 128 else np.int16)

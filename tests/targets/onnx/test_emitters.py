@@ -28,10 +28,12 @@ from spikeloom.compiler.graph.ops.linear_state import LinearState
 from spikeloom.compiler.graph.ops.lookup import Lookup
 from spikeloom.compiler.graph.ops.matmul import MatMul
 from spikeloom.compiler.graph.ops.max_pool2d import MaxPool2d
+from spikeloom.compiler.graph.ops.recurrent_neuron import RecurrentNeuron
 from spikeloom.compiler.graph.ops.reduce_max import ReduceMax
 from spikeloom.compiler.graph.ops.reduce_sum import ReduceSum
 from spikeloom.compiler.graph.ops.rescale import Rescale
 from spikeloom.compiler.graph.ops.reshape import Reshape
+from spikeloom.compiler.graph.ops.resonator import Resonator
 from spikeloom.compiler.graph.ops.sigma_delta import SigmaDelta
 from spikeloom.compiler.graph.ops.split import Split
 from spikeloom.compiler.graph.ops.step_rescale import StepRescale
@@ -365,6 +367,26 @@ def test_operations_along_time(name: str, last_first: bool) -> None:
     if last_first:
         (x,) = bench.grow.add("conv", Conv2d(bench.grow.weights((4, 4, 1, 1)), np.arange(4)), x)
     bench.check(bench.grow.advance("timed", TIMED[name], x))
+
+
+@pytest.mark.parametrize("current_decay", [None, 1500])
+def test_spikes_that_come_back(current_decay: int | None) -> None:
+    bench = Bench((5,), 3)
+    weight = np.arange(25).reshape(5, 5) % 7 - 3
+    loop = RecurrentNeuron(weight, np.array([[2, 3, 4, 3, 2]]), np.arange(5) - 2, 1000, 1, current_decay)
+    x = bench.grow.advance("loop", loop, bench.grow.x)
+    assert 0 < bench.grow.value(x).mean() < 1
+    bench.check(x)
+
+
+@pytest.mark.parametrize("by_phase", [False, True])
+def test_resonators(by_phase: bool) -> None:
+    bench = Bench((4, 3, 5), 9)
+    (x,) = bench.grow.add("conv", Conv2d(bench.grow.weights((4, 4, 1, 1)), np.arange(4)), bench.grow.x)
+    op = Resonator(-1500, 3600, 100, 1, by_phase)
+    y = bench.grow.advance("rings", op, x, bench.grow.x)
+    assert 0 < bench.grow.value(y).mean() < 1
+    bench.check(y)
 
 
 def test_sums_that_leave_24_bits_wrap() -> None:
