@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from spikeloom.compiler.mapping.bounds import least_cores
 from spikeloom.compiler.mapping.box import Box
 from spikeloom.compiler.mapping.chip import Chip
+from spikeloom.compiler.mapping.dissolve import dissolve
 from spikeloom.compiler.mapping.network import Network
-from spikeloom.compiler.mapping.pack import Group, Packing, pieces_of
+from spikeloom.compiler.mapping.pack import Group, Packing
 from spikeloom.compiler.mapping.shapes import Choice, Family, Shape, ShapeChooser, families, fitting
 from spikeloom.compiler.mapping.tiles import Piece, TileChooser
 from spikeloom.errors import Problem, UnsupportedError
@@ -21,6 +22,10 @@ ROUNDS = 7
 
 PACKED = 12_000
 """Cores that are packed in all rounds together: large networks have fewer rounds, with longer steps."""
+
+
+REPAIRED = 1.25
+"""Where packing never took fewer than so many times the cores that it should, tiles are cut and moved."""
 
 
 def cut(network: Network, chip: Chip, rates: Mapping[str, float], slack: float = SLACK) -> list[Group]:
@@ -53,7 +58,10 @@ def cut(network: Network, chip: Chip, rates: Mapping[str, float], slack: float =
         else:
             budget *= 0.98
     assert best is not None
-    return best[2]
+    over, _, groups = best
+    if over and len(groups) <= min(REPAIRED * most, PACKED):
+        return dissolve(network, chip, rates, groups, most)
+    return groups
 
 
 def _hard_tiles(
@@ -87,13 +95,10 @@ def _packed(
     for choice in choices:
         for family, shape in _parts(*choice):
             for block in shape.blocks.boxes(family.shape):
-                boxes = list(fitting(network, chip, family, block))
-                if shape.is_light and not family.members[0].together:
-                    light.setdefault(family, []).extend(boxes)
-                    continue
-                for box in boxes:
-                    pieces = pieces_of(network, family, box)
-                    if packing.is_heavy(pieces):
+                for box, pieces in fitting(network, chip, family, block):
+                    if shape.is_light and not family.members[0].together:
+                        light.setdefault(family, []).append(box)
+                    elif packing.is_heavy(pieces):
                         packing.open(pieces)
                     else:
                         small.append(pieces)

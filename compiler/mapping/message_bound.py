@@ -1,12 +1,13 @@
 """How few messages any mapping can need.
 
-A spike must reach every core that holds a neuron which reads it. Those neurons, and all weights that
-end in them (a neuron's fan-in is not split over cores), must lie somewhere: on at least
+A spike must reach every core that holds a neuron which reads it. Take those cores and the one that the spike
+comes from. Together they hold the source and all its readers, with all weights that end in any of these (a
+neuron's fan-in is not split over cores), and every weight is on at least one of them. So they are at least
 
-    n = max(ceil(neurons read / neurons a core), ceil(bytes of their kernels / bytes of synapses a core))
+    n = max(ceil(neurons / neurons a core), ceil(bytes of distinct weights / bytes of synapses a core))
 
-cores, of which the spike's own core can be one. So a spike needs at least n - 1 messages. Weights are
-counted once, without headers, indices or padding, so that the bound holds for every encoding.
+cores, of which one is the spike's own: it needs at least n - 1 messages. Weights are counted once, without
+headers, indices or padding, so that the bound holds for every encoding.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def _least_of(network: Network, chip: Chip, population: Population) -> int:
     numbers = network.out_of(population.name)
     total = 0
     for box, count in _classes(population, [network.projections[number] for number in numbers]):
-        total += count * max(_cores_reached(network, chip, numbers, box) - 1, 0)
+        total += count * (_cores_reached(network, chip, numbers, population.name, box) - 1)
     return total
 
 
@@ -76,21 +77,27 @@ def _reach_along(one: Projection, population: Population, axis: int) -> NDArray[
     return total
 
 
-def _cores_reached(network: Network, chip: Chip, numbers: tuple[int, ...], source: Box) -> int:
-    """The least number of cores that hold all neurons which read a single neuron."""
+def _cores_reached(network: Network, chip: Chip, numbers: tuple[int, ...], source: str, neuron: Box) -> int:
+    """The least number of cores that hold a single neuron and all that read it."""
     reached: dict[str, list[Box]] = {}
     neurons: dict[str, int] = {}
     for number in numbers:
         projection = network.projections[number]
-        boxes = projection.feeds(source)
+        boxes = projection.feeds(neuron)
         reached.setdefault(projection.target, []).extend(boxes)
         # two projections onto one population may reach the same neurons; the larger one is certain
-        count = _reached_neurons(projection, source)
+        count = _reached_neurons(projection, neuron)
         neurons[projection.target] = max(neurons.get(projection.target, 0), count)
-    bits = _kernel_bits(network, {name: boxes for name, boxes in reached.items() if neurons[name]})
+    if not sum(neurons.values()):
+        return 1
+    # a neuron that reads itself is counted as a reader
+    own = 0 if source in neurons else 1
+    together = {name: boxes for name, boxes in reached.items() if neurons[name]}
+    together.setdefault(source, []).append(neuron)
     memory = chip.limit("synaptic_memory")
+    bits = _kernel_bits(network, together)
     by_memory = 0 if memory is None else ceil(bits / (memory.value * chip.encoding.word_bits))
-    return max(by_memory, ceil(sum(neurons.values()) / chip.neurons))
+    return max(by_memory, ceil((own + sum(neurons.values())) / chip.neurons))
 
 
 def _reached_neurons(projection: Projection, source: Box) -> int:
@@ -109,13 +116,11 @@ def _reached_neurons(projection: Projection, source: Box) -> int:
 
 
 def _kernel_bits(network: Network, reached: Mapping[str, list[Box]]) -> int:
-    """Bits of all weights that end in some boxes of populations; unit weights do not count."""
+    """Bits of all distinct weights that end in some boxes of populations."""
     slices: dict[str, list[Box]] = {}
     for name, boxes in reached.items():
         for number in network.into(name):
             projection = network.projections[number]
-            if projection.kind in ("pool", "elementwise"):
-                continue
             for box in boxes:
                 pieces = projection.target_pieces(box)
                 slices.setdefault(projection.kernel, []).extend(projection.kernel_slice(p) for p in pieces)

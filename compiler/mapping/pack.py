@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 
 from spikeloom.compiler.mapping.box import Box
 from spikeloom.compiler.mapping.chip import Chip
-from spikeloom.compiler.mapping.demand import Demand, tile_demand, violations
+from spikeloom.compiler.mapping.demand import Demand, violations
 from spikeloom.compiler.mapping.gaps import Gaps
 from spikeloom.compiler.mapping.leftover import Leftover
 from spikeloom.compiler.mapping.network import Network
-from spikeloom.compiler.mapping.shapes import Family, memory_share
+from spikeloom.compiler.mapping.shapes import Family, memory_share, needed_by, pieces_of
 from spikeloom.compiler.mapping.tiles import Piece
 
 NEIGHBOURS = 10
@@ -67,11 +67,6 @@ class Part:
     demand: Demand
 
 
-def pieces_of(network: Network, family: Family, box: Box) -> list[Piece]:
-    """What a box holds of each population of a family."""
-    return [Piece(one.name, part, tile_demand(network, one, part)) for one, part in family.boxes(box)]
-
-
 class Packing:
     """Cores that fill up.
 
@@ -111,7 +106,7 @@ class Packing:
 
     def add(self, pieces: Sequence[Piece]) -> None:
         """Put tiles together on the core where they save most, or on a new one."""
-        demand = _together(pieces)
+        demand = needed_by(pieces)
         best, core = -1.0, -1
         for candidate in self._candidates(pieces):
             gain = self._gain(candidate, demand)
@@ -123,11 +118,11 @@ class Packing:
 
     def is_heavy(self, pieces: Sequence[Piece]) -> bool:
         """Whether tiles together use more than half of some limit but neurons."""
-        return memory_share(_together(pieces).uses(self._network, self._chip), self._chip) > 0.5
+        return memory_share(needed_by(pieces).uses(self._network, self._chip), self._chip) > 0.5
 
     def open(self, pieces: Sequence[Piece]) -> None:
         """Put tiles together on a new core."""
-        self._put(-1, pieces, _together(pieces))
+        self._put(-1, pieces, needed_by(pieces))
 
     def fill(self, boxes: Mapping[Family, list[Box]], most: int) -> None:
         """Put boxes of families that may be cut onto cores.
@@ -256,7 +251,7 @@ class Packing:
 
     def _part(self, family: Family, box: Box) -> Part:
         pieces = pieces_of(self._network, family, box)
-        return Part(family, box, pieces, _together(pieces))
+        return Part(family, box, pieces, needed_by(pieces))
 
     @staticmethod
     def _in_members(family: Family, neurons: int) -> int:
@@ -351,13 +346,6 @@ def _related(network: Network, name: str) -> list[str]:
     beside = [network.projections[number].target for source in into for number in network.out_of(source)]
     placed = {one.name for one in network.placed}
     return [other for other in dict.fromkeys([name, *out, *into, *beside]) if other in placed][:12]
-
-
-def _together(pieces: Sequence[Piece]) -> Demand:
-    demand = pieces[0].demand
-    for piece in pieces[1:]:
-        demand = demand.with_tile(piece.demand)
-    return demand
 
 
 def _parts(box: Box, room: int) -> list[Box]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import product
 from math import inf, prod
 
@@ -18,7 +19,7 @@ from spikeloom.compiler.mapping.box import Box, Range
 from spikeloom.compiler.mapping.chip import Chip
 from spikeloom.compiler.mapping.demand import Demand, tile_demand, violations
 from spikeloom.compiler.mapping.network import Network, Population
-from spikeloom.compiler.mapping.tiles import Blocks
+from spikeloom.compiler.mapping.tiles import Blocks, Piece
 
 CHANNEL_PARTS = (*range(1, 17), 18, 20, 22, 24, 28, 32, 40, 48, 64, 80, 96, 128, 192, 256, 384, 512)
 """Into how many blocks channels may be cut; the numbers above 512 double."""
@@ -31,6 +32,9 @@ FINER = 3
 
 FULL = 0.985
 """Blocks of positions that are this full, of those that fit, count as full."""
+
+RELAXED = 1.01
+"""Where the cores that there should be are too few, so many times the fewest are aimed at."""
 
 LONGEST = 6
 """So many families are fused at most."""
@@ -191,20 +195,24 @@ def _leader(network: Network, population: Population) -> str | None:
     return source.name
 
 
-def family_demand(network: Network, family: Family, box: Box) -> Demand:
-    """What a tile of a family needs."""
-    parts = [tile_demand(network, population, part) for population, part in family.boxes(box)]
-    demand = parts[0]
-    for part in parts[1:]:
-        demand = demand.with_tile(part)
+def pieces_of(network: Network, family: Family, box: Box) -> list[Piece]:
+    """What a box of a member holds of each population of a family."""
+    return [Piece(one.name, part, tile_demand(network, one, part)) for one, part in family.boxes(box)]
+
+
+def needed_by(pieces: Sequence[Piece]) -> Demand:
+    """What tiles need together on a core."""
+    demand = pieces[0].demand
+    for piece in pieces[1:]:
+        demand = demand.with_tile(piece.demand)
     return demand
 
 
-def fitting(network: Network, chip: Chip, family: Family, box: Box) -> Iterator[Box]:
-    """The box, or halves of it where its tile exceeds a limit: shapes are judged by a tile of each extent."""
-    uses = family_demand(network, family, box).uses(network, chip)
-    if box.size == 1 or not violations(uses, chip):
-        yield box
+def fitting(network: Network, chip: Chip, family: Family, box: Box) -> Iterator[tuple[Box, list[Piece]]]:
+    """The box and its tiles, or halves where they exceed a limit: shapes are judged by a few tiles only."""
+    pieces = pieces_of(network, family, box)
+    if box.size == 1 or not violations(needed_by(pieces).uses(network, chip), chip):
+        yield box, pieces
         return
     axis = max(range(len(box.shape)), key=lambda number: (box.shape[number], number))
     start, stop = box.ranges[axis]
@@ -237,9 +245,12 @@ class ShapeChooser:
     def choose(self, cores: float) -> list[Choice]:
         """Families and shapes of fewest messages whose tiles fill at most so many cores, if there are such.
 
-        One price of a core holds for all families (Lagrange); it is found by bisection.
+        One price of a core holds for all families (Lagrange); it is found by bisection. Where so few cores
+        cannot be, a little more than the fewest are aimed at: the last per cent costs most messages.
         """
         low, high = 0.0, self._highest_price()
+        least = self._filled(self._at(high))
+        cores = cores if cores >= least else RELAXED * least
         if self._filled(self._at(0.0)) <= cores:
             return self._at(0.0)
         for _ in range(40):
@@ -317,12 +328,14 @@ class ShapeChooser:
         room = limit.value * self._chip.encoding.word_bits if limit is not None else max(needed, 1)
         cap = self._chip.neurons * prod(family.shape) // family.size
         found: list[Shape] = []
+        finest = FUSED_PARTS[-1]
         for parts in FUSED_PARTS:
-            if needed > parts * room or parts > family.shape[0]:
+            if needed > parts * room or not finest >= parts <= family.shape[0]:
                 continue
             for blocks in _candidates(family, -(-family.shape[0] // parts), cap):
                 shape = self._judge(family, blocks)
                 found += [shape] if shape is not None else []
+            finest = 2 * parts if found else finest
         return found
 
     def _options(self, family: Family) -> list[Shape]:
@@ -358,7 +371,7 @@ class ShapeChooser:
         is_light = self._is_light(family)
         free = 0.0 if is_light else self._light_share(family) / self._chip.neurons
         for box, count in sorted(family.kinds(blocks), key=lambda kind: -kind[0].size):
-            demand = family_demand(self._network, family, box)
+            demand = needed_by(pieces_of(self._network, family, box))
             uses = demand.uses(self._network, self._chip)
             if violations(uses, self._chip):
                 return None
@@ -442,16 +455,14 @@ def _positions(extents: tuple[int, ...], whole: frozenset[int], room: int) -> It
             yield from _blocks(extents, area)
 
 
-def _blocks(extents: tuple[int, ...], area: int) -> Iterator[tuple[int, ...]]:
+@lru_cache(maxsize=4096)
+def _blocks(extents: tuple[int, ...], area: int) -> tuple[tuple[int, ...], ...]:
     """Boxes of nearly ``area`` positions, as square as they can be, whole along all axes after the second."""
     inner = prod(extents[2:])
     if area < inner:
-        yield from (
-            ((1, 1, *rest) for rest in _blocks(extents[2:], area))
-            if len(extents) > 3
-            else ((1, 1, min(area, extents[2])),)
-        )
-        return
+        if len(extents) > 3:
+            return tuple((1, 1, *rest) for rest in _blocks(extents[2:], area))
+        return ((1, 1, min(area, extents[2])),)
     area //= inner
     choices = []
     for height in range(1, min(extents[0], area) + 1):
@@ -463,5 +474,5 @@ def _blocks(extents: tuple[int, ...], area: int) -> Iterator[tuple[int, ...]]:
     square = sorted(choices, key=lambda c: (c[0] + c[1]) / (c[0] * c[1]))
     tight = sorted(close, key=lambda c: (c[0] + c[1], c))
     few = sorted(choices, key=lambda c: (-(-extents[0] // c[0]) * -(-extents[1] // c[1]), c[0] + c[1], c))
-    for height, width in dict.fromkeys((*square[:1], *tight[:1], *few[:2])):
-        yield height, width, *extents[2:]
+    best = dict.fromkeys((*square[:1], *tight[:1], *few[:2]))
+    return tuple((height, width, *extents[2:]) for height, width in best)

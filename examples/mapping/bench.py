@@ -67,6 +67,7 @@ class Row:
         seconds: of processor time, from the network to the placed mapping.
         violations: cores that exceed a limit, by limit.
         executed: whether every spike of a random step was delivered exactly once; None if not run.
+        measured: share of the neurons whose firing rate comes from a run of a trained network.
     """
 
     network: str
@@ -81,6 +82,7 @@ class Row:
     seconds: float
     violations: Mapping[str, int]
     executed: bool | None
+    measured: float
 
 
 def chip_for(load: Workload, extra: float = 1.3) -> Chip:
@@ -198,6 +200,7 @@ def _row(name: str, mapper: str, load: Workload, mapping: ChipMapping, seconds: 
         seconds,
         exceeded,
         _executed(load, mapping) if load.neurons <= EXECUTED else None,
+        load.measured,
     )
 
 
@@ -286,13 +289,22 @@ def _run(name: str, with_peers: bool, results: dict[str, Any]) -> None:
         rows += [one for one in found if one is not None]
     else:
         rows += [Row(**one) for one in results["rows"] if one["network"] == name and one["mapper"] in PEERS]
-    lawful = {one.cores for one in rows[2:] if not one.violations and one.cores > row.cores}
-    for cores in sorted(lawful):
-        rows.append(ours(name, load, chip_for(load, 1.05 * cores / row.least_cores), cores)[0])
+    lawful = [one for one in rows[2:] if not one.violations]
+    for cores in sorted({one.cores for one in lawful if one.cores > row.cores}):
+        mine = [one for one in rows if one.mapper.startswith(OURS) and one is not rows[1]]
+        if any(one.cores == cores and not _beaten(one, mine) for one in lawful):
+            rows.append(ours(name, load, chip_for(load, 1.05 * cores / row.least_cores), cores)[0])
     for one in rows:
         print(json.dumps(asdict(one)), flush=True)
     results["rows"] = [r for r in results["rows"] if r["network"] != name] + [asdict(one) for one in rows]
     results["explanations"][name] = explain(mapping, load.rates).to_json()
+
+
+def _beaten(peer: Row, mine: list[Row]) -> bool:
+    """Whether a mapping of ours on no more cores needs fewer messages and hops."""
+    return any(
+        one.cores <= peer.cores and one.messages < peer.messages and one.hops < peer.hops for one in mine
+    )
 
 
 if __name__ == "__main__":

@@ -7,16 +7,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from examples.mapping import measured
 from examples.mapping.builder import Builder, Terms
 from spikeloom.compiler.mapping.network import Network
 
 
 @dataclass(frozen=True)
 class Workload:
-    """A network and the messages that a neuron of each population sends a step."""
+    """A network and the messages that a neuron of each population sends a step.
+
+    Attributes:
+        network: populations and projections.
+        rates: by population.
+        measured: share of the neurons on cores whose rate comes from a run of a trained network.
+    """
 
     network: Network
     rates: Mapping[str, float]
+    measured: float = 0.0
 
     @property
     def neurons(self) -> int:
@@ -43,7 +51,20 @@ def spikformer(
     heads = dim // (32 if dim < 512 else 64)
     for block in range(blocks):
         x = _attention_block(net, f"b{block}", x, dim, heads, window=window)
-    return Workload(net.readout("head", net.classify(x, 1000 if image > 64 else 10)), net.rates)
+    return _with_measured(net.readout("head", net.classify(x, 1000 if image > 64 else 10)), net.rates)
+
+
+def _with_measured(network: Network, drawn: Mapping[str, float]) -> Workload:
+    """Rates that a trained Spikformer showed in layers of the same role; drawn ones for pools and the head.
+
+    Accumulators of attention keep the assumed rate of theirs.
+    """
+    by_role = measured.read()
+    rates = {
+        name: by_role.get(name.split(".", 1)[-1] if name[0] == "b" else name, r) for name, r in drawn.items()
+    }
+    known = sum(one.size for one in network.placed if rates[one.name] != drawn[one.name])
+    return Workload(network, rates, known / sum(one.size for one in network.placed))
 
 
 def _attention_block(
