@@ -30,7 +30,9 @@ STRAIN = 1.0
 """Weight of strained links against hops in the annealing."""
 
 MANY = 40_000
-"""Placements of more cores have one start and no annealing."""
+"""Placements of more cores have one start, few passes of swaps and no annealing."""
+
+FEW_PASSES = 6
 
 
 @dataclass
@@ -136,7 +138,7 @@ def place(
     talk = talk_of(pairs, weight, cores)
     plans = [plan_for(talk, chip, start) for start in _starts(talk, chip)]
     for plan in plans:
-        plan.swap(seed)
+        plan.swap(seed, PASSES if cores <= MANY else FEW_PASSES)
     best = min(plans, key=lambda plan: plan.hops)
     if cores <= MANY:
         best.anneal(seed, int(effort * min(MOVES_A_CORE * cores, MOST_MOVES)))
