@@ -24,8 +24,8 @@ PACKED = 12_000
 """Cores that are packed in all rounds together: large networks have fewer rounds, with longer steps."""
 
 
-REPAIRED = 1.25
-"""Where packing never took fewer than so many times the cores that it should, tiles are cut and moved."""
+REPAIRED = 1.06
+"""Packings on at most so many times the cores that there should be are repaired, and the one on fewest."""
 
 
 def cut(network: Network, chip: Chip, rates: Mapping[str, float], slack: float = SLACK) -> list[Group]:
@@ -41,7 +41,7 @@ def cut(network: Network, chip: Chip, rates: Mapping[str, float], slack: float =
     hard = _hard_tiles(network, chip, rates, kin, chooser)
     most = max(int(slack * least_cores(network, chip).cores), 1)
     budget = float(most)
-    best: tuple[bool, float, list[Group]] | None = None
+    found: list[list[Group]] = []
     tried: set[tuple[Choice, ...]] = set()
     rounds = min(max(PACKED // most, 2), ROUNDS)
     for _ in range(rounds):
@@ -49,19 +49,30 @@ def cut(network: Network, chip: Chip, rates: Mapping[str, float], slack: float =
         if tuple(shapes) not in tried:
             tried.add(tuple(shapes))
             groups = _packed(network, chip, rates, shapes, hard, most)
-            over = len(groups) > most
-            rank = over, float(len(groups)) if over else _arriving(groups, rates), groups
-            best = rank if best is None or rank[:2] < best[:2] else best
-            if not over:
-                break
+            if len(groups) <= most:
+                return groups
+            found.append(groups)
             budget -= max((len(groups) - most) / (2 if rounds == ROUNDS else 1), 0.5)
         else:
             budget *= 0.98
-    assert best is not None
-    over, _, groups = best
-    if over and len(groups) <= min(REPAIRED * most, PACKED):
-        return dissolve(network, chip, rates, groups, most)
-    return groups
+    return _repaired(network, chip, rates, found, most)
+
+
+def _repaired(
+    network: Network, chip: Chip, rates: Mapping[str, float], found: Sequence[list[Group]], most: int
+) -> list[Group]:
+    """Of groups on too many cores, those of fewest messages from which so many can be given up.
+
+    Where none has so many to give, the fewest cores that were reached.
+    """
+    fewest = min(found, key=lambda groups: (len(groups), _arriving(groups, rates)))
+    close = [groups for groups in found if len(groups) <= REPAIRED * most or groups is fewest]
+    for groups in sorted(close, key=lambda groups: _arriving(groups, rates)) if most < PACKED else ():
+        given_up = dissolve(network, chip, rates, groups, most)
+        if len(given_up) <= most:
+            return given_up
+        fewest = min(fewest, given_up, key=len)
+    return fewest
 
 
 def _hard_tiles(

@@ -36,6 +36,9 @@ FULL = 0.985
 RELAXED = 1.01
 """Where the cores that there should be are too few, so many times the fewest are aimed at."""
 
+FAR = 0.98
+"""Where they are fewer than so many times the fewest, the fewest are aimed at."""
+
 LONGEST = 6
 """So many families are fused at most."""
 
@@ -246,11 +249,11 @@ class ShapeChooser:
         """Families and shapes of fewest messages whose tiles fill at most so many cores, if there are such.
 
         One price of a core holds for all families (Lagrange); it is found by bisection. Where so few cores
-        cannot be, a little more than the fewest are aimed at: the last per cent costs most messages.
+        cannot be, a little more than the fewest are aimed at first: the last per cent costs most messages.
         """
         low, high = 0.0, self._highest_price()
         least = self._filled(self._at(high))
-        cores = cores if cores >= least else RELAXED * least
+        cores = RELAXED * least if FAR * least < cores < least else cores
         if self._filled(self._at(0.0)) <= cores:
             return self._at(0.0)
         for _ in range(40):
