@@ -18,6 +18,7 @@ from spikeloom.compiler.graph.ops.reduce_sum import ReduceSum
 from spikeloom.compiler.graph.ops.reshape import Reshape
 from spikeloom.compiler.graph.ops.split import Split
 from spikeloom.compiler.graph.ops.transpose import Transpose
+from spikeloom.targets.loihi.attention import Form
 from spikeloom.targets.loihi.lowering.rule import EXISTING
 from spikeloom.targets.loihi.retime import retime
 from spikeloom.targets.loihi.target import Loihi2
@@ -28,13 +29,19 @@ HEAD = """# What attention costs on Loihi 2
 Written by `make docs` from lowered networks; do not edit.
 
 q, k and v are spikes of `heads` x `tokens` x `width`; what is counted lies between them and the neurons
-that fire on the result, these included. A step is a chip step from q, k and v to that layer's spikes; paths
+that fire on the result, these included. *Steps* are chip steps from q, k and v to that layer's spikes; paths
 are balanced by delays in synapses. *LIF* is the share of neurons that are the chip's own; the rest needs a
 neuron program that nobody has published. *Cores* is neurons over 4,095, the least that could hold them;
 weights and axons may ask for more.
 
-| form | heads x tokens x width | neurons | synapses | steps | LIF | cores at least |
-|---|---|---|---|---|---|---|
+K is the chip steps that one time step of the network takes: 1 where both products are made at once. *Rows* make
+a row of the first product in each chip step: the scores of one token, or kᵀ times one channel of v, whichever is
+less work. *Memory* adds up kᵀ v while tokens come one by one, then answers them one by one. Every neuron of a
+network with K over 1 must wait for its next network step, also those that are not counted here, so that all LIFs
+become programs, and a sample of T steps takes K T chip steps and the latency.
+
+| form | heads x tokens x width | K | neurons | synapses | steps | LIF | cores at least |
+|---|---|---|---|---|---|---|---|
 """
 SIZES = ((1, 16, 16), (4, 16, 16), (12, 64, 32), (8, 196, 64))
 """Prototypes of Lava's own processes; a small example; Spikformer-4-384; a model of 8-512, 14 x 14 tokens."""
@@ -87,23 +94,27 @@ def by_queries(heads: int, tokens: int, width: int) -> Graph:
     return builder.build()
 
 
-FORMS: dict[str, Callable[[int, int, int], Graph]] = {
-    "SSA, (q kᵀ) v": scores_first,
-    "SSA, q (kᵀ v)": memory_first,
-    "SDSA": spike_driven,
-    "QK": by_queries,
+FORMS: dict[str, tuple[Callable[[int, int, int], Graph], Form]] = {
+    "SSA, (q kᵀ) v": (scores_first, "as written"),
+    "SSA, q (kᵀ v)": (memory_first, "as written"),
+    "SSA by rows": (scores_first, "rows"),
+    "SSA by memory": (scores_first, "memory"),
+    "SDSA": (spike_driven, "as written"),
+    "QK": (by_queries, "as written"),
 }
 
 
 def page() -> str:
     """The page as Markdown."""
-    rows = [_row(name, form(*sizes), sizes) for sizes in SIZES for name, form in FORMS.items()]
+    rows = [
+        _row(name, build(*sizes), form, sizes) for sizes in SIZES for name, (build, form) in FORMS.items()
+    ]
     return HEAD + "".join(rows)
 
 
-def _row(name: str, graph: Graph, sizes: tuple[int, int, int]) -> str:
-    target = Loihi2()
-    network = target.lower(graph)
+def _row(name: str, graph: Graph, form: Form, sizes: tuple[int, int, int]) -> str:
+    target = Loihi2(form)
+    network = target.lower(target.arrange(graph))
     neurons = sum(population.size for population in network.placed)
     synapses = sum(network.synapses(number) for number in range(len(network.projections)))
     own = network.shares().get(EXISTING, {"neurons": 0})["neurons"]
@@ -111,7 +122,17 @@ def _row(name: str, graph: Graph, sizes: tuple[int, int, int]) -> str:
     cores = -(-neurons // int(most))
     size = " x ".join(map(str, sizes))
     steps = retime(network).latency
-    return f"| {name} | {size} | {neurons:,} | {synapses:,} | {steps} | {own / neurons:.0%} | {cores:,} |\n"
+    cells = (
+        name,
+        size,
+        network.steps,
+        f"{neurons:,}",
+        f"{synapses:,}",
+        steps,
+        f"{own / neurons:.0%}",
+        f"{cores:,}",
+    )
+    return f"| {' | '.join(map(str, cells))} |\n"
 
 
 if __name__ == "__main__":

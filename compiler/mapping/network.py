@@ -46,6 +46,11 @@ class Population:
         group_shape, groups: neurons of one parameter group share their threshold. ``groups``
             numbers them in row-major order of ``group_shape``, which broadcasts against ``shape``.
         together: axes that a tile should hold whole where a core has room for it.
+        late: chip steps from the first in which it takes something of a network step to that in which it
+            begins to send what it makes of it.
+        streams: whether it sends in several chip steps of a network step, so that what reads it cannot wait.
+        value: of the graph, which it sends over a network step (a product: whose products it makes), if its
+            name does not say.
     """
 
     name: str
@@ -58,6 +63,9 @@ class Population:
     group_shape: tuple[int, ...] = ()
     groups: tuple[int, ...] = (0,)
     together: tuple[int, ...] = ()
+    late: int = 0
+    streams: bool = False
+    value: str = ""
 
     def __post_init__(self) -> None:
         if not self.shape or min(self.shape) < 1 or len(self.group_shape) > len(self.shape):
@@ -328,6 +336,7 @@ class Network:
     Attributes:
         name: of the model.
         outputs: names of the populations that are the network's result.
+        steps: chip steps that one time step of the network takes.
     """
 
     name: str
@@ -335,6 +344,7 @@ class Network:
     projections: tuple[Projection, ...]
     kernels: tuple[Kernel, ...]
     outputs: tuple[str, ...]
+    steps: int = 1
 
     def __post_init__(self) -> None:
         for names in ([p.name for p in self.populations], [k.name for k in self.kernels]):
@@ -439,6 +449,7 @@ class Network:
             "projections": [asdict(projection) for projection in self.projections],
             "kernels": [asdict(kernel) for kernel in self.kernels],
             "outputs": list(self.outputs),
+            "steps": self.steps,
         }
 
     @staticmethod
@@ -455,6 +466,7 @@ class Network:
                 tuple(_projection(entry) for entry in document["projections"]),
                 tuple(Kernel(**{**entry, "shape": tuple(entry["shape"])}) for entry in document["kernels"]),
                 tuple(document["outputs"]),
+                document.get("steps", 1),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise InputError.of("SL0703", "network", f"does not describe a network: {error}") from error

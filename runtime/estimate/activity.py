@@ -99,12 +99,19 @@ def _steps(
 def population_rates(network: Network, graph: Graph, activity: NetworkActivity) -> dict[str, float]:
     """Messages per neuron and step of each population.
 
-    An accumulator and a readout send in every step; every other population sends what is not zero.
+    An accumulator and a readout send in every step; every other population sends what is not zero. Where a
+    network step takes several chip steps, it is the messages of all of them.
     """
     return {population.name: _rate(population, graph, activity) for population in network.populations}
 
 
 def _rate(population: Population, graph: Graph, activity: NetworkActivity) -> float:
+    if population.value and population.role == "product":
+        producer = graph.producers[population.value].name
+        counts = next(entry for entry in activity.operations.nodes if entry.node == producer)
+        return float(counts.effective.mean()) / population.size
+    if population.value:
+        return activity.nonzero[population.value] * graph.types[population.value].size / population.size
     if population.role in ("accumulator", "readout"):
         return 1.0
     if population.name in activity.nonzero:

@@ -1,7 +1,9 @@
 """Latency and energy of a mapped network on its chip, as bands.
 
 The step time follows the law published for Loihi 2 (Timcheck, Pierro, Shrestha, arXiv 2601.10035):
-a step takes as long as the busiest resource of the busiest core, and no less than the barrier.
+a step takes as long as the busiest resource of the busiest core, and no less than the barrier. Where
+a time step of the network takes K chip steps, it takes no less than K barriers, and at the high end
+all its work is in one of them.
 The low end lets neuron updates, synapses and messages of a core overlap wholly, the high end not
 at all. Energy is operations times energy each, plus static power for as long as the chip is on.
 
@@ -60,8 +62,9 @@ class ChipEstimate:
 
     Attributes:
         modes: ``back_to_back``, and ``sensor_paced`` where frames have a duration.
-        step_s: time of one step.
+        step_s: time of one time step of the network.
         depth: chip steps from an input spike to the output.
+        slots: chip steps that a time step of the network takes.
         cores, chips: in use.
         busiest: load of the core that binds.
         per_step: synaptic operations, neuron updates, messages to cores and router hops.
@@ -71,6 +74,7 @@ class ChipEstimate:
     modes: Mapping[str, Mode]
     step_s: Interval
     depth: int
+    slots: int
     cores: int
     chips: int
     busiest: CoreLoad
@@ -117,8 +121,11 @@ def estimate_chip(
         "hops": mapping.hops(rates),
     }
     barrier = cost["t_barrier"] if mapping.chip.chips == 1 else cost["t_barrier_chips"]
-    step = largest([barrier, *(_core_time(load, cost) for load in loads.values())])
-    run = _Run(step, pipeline_depth(mapping.network), mapping.chip.chips, per_step, workload, cost)
+    slots = mapping.network.steps
+    step = largest([barrier * float(slots), *(_core_time(load, cost) for load in loads.values())])
+    step = Interval(step.low, step.nominal, step.high + barrier.high * (slots - 1))
+    depth = pipeline_depth(mapping.network)
+    run = _Run(step, depth, depth / slots, mapping.chip.chips, per_step, workload, cost)
     modes = {"back_to_back": run.back_to_back()}
     if workload.window_us is not None:
         modes["sensor_paced"] = run.sensor_paced(workload.window_us)
@@ -126,6 +133,7 @@ def estimate_chip(
         modes,
         step,
         run.depth,
+        slots,
         len(loads),
         run.chips,
         max(loads.values(), key=lambda load: _core_time(load, cost).nominal),
@@ -151,6 +159,7 @@ class _Run:
 
     step: Interval
     depth: int
+    pipeline: float  # network steps
     chips: int
     per_step: Mapping[str, float]
     workload: Workload
@@ -161,7 +170,7 @@ class _Run:
             {
                 "injection": self._injection(self.workload.input_events),
                 "steps": self.step * self.workload.steps,
-                "pipeline": self.step * self.depth,
+                "pipeline": self.step * self.pipeline,
             }
         )
 
@@ -172,7 +181,7 @@ class _Run:
                 "sensing_window": Interval.exactly(steps * window_us * SECONDS_PER_US),
                 "injection": self._injection(self.workload.input_events / steps),
                 "steps": self.step,
-                "pipeline": self.step * self.depth,
+                "pipeline": self.step * self.pipeline,
             }
         )
 
@@ -193,7 +202,7 @@ class _Run:
         steps, cost, count = self.workload.steps, self.cost, self.per_step
         return {
             "synapses": cost["e_synop"] * (count["synaptic_operations"] * steps),
-            "neuron_updates": cost["e_update"] * (count["neuron_updates"] * (steps + self.depth)),
+            "neuron_updates": cost["e_update"] * (count["neuron_updates"] * (steps + self.pipeline)),
             "messages": cost["e_spike"] * (count["messages"] * steps),
             "hops": cost["e_hop"] * (count["hops"] * steps),
             "reset": cost["e_reset"] * float(self.chips),

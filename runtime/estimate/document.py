@@ -79,6 +79,7 @@ def _chip(bundle: Bundle, activity: NetworkActivity) -> dict[str, Any]:
             "cores": result.cores,
             "step_s": result.step_s.to_json(),
             "pipeline_steps": result.depth,
+            "chip_steps_per_step": result.slots,
             "busiest_core": vars(result.busiest),
             "per_step": dict(result.per_step),
             "messages": messages_sent(mapping.network, rates).to_json(),

@@ -12,10 +12,10 @@ from spikeloom.compiler.mapping.placement import Mapping as ChipMapping
 
 @dataclass(frozen=True)
 class CoreLoad:
-    """Work of one core, means per time step.
+    """Work of one core, means per time step of the network.
 
     Attributes:
-        updates: neurons that are updated.
+        updates: neurons that are updated, in every chip step.
         synaptic: synaptic operations: a message that arrives times its non-zero weights here.
         messages: neurons that send.
     """
@@ -35,7 +35,7 @@ def core_loads(mapping: ChipMapping, rates: Mapping[str, float]) -> dict[int, Co
     loads: dict[int, list[float]] = {}
     for tile in mapping.tiles:
         load = loads.setdefault(tile.core, [0.0, 0.0, 0.0])
-        load[0] += tile.box.size
+        load[0] += tile.box.size * mapping.network.steps
         load[1] += synaptic_operations(mapping.network, tile.population, tile.box, rates)
         load[2] += tile.box.size * rates[tile.population]
     return {core: CoreLoad(*load) for core, load in sorted(loads.items())}
@@ -56,9 +56,10 @@ def synaptic_operations(network: Network, population: str, box: Box, rates: Mapp
 
 
 def pipeline_depth(network: Network) -> int:
-    """Chip steps from an input spike to the output: the hops on the longest path."""
+    """Chip steps from an input spike to the output: the hops on the longest path, and what slots take."""
+    length = {population.name: 1 + population.late for population in network.populations}
     depth = {population.name: 0 for population in network.populations}
     for population in network.populations:
         sources = [network.projections[number].source for number in network.into(population.name)]
-        depth[population.name] = max((depth[source] + 1 for source in sources), default=0)
+        depth[population.name] = max((depth[source] + length[source] for source in sources), default=0)
     return max(depth[name] for name in network.outputs)

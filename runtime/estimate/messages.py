@@ -56,7 +56,7 @@ def messages_sent(network: Network, rates: Mapping[str, float]) -> Messages:
 
 
 def _kind(population: Population) -> str:
-    if population.role == "accumulator":
+    if population.role == "accumulator" and not population.value:
         return "dense"
     low, high = population.bounds
     return "binary" if low >= 0 and high <= 1 else "graded"

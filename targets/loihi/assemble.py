@@ -8,6 +8,7 @@ refused; nothing is rounded here.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from math import prod
 
 import numpy as np
@@ -36,7 +37,8 @@ from spikeloom.targets.loihi.program import (
     Synapses,
 )
 from spikeloom.targets.loihi.registers import bias_registers, weight_fault
-from spikeloom.targets.loihi.retime import Timing, retime
+from spikeloom.targets.loihi.retime import Timing
+from spikeloom.targets.loihi.slots import Slots
 
 THRESHOLD_STEP = 64
 AND_THRESHOLD = 2 * THRESHOLD_STEP
@@ -50,18 +52,41 @@ def assemble(lowered: Lowered) -> Program:
         UnsupportedError: SL0503, a current could leave 24 bits; SL0504, a number has no register;
             SL0603, a path is longer than synapses can wait.
     """
-    network, timing = lowered.network, retime(lowered.network)
+    network, timing = lowered.network, lowered.timing
     program = Program(
         network.name,
-        tuple(_process(lowered, one, timing.depth[one.name]) for one in network.populations),
+        tuple(_slotted(lowered, one, timing.depth[one.name]) for one in network.populations),
         tuple(_synapses(lowered, projection, timing) for projection in network.projections),
         network.outputs[0],
         lowered.output_bias.astype(np.int64),
         lowered.sums_over_time,
+        network.steps,
     )
     if problems := list(_problems(program)):
         raise UnsupportedError(problems)
     return program
+
+
+def _slotted(lowered: Lowered, one: Population, depth: int) -> Process:
+    """A process, and the slots in which it takes and sends.
+
+    Outside of streams everything works in slot 0, where alone something arrives; what would send without
+    that, or change its state, must wait.
+    """
+    process = replace(_process(lowered, one, depth), late=one.late)
+    slots = lowered.slots.get(one.name, Slots(None, None, one.late))
+    if lowered.network.steps == 1 or slots is None:
+        return process
+    if one.name not in lowered.slots and not one.late and not _must_wait(process):
+        return process
+    takes, sends = slots.of(one.shape)
+    return replace(process, takes=takes, sends=sends)
+
+
+def _must_wait(process: Process) -> bool:
+    if process.model in ("lif", "counter"):
+        return bool(process.layer)
+    return process.model in ("relay", "readout") or bool(process.bias.any())
 
 
 def _process(lowered: Lowered, one: Population, depth: int) -> Process:
@@ -71,6 +96,10 @@ def _process(lowered: Lowered, one: Population, depth: int) -> Process:
     bias = _flat(lowered.biases[one.name], one.shape) if one.name in lowered.biases else _zeros(one)
     if one.role == "input":
         return Process(one.name, one.shape, "input", depth=depth, tag=one.tag, bias=_zeros(one))
+    if one.name in lowered.models:
+        return Process(
+            one.name, one.shape, lowered.models[one.name], depth=depth, tag=one.tag, bias=_zeros(one)
+        )
     if one.role == "product":
         return _product(lowered, one, depth)
     if origin is not None and isinstance(origin.op, SigmaDelta):
@@ -146,7 +175,8 @@ def _is_and(lowered: Lowered, name: str) -> bool:
 
 
 def _neuron(lowered: Lowered, one: Population, depth: int) -> Process:
-    op = lowered.origins[one.name].op
+    origin = lowered.origins.get(one.name)
+    op = None if origin is None else origin.op
     if not isinstance(op, IntegerNeuron):  # an OR of spikes: whatever arrives lifts v from 0 over 64 units
         threshold = np.full((1, one.size), THRESHOLD_STEP, np.int64)
         return Process(
@@ -220,8 +250,9 @@ def _scale(lowered: Lowered, projection: Projection) -> tuple[int, int]:
     mixed = weights.min() < 0 < weights.max()
     if origin is not None and isinstance(origin.op, SigmaDelta):
         return (1, -1) if mixed and (weights & 1).any() else (0, 0)
-    if origin is not None and lowered.network.population(projection.target).role == "neuron":
-        digits = origin.op.fraction_bits - SHIFT if isinstance(origin.op, IntegerNeuron) else 1
+    if lowered.network.population(projection.target).role == "neuron":
+        op = None if origin is None else origin.op
+        digits = op.fraction_bits - SHIFT if isinstance(op, IntegerNeuron) else 1
         return (1, -1) if mixed and digits == 0 and (weights & 1).any() else (digits, 0)
     return (1, -1) if mixed else (0, 0)
 
@@ -245,6 +276,8 @@ def _problems(program: Program) -> Iterator[Problem]:
         where = f"{one.source} -> {one.target}"
         if fault := weight_fault(one.weights):
             yield Problem("SL0504", where, fault, remedy="quantize for loihi2")
+        if one.largest_message >= STATE_LIMIT:
+            yield Problem("SL0503", where, "a message could leave 24 bits", "", str(one.largest_message))
         if one.delay > LONGEST_DELAY:
             remedy = "put relay neurons on the short path, or make the network shallower"
             yield Problem(

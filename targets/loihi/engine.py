@@ -1,5 +1,7 @@
 """The chip in NumPy: every step of every process, with the integers of Lava's fixed-point models.
 
+Where a network step takes several chip steps, its slots, a process takes and sends in those that it is told.
+
 :class:`Chip` advances a program one chip step at a time, as silicon and Lava do. :class:`LoihiEngine`
 puts a network's time steps through it: it loads each layer's state at the layer's own step, lets the
 pipeline run out, and shifts what came back.
@@ -7,7 +9,7 @@ pipeline run out, and shifts what came back.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,11 +66,15 @@ class Chip:
         self._matrices = {id(one): _matrix(program, one) for one in program.synapses}
         self._reach = 1 + max((one.delay for one in program.synapses), default=0)
         self._sent: dict[str, list[Ints]] = {}
+        self._kept: dict[str, Ints] = {}
         self._batch = 0
+        self._now = 0
 
     def reset(self, batch: int) -> None:
         """Forget all states and all that is on its way."""
         self._batch = batch
+        self._now = 0
+        self._kept = {one.name: self._silence(one) for one in self.program.processes if _keeps(one)}
         self.state = {one.name: self.rest(one) for one in self.program.processes if one.has_state}
         self._sent = {one.name: [] for one in self.program.processes}
 
@@ -78,8 +84,7 @@ class Chip:
 
     def rest(self, process: Process) -> State:
         """The state after a reset."""
-        zero = np.zeros((process.size, self._batch), np.int64)
-        return State(zero, zero.copy())
+        return State(self._silence(process), self._silence(process))
 
     def step(self, injected: Mapping[str, Ints], load: Mapping[str, State] | None = None) -> dict[str, Ints]:
         """One chip step; returns what every process sends (a readout: what it received), [neurons, batch].
@@ -92,9 +97,51 @@ class Chip:
         sent = {one.name: self._update(one, injected) for one in self.program.processes}
         for name, messages in sent.items():
             self._sent[name] = [messages, *self._sent[name][: self._reach - 1]]
+        self._now += 1
         return sent
 
+    def _silence(self, process: Process) -> Ints:
+        return np.zeros((process.size, self._batch), np.int64)
+
     def _update(self, process: Process, injected: Mapping[str, Ints]) -> Ints:
+        """What a process sends in this step."""
+        slot = (self._now - process.depth) % self.program.steps
+        if process.model == "gate":
+            return self._gate(process, slot)
+        if process.model == "memory":
+            return self._memory(process, slot)
+        if process.takes is None or process.sends is None:
+            return self._work(process, injected)
+        return self._in_slots(process, slot, process.takes == slot, process.sends == slot)
+
+    def _in_slots(
+        self, process: Process, slot: int, takes: NDArray[np.bool_], sends: NDArray[np.bool_]
+    ) -> Ints:
+        """Some neurons take what arrives, and some send what they made when they took theirs."""
+        kept = self._kept[process.name]
+        if takes.any():
+            state = self.state.get(process.name)
+            before = state and state.copy()
+            made = self._work(process, {})
+            kept[takes] = made[takes]
+            if state is not None and before is not None:
+                state.u[~takes], state.v[~takes] = before.u[~takes], before.v[~takes]
+        return np.where(sends[:, None], kept, 0) if sends.any() else self._silence(process)
+
+    def _gate(self, process: Process, slot: int) -> Ints:
+        """What arrives at port 0, times what port 1 got in slot 0."""
+        if slot == 0:
+            self._kept[process.name] = self._arrived(process, 1)
+        return self._arrived(process, 0) * self._kept[process.name]
+
+    def _memory(self, process: Process, slot: int) -> Ints:
+        """The sum of this network step's products so far, sent in the slot ``late``."""
+        kept = self._kept[process.name] * int(slot > 0)
+        kept += self._arrived(process, 0) * self._arrived(process, 1)
+        self._kept[process.name] = kept
+        return kept if slot == process.late else self._silence(process)
+
+    def _work(self, process: Process, injected: Mapping[str, Ints]) -> Ints:
         if process.model == "input":
             return injected[process.name]
         if process.model == "product":
@@ -118,15 +165,20 @@ class Chip:
             for one in self._into[process.name]
             if one.port == port
         ]
-        empty = np.zeros((process.size, self._batch), np.int64)
+        empty = self._silence(process)
         if process.takes_largest or process.model == "largest":
             largest: Ints = np.maximum.reduce([_largest(one, sent, empty) for one, sent in parts])
             return largest
         for one, sent in parts:
-            if sent is not None:
+            if sent is not None and sent.any():
                 total = self._matrices[id(one)] @ sent
                 empty += total << one.exponent if one.exponent >= 0 else total >> -one.exponent
         return empty
+
+
+def _keeps(process: Process) -> bool:
+    """Whether it keeps something from one slot to another."""
+    return process.model in ("gate", "memory") or process.takes is not None
 
 
 def _matrix(program: Program, one: Synapses) -> csr_array:
@@ -189,7 +241,8 @@ def _leak(state: Ints, decay: int) -> Ints:
 class LoihiEngine:
     """Runs a network on the chip's steps; what it returns is shifted by the pipeline's depth.
 
-    A layer d synapses behind the input takes a network's time step d chip steps later. A call loads
+    A layer d synapses behind the input takes a network's time step d chip steps later; with K chip steps
+    a network step, it takes step t in the chip steps K t + d to K t + d + K - 1. A call loads
     each layer's state at the layer's own step (after :meth:`reset`: zeros, which is the chip's reset
     of that layer), goes on for as many steps as the pipeline is deep, on empty frames, and keeps
     each layer's state of its own last step.
@@ -220,17 +273,17 @@ class LoihiEngine:
 
     def run(self, frames: NDArray[np.uint8]) -> Trace:
         """Advance by frames [steps, batch, ...]."""
-        program, steps = self._program, len(frames)
-        watched = {one.name: one.depth for one in (*program.layers.values(), program.process(program.output))}
-        found: dict[str, list[Ints]] = {name: [] for name in watched}
+        program, slots = self._program, self._program.steps
+        last = slots * len(frames) - 1
+        watched = {one.name: one for one in (*program.layers.values(), program.process(program.output))}
+        found = {one.name: self._nothing(one, len(frames)) for one in watched.values()}
         self.chip.reset(self._batch)
-        for step in range(steps + max(one.depth for one in program.processes)):
-            frame = frames[step] if step < steps else np.zeros_like(frames[0])
-            sent = self.chip.step(self._injected(frame), self._at(step))
-            for name, depth in watched.items():
-                if depth <= step < depth + steps:
-                    found[name].append(sent[name])
-            self._held.update(self._after(step - steps + 1))
+        for step in range(last + 1 + max(one.depth for one in program.processes)):
+            sent = self.chip.step(self._injected(frames, step), self._at(step))
+            for name, one in watched.items():
+                if 0 <= step - one.depth <= last:
+                    found[name][(step - one.depth) // slots] += sent[name]
+            self._held.update(self._after(step - last))
         return self._trace(found)
 
     def state(self) -> dict[str, Array]:
@@ -263,7 +316,13 @@ class LoihiEngine:
         if self._host.summing is not None:
             self._total = state[f"{self._host.summing.name}/total"].astype(np.int64)
 
-    def _injected(self, frame: NDArray[np.uint8]) -> dict[str, Ints]:
+    def _nothing(self, process: Process, steps: int) -> Ints:
+        return np.zeros((steps, process.size, self._batch), np.int64)
+
+    def _injected(self, frames: NDArray[np.uint8], step: int) -> dict[str, Ints]:
+        """The frame of a network step in its slot 0."""
+        number, slot = divmod(step, self._program.steps)
+        frame = frames[number] if slot == 0 and number < len(frames) else np.zeros_like(frames[0])
         return {name: _neurons_first(frame) for name in self._graph.inputs}
 
     def _at(self, step: int) -> dict[str, State]:
@@ -274,7 +333,7 @@ class LoihiEngine:
         """The states of the layers whose last step of this call it was, by the depth of that step."""
         return {one.name: self.chip.state[one.name].copy() for one in self._stateful if one.depth == step}
 
-    def _trace(self, found: Mapping[str, Sequence[Ints]]) -> Trace:
+    def _trace(self, found: Mapping[str, Ints]) -> Trace:
         program = self._program
         traces = {
             name: np.stack([self._batch_first(sent, program.process(name)) for sent in steps])

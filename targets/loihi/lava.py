@@ -45,12 +45,13 @@ def sample_files(program: Program, frames: NDArray[np.uint8], trace: Trace | Non
     layer sends at its own chip steps, and the frames around them what it happens to send.
     """
     steps, samples = frames.shape[:2]
-    row = np.swapaxes(frames, 0, 1).reshape(steps * samples, -1)
-    drained = np.concatenate([row, np.zeros((_depth(program), row.shape[1]), row.dtype)])
-    files = {"frames.npz": npz({"frames": drained, "interval": np.array(steps)})}
+    rows = np.swapaxes(frames, 0, 1).reshape(steps * samples, -1)
+    fed = np.zeros((steps * samples * program.steps + _depth(program), rows.shape[1]), rows.dtype)
+    fed[: len(rows) * program.steps : program.steps] = rows
+    files = {"frames.npz": npz({"frames": fed, "interval": np.array(steps * program.steps)})}
     if trace is not None:
-        rows = {layer: np.swapaxes(spikes, 0, 1) for layer, spikes in trace.spikes.items()}
-        wanted = {layer: array.reshape(steps * samples, -1) for layer, array in rows.items()}
+        sent = {layer: np.swapaxes(spikes, 0, 1) for layer, spikes in trace.spikes.items()}
+        wanted = {layer: array.reshape(steps * samples, -1) for layer, array in sent.items()}
         files["expected.npz"] = npz(wanted)
     return files
 
@@ -68,6 +69,7 @@ def npz(arrays: Mapping[str, NDArray[Any]]) -> bytes:
 
 
 def _depth(program: Program) -> int:
+    """Chip steps that the pipeline goes on after the last network step of the input."""
     return max(one.depth for one in program.processes)
 
 
@@ -136,12 +138,15 @@ class LavaEngine:
         raise UnsupportedError.of("SL0801", "lava", "takes no state", remedy="use the engine loihi")
 
     def _aligned(self, sent: Ints, depth: int, steps: int, shape: tuple[int, ...]) -> Ints:
-        """[batch, steps, ...], of what was sent in each chip step."""
-        return sent[depth : depth + steps * self._batch].reshape(self._batch, steps, *shape)
+        """[batch, steps, ...], of what was sent in each chip step: a neuron sends once in a network step."""
+        slots = self._program.steps
+        whole = sent[depth : depth + steps * slots * self._batch]
+        summed: Ints = whole.reshape(self._batch, steps, slots, *shape).sum(2)
+        return summed
 
     def _execute(self, frames: NDArray[np.uint8]) -> dict[str, Ints]:
         files = program_files(self._program) | sample_files(self._program, frames)
-        steps = frames.shape[0] * frames.shape[1] + _depth(self._program)
+        steps = frames.shape[0] * frames.shape[1] * self._program.steps + _depth(self._program)
         with TemporaryDirectory() as name:
             folder = Path(name)
             for file, data in files.items():

@@ -10,8 +10,12 @@ from spikeloom.compiler.graph.op import Array
 from spikeloom.compiler.mapping.network import Network
 from spikeloom.compiler.mapping.relation import Relation
 from spikeloom.errors import Problem, UnsupportedError
+from spikeloom.targets.loihi.holds import with_holds
 from spikeloom.targets.loihi.host import Host
 from spikeloom.targets.loihi.lowering.rule import EXISTING, Lowering, StateSizes, rules
+from spikeloom.targets.loihi.program import Model
+from spikeloom.targets.loihi.retime import Timing, retime
+from spikeloom.targets.loihi.slots import Slots
 
 
 def missing_rules(graph: Graph, chip: str) -> list[Problem]:
@@ -38,18 +42,24 @@ class Lowered:
     Attributes:
         graph: the integer graph.
         network: populations and projections.
+        timing: when each population works, and which synapses wait.
         biases: of a population, [1, ...], constants of what it receives, in units of the sum.
         origins: the node of the graph that a population executes, where it executes one.
         output_bias: what is given out in every step beside what the output's population gives.
         sums_over_time: whether the host adds up what the output population gives.
+        slots: of populations that do not take and send in slot 0; None: in every slot.
+        models: of populations whose role does not tell.
     """
 
     graph: Graph
     network: Network
+    timing: Timing
     biases: Mapping[str, Array]
     origins: Mapping[str, Node]
     output_bias: Array
     sums_over_time: bool
+    slots: Mapping[str, Slots | None]
+    models: Mapping[str, Model]
 
 
 def lower(graph: Graph, sizes: StateSizes, chip: str) -> Lowered:
@@ -74,13 +84,18 @@ def lower(graph: Graph, sizes: StateSizes, chip: str) -> Lowered:
             state.carry_constants(node)
     value = host.given
     output = _output(state, value)
+    network = state.network((output,))
+    network, timing = with_holds(network, retime(network), sizes.variable)
     return Lowered(
         graph,
-        state.network((output,)),
+        network,
+        timing,
         state.biases,
         state.origins,
         state.constants[value][0],
         host.summing is not None,
+        state.slots,
+        state.models,
     )
 
 

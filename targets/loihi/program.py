@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from spikeloom.errors import InputError
 
-VERSION = 1
+VERSION = 2
 SHIFT = 6
 """A synaptic sum is shifted left by so many digits before it reaches the current u."""
 STATE_LIMIT = 2**23
@@ -25,7 +25,19 @@ DECAY_ONE = 4096
 LONGEST_DELAY = 62
 """Steps by which a synapse can be late, beyond the one that each costs."""
 
-Model = Literal["input", "lif", "counter", "sigma_delta", "sum", "largest", "relay", "product", "readout"]
+Model = Literal[
+    "input",
+    "lif",
+    "counter",
+    "sigma_delta",
+    "sum",
+    "largest",
+    "relay",
+    "product",
+    "gate",
+    "memory",
+    "readout",
+]
 Ints = NDArray[np.int64]
 
 
@@ -88,6 +100,8 @@ class Process:
     largest   sends the largest of what arrives
     relay     sends the sum (or the largest) in another unit, within bounds
     product   sends the product of what arrives at its two ports
+    gate      sends the product of what arrives at port 0 and what arrived at port 1 in slot 0
+    memory    adds up the products of a network step, and sends the sum in slot ``late``
     readout   never sends; the host reads its sum
     ========= ==========================================================================
 
@@ -107,6 +121,9 @@ class Process:
         keeps_current: whether u is part of the state.
         rescaling: what a relay does with its sum.
         coding: what a sigma-delta process does with it.
+        late: slots from the first that it takes in to the first that it sends in.
+        takes, sends: [neurons] the slots of a network step in which each neuron takes what arrives, and sends
+            what it made of it; None where it does in every chip step.
     """
 
     name: str
@@ -124,6 +141,9 @@ class Process:
     keeps_current: bool = False
     rescaling: Rescaling | None = None
     coding: Coding | None = None
+    late: int = 0
+    takes: Ints | None = None
+    sends: Ints | None = None
 
     @property
     def size(self) -> int:
@@ -176,6 +196,7 @@ class Program:
         output: name of the process that gives the network's output.
         output_bias: [...] added to what the output process gives.
         sums_over_time: whether the host adds up the outputs of a sample.
+        steps: chip steps of one time step of the network: its slots.
     """
 
     name: str
@@ -184,6 +205,7 @@ class Program:
     output: str
     output_bias: Ints
     sums_over_time: bool = False
+    steps: int = 1
 
     def process(self, name: str) -> Process:
         """The process of that name."""
@@ -196,7 +218,8 @@ class Program:
     @property
     def latency(self) -> int:
         """Chip steps from an input to the output that stands for the same time step."""
-        return self.process(self.output).depth
+        output = self.process(self.output)
+        return output.depth + output.late
 
     @property
     def layers(self) -> Mapping[str, Process]:
@@ -222,6 +245,9 @@ class Program:
             if (coding := process.coding) is not None:
                 entry["coding"] = {key: getattr(coding, key) for key in _CODING_SCALARS}
                 tensors[f"process/{process.name}/activation_bias"] = coding.bias
+            if process.takes is not None and process.sends is not None:
+                tensors[f"process/{process.name}/takes"] = process.takes
+                tensors[f"process/{process.name}/sends"] = process.sends
         for number, one in enumerate(self.synapses):
             synapses.append({key: getattr(one, key) for key in _SYNAPSE_SCALARS})
             for key in _SYNAPSE_ARRAYS:
@@ -231,6 +257,7 @@ class Program:
             "name": self.name,
             "output": self.output,
             "sums_over_time": self.sums_over_time,
+            "steps": self.steps,
             "processes": processes,
             "synapses": synapses,
         }
@@ -254,6 +281,7 @@ class Program:
                 document["output"],
                 wide["output/bias"],
                 document["sums_over_time"],
+                document["steps"],
             )
         except (KeyError, TypeError, ValueError) as error:
             raise InputError.of(
@@ -271,6 +299,7 @@ _PROCESS_SCALARS = (
     "current_decay",
     "takes_largest",
     "keeps_current",
+    "late",
 )
 _RELAY_SCALARS = ("shift", "low", "high")
 _CODING_SCALARS = ("threshold", "output_shift", "input_shift", "integrates", "rectifies", "limit")
@@ -291,6 +320,8 @@ def _process(entry: Mapping[str, Any], tensors: Mapping[str, Ints]) -> Process:
         bias=tensors[f"{name}/bias"],
         threshold=tensors[f"{name}/threshold"],
         reset_by=tensors.get(f"{name}/reset_by"),
+        takes=tensors.get(f"{name}/takes"),
+        sends=tensors.get(f"{name}/sends"),
         **scalars,
     )
 

@@ -48,9 +48,10 @@ def retime(network: Network, place: Place = "synapses") -> Timing:
     """
     sizes = {one.name: one.size for one in network.populations}
     inputs = [one.name for one in network.populations if one.role == "input"]
-    return balance(
-        sizes, [(one.source, one.target) for one in network.projections], inputs, network.outputs, place
-    )
+    edges = [(one.source, one.target) for one in network.projections]
+    late = {one.name: one.late for one in network.populations if one.late}
+    rigid = frozenset(one.name for one in network.populations if one.streams)
+    return balance(sizes, edges, inputs, network.outputs, place, late, rigid)
 
 
 def balance(
@@ -59,6 +60,8 @@ def balance(
     inputs: Sequence[str],
     outputs: Sequence[str],
     place: Place = "synapses",
+    late: Mapping[str, int] | None = None,
+    rigid: frozenset[str] = frozenset(),
 ) -> Timing:
     """Depths that minimise the slots for delays, with every output as early as its longest path allows.
 
@@ -68,8 +71,11 @@ def balance(
     With the depth d and the longest delay m >= 0 of each population::
 
         minimise  sum over p of size[p] * m[p]
-        with      d[p] - d[s] >= 1  and  m[p] >= d[p] - d[s] - 1    for every edge s -> p
+        with      d[p] - d[s] >= l[s]  and  m[p] >= d[p] - d[s] - l[s]    for every edge s -> p
                   d = 0 at the inputs,  d = length of the longest path at the outputs
+
+    where l[s] is 1 and the steps by which a population that works in slots sends later than it takes; what
+    reads a ``rigid`` population does not wait.
 
     Replacing m[p] by d[p] - e[p] makes every constraint a bound on a difference of two variables, so
     that the matrix is totally unimodular (the dual of a network flow) and the optimum is an integer
@@ -80,31 +86,44 @@ def balance(
     >>> short.depth["y"], short.delays[("x", "y")], short.cost
     (3, 2, 2)
     """
-    longest = _longest_paths(sizes, edges)
+    length = {name: 1 + (late or {}).get(name, 0) for name in sizes}
+    longest = _longest_paths(length, edges)
     kept = sorted(set(edges))
-    if all(longest[target] - longest[source] == 1 for source, target in kept):
+    if all(longest[target] - longest[source] == length[source] for source, target in kept):
         return Timing(longest, dict.fromkeys(kept, 0), 0)
     fixed = {**dict.fromkeys(inputs, 0), **{name: longest[name] for name in outputs}}
     end = 1 if place == "synapses" else 0
-    depth = _solve(sizes, kept, fixed, end)
-    delays = {(source, target): depth[target] - depth[source] - 1 for source, target in kept}
-    waits = {name: max((delays[e] for e in kept if e[end] == name), default=0) for name in sizes}
-    return Timing(depth, delays, sum(sizes[name] * wait for name, wait in waits.items()))
+    depth = _solve(sizes, length, kept, fixed, end, rigid)
+    delays = {(source, target): depth[target] - depth[source] - length[source] for source, target in kept}
+    return Timing(depth, delays, delay_slots(sizes, delays, end))
 
 
-def _longest_paths(names: Mapping[str, int], edges: Sequence[Edge]) -> dict[str, int]:
-    """Synapses on the longest path to each population; populations come in the order of the data flow."""
-    depth = dict.fromkeys(names, 0)
+def delay_slots(sizes: Mapping[str, int], delays: Mapping[Edge, int], end: int = 1) -> int:
+    """The sum, over populations, of neurons times the longest delay that ends (0: begins) in them."""
+    waits: dict[str, int] = {}
+    for edge, wait in delays.items():
+        waits[edge[end]] = max(wait, waits.get(edge[end], 0))
+    return sum(sizes[name] * wait for name, wait in waits.items())
+
+
+def _longest_paths(length: Mapping[str, int], edges: Sequence[Edge]) -> dict[str, int]:
+    """Steps on the longest path to each population; populations come in the order of the data flow."""
+    depth = dict.fromkeys(length, 0)
     into: dict[str, list[str]] = {}
     for source, target in edges:
         into.setdefault(target, []).append(source)
-    for name in names:
-        depth[name] = max((depth[source] + 1 for source in into.get(name, ())), default=0)
+    for name in length:
+        depth[name] = max((depth[source] + length[source] for source in into.get(name, ())), default=0)
     return depth
 
 
 def _solve(
-    sizes: Mapping[str, int], edges: Sequence[Edge], fixed: Mapping[str, int], end: int
+    sizes: Mapping[str, int],
+    length: Mapping[str, int],
+    edges: Sequence[Edge],
+    fixed: Mapping[str, int],
+    end: int,
+    rigid: frozenset[str],
 ) -> dict[str, int]:
     from scipy.optimize import linprog
     from scipy.sparse import coo_array
@@ -126,8 +145,10 @@ def _solve(
 
     for source, target in edges:
         s, t = place[source], place[target]
-        constrain(-1, (s, 1), (t, -1))
-        constrain(1, (t, 1), (s, -1), (count + (s, t)[end], -1))
+        constrain(-length[source], (s, 1), (t, -1))
+        constrain(length[source], (t, 1), (s, -1), (count + (s, t)[end], -1))
+        if source in rigid:
+            constrain(length[source], (t, 1), (s, -1))
     cost = [0.0] * count + [float(size) for size in sizes.values()]
     bounds = [(fixed.get(name, 0), fixed.get(name)) for name in names] + [(0, None)] * count
     matrix = coo_array((values, (rows, columns)), (len(limits), 2 * count)).tocsr()

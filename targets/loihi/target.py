@@ -17,7 +17,7 @@ from spikeloom.compiler.mapping.chip import Chip, Description, read_description
 from spikeloom.compiler.mapping.network import Network
 from spikeloom.errors import Problem, UnsupportedError
 from spikeloom.targets.loihi.assemble import assemble
-from spikeloom.targets.loihi.attention import Form, reorder
+from spikeloom.targets.loihi.attention import Form, chains, reorder, streamed_chains
 from spikeloom.targets.loihi.grid import off_grid
 from spikeloom.targets.loihi.lower import Lowered, lower, missing_rules
 from spikeloom.targets.loihi.lowering.rule import PROGRAM, StateSizes, rules
@@ -29,6 +29,8 @@ STREAM_BITS = 15
 """Width of a membrane on the residual path: 7 fraction digits and a leak of one half fill 23 bits."""
 MOST_SYNAPSES = 50_000_000
 """Synapses of a network that is expanded one by one; some 1.2 GB while it is."""
+ROOM = "kapoho_point"
+"""The board that attention's products may fill: the next larger one is a data centre's."""
 
 
 class Loihi:
@@ -39,7 +41,9 @@ class Loihi:
     advisory elsewhere: the core that a neuron lands on is decided by Intel's compiler.
 
     Args:
-        attention: which product of attention comes first: the one of fewer neurons, or as named.
+        attention: the form of attention: ``as written``, ``left first`` or ``right first``, both products at
+            once; ``streamed``, ``rows`` or ``memory``, in slots; ``cheapest``: both at once in the order of
+            fewer neurons if that fits a board of a few chips, else streamed.
     """
 
     name: ClassVar[str]
@@ -116,8 +120,23 @@ class Loihi:
         return self._lowered(graph).network
 
     def arrange(self, graph: Graph) -> Graph:
-        """The products of attention in the cheaper order, or in the one asked for."""
-        return reorder(graph, self.attention)
+        """The products of attention in the cheapest form, or in the one asked for.
+
+        At once, a network step is one chip step. Streamed, it takes as many as there are tokens or channels
+        of a head, so that this is for networks that would not fit :data:`ROOM` otherwise.
+        """
+        arranged = reorder(graph, self.attention)
+        if self.attention != "cheapest" or self._has_room(arranged):
+            return arranged
+        return reorder(graph, "streamed")
+
+    def _has_room(self, graph: Graph) -> bool:
+        """Whether the neurons fit, most of which are products; also where nothing can be streamed anyway."""
+        if not self.has_programs or not any(chains(graph)) or missing_rules(graph, self.name):
+            return True
+        chip = self.chip()
+        room = chip.with_chips(next(board.chips for board in chip.boards if board.name == ROOM))
+        return sum(one.size for one in self.lower(graph).placed) <= room.cores * room.neurons
 
     def program(self, graph: Graph) -> Program:
         """What the chip executes: processes, synapses, delays, reset steps.
@@ -169,6 +188,17 @@ class Loihi:
         """Populations that the chip's built-in neurons are not, on a chip that has no other."""
         if self.has_programs:
             return []
+        if streamed := streamed_chains(graph):
+            return [
+                Problem(
+                    "SL0602",
+                    name,
+                    f"is streamed in {stream.slots} chip steps a network step, and a LIF cannot wait",
+                    wanted="one chip step a network step",
+                    remedy="compile it for loihi2, or with both products at once",
+                )
+                for name, (_, stream) in streamed.items()
+            ]
         program = "is more than a LIF of one level, which is all that the chip has"
         graded = "sends numbers above 1, and the chip's messages are spikes"
         remedy = "compile it for loihi2, or use spikes, hard resets and pools of spikes"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from spikeloom.compiler.graph.arithmetic import check_accumulator, count_pairs, exactly
 from spikeloom.compiler.graph.kinds import REAL, Type, sums
 from spikeloom.compiler.graph.op import Array, Op, RuleBrokenError, Work, register
+
+Streamed = Literal["", "rows", "memory"]
 
 
 @register
@@ -20,7 +22,14 @@ class MatMul(Op):
 
     Neither operand is a stored weight, so no chip keeps one of them as synapses. Products of
     spikes are sums of ANDs; without a softmax between two products, (q k) v = q (k v).
+
+    Attributes:
+        streamed: how a chip takes the operands of two products in a row, if not at once: a row of the first
+            product at a time, or sums that are held while tokens come one by one. It is an order of
+            execution, set on both products; no number depends on it.
     """
+
+    streamed: Streamed = ""
 
     name: ClassVar[str] = "matmul"
     work: ClassVar[Work] = "product"
@@ -28,6 +37,8 @@ class MatMul(Op):
     def infer(self, *inputs: Type) -> tuple[Type, ...]:
         """[..., I, K] and [..., K, J] to [..., I, J]; integers stay integers."""
         a, b = inputs
+        if self.streamed not in get_args(Streamed):
+            raise RuleBrokenError(f"there is no stream of {self.streamed}")
         if len(a.shape) < 2 or a.shape[:-2] != b.shape[:-2] or a.shape[-1] != b.shape[-2]:
             raise RuleBrokenError(f"{a} and {b} cannot be multiplied")
         shape = (*a.shape[:-1], b.shape[-1])

@@ -16,7 +16,7 @@ def lower(state: Lowering, node: Node) -> None:
 
     A LIF with one level and hard reset that adds up its inputs is the chip's own. Graded spikes,
     a soft reset, the largest of the inputs and a membrane that forgets at once (the register holds
-    4095 of 4096 at most) need a neuron program.
+    4095 of 4096 at most) need a neuron program; so does any that must wait for its next network step.
     """
     op = node.op
     assert isinstance(op, IntegerNeuron)
@@ -25,6 +25,7 @@ def lower(state: Lowering, node: Node) -> None:
         state.sum_terms(x)
     combine: Combine = "max" if any(term.combine == "max" for term in state.terms[x]) else "sum"
     plain = op.levels == 1 and op.reset == "hard" and combine == "sum" and op.decay < DECAY_ONE
+    plain = plain and state.steps == 1
     group_shape = op.theta.shape[1:]
     _, groups = np.unique(op.theta.reshape(op.levels, -1), axis=1, return_inverse=True)
     variables = 1 + len(op.states(*state.graph.input_types(node)))

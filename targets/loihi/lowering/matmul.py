@@ -6,6 +6,7 @@ from spikeloom.compiler.graph.graph import Node
 from spikeloom.compiler.graph.ops.matmul import MatMul
 from spikeloom.compiler.mapping.relation import Relation
 from spikeloom.targets.loihi.lowering.rule import Lowering, Term, register
+from spikeloom.targets.loihi.streaming import lower_streamed
 
 
 @register(MatMul)
@@ -18,10 +19,16 @@ def lower(state: Lowering, node: Node) -> None:
     are (currents, sums over an axis) get an accumulator population; a sum of spikes does not: its
     addends meet at the port. All products of a head share their operands and stay together.
 
-    This is the parallel form, one network step in one pass, at I * K * J neurons. Forms that stream
-    tokens in time need fewer neurons and more steps; they are not offered yet.
+    This is the parallel form, one network step in one pass, at I * K * J neurons. Of two products that
+    are streamed, the inner one is made where the outer one is; see :mod:`spikeloom.targets.loihi.streaming`.
     """
     assert isinstance(node.op, MatMul)
+    if node.name in state.streams:
+        lower_streamed(state, node)
+        return
+    if any(node.name == chain.inner.name for chain, _ in state.streams.values()):
+        state.terms[node.output] = ()
+        return
     left, right = node.inputs
     a, b = state.graph.types[left], state.graph.types[right]
     *lead, rows, inner = a.shape

@@ -23,6 +23,9 @@ from spikeloom.compiler.graph.ops.linear import Linear
 from spikeloom.compiler.mapping.network import Combine, Kernel, Network, Population, Projection, Role
 from spikeloom.compiler.mapping.relation import NotExpressibleError, Relation
 from spikeloom.errors import UnsupportedError
+from spikeloom.targets.loihi.attention import streamed_chains
+from spikeloom.targets.loihi.program import Model
+from spikeloom.targets.loihi.slots import Slots
 
 EXISTING = "chip model known to exist"
 """Neurons that Intel's published chip models cover: a LIF with one of at most 8 thresholds."""
@@ -61,10 +64,18 @@ class Lowering:
         constants: of every value seen so far, what it holds beside its terms: the biases on the way.
         biases: of every population, the constants of what it receives.
         origins: the node that a population executes, where it executes one.
+        streams: how products are streamed, by the name of the outer one.
+        steps: chip steps of a network step: the most slots of any stream.
+        slots: of populations, when they take and send, where that is not slot 0; None: in every slot.
+        models: of populations whose role does not tell.
     """
 
     def __init__(self, graph: Graph, sizes: StateSizes) -> None:
         self.graph = graph
+        self.streams = streamed_chains(graph)
+        self.steps = max((stream.slots for _, stream in self.streams.values()), default=1)
+        self.slots: dict[str, Slots | None] = {}
+        self.models: dict[str, Model] = {}
         self.terms: dict[str, tuple[Term, ...]] = {}
         self.constants: dict[str, Array] = {}
         self.biases: dict[str, Array] = {}
@@ -90,6 +101,9 @@ class Lowering:
         group_shape: tuple[int, ...] = (),
         groups: tuple[int, ...] = (0,),
         together: tuple[int, ...] = (),
+        late: int = 0,
+        streams: bool = False,
+        tells: bool = False,
     ) -> Population:
         """Add a population; shape and bounds are those of the value unless they are given.
 
@@ -105,6 +119,9 @@ class Lowering:
             group_shape: of ``groups``.
             groups: the parameter group of each neuron.
             together: axes that a tile should hold whole.
+            late: slots from the first that it takes in to the first that it sends in.
+            streams: whether it sends in several slots.
+            tells: whether it sends the value over the slots of a network step, or makes its products.
         """
         kind = self.graph.types[value]
         state = self._sizes.variable * variables + (self._sizes.parameters if role == "neuron" else 0)
@@ -119,6 +136,9 @@ class Lowering:
             group_shape,
             groups,
             together,
+            late,
+            streams,
+            value if tells else "",
         )
         self._populations[name] = population
         return population
@@ -249,6 +269,7 @@ class Lowering:
             tuple(self._projections),
             tuple(kernel for name, kernel in self._kernels.items() if name in used),
             outputs,
+            self.steps,
         )
 
     def _changed(self, value: str, change: Callable[[Relation], Relation]) -> tuple[Term, ...]:

@@ -84,20 +84,30 @@ class _PyCounter(PyLoihiProcessModel):
     bias: np.ndarray = LavaPyType(np.ndarray, np.int64)
 
     def run_spk(self) -> None:
-        """Decay, integrate, count, reset."""
-        arrived = self.a_in.recv().astype(np.int64)
+        """Reset, work, send."""
+        arrived = self.a_in.recv()
+        self.begin()
+        self.s_out.send(self.work(arrived, ...))
+
+    def begin(self) -> None:
+        """Reset, where it is time."""
         settings = self.proc_params
         if self.time_step % settings["reset_interval"] == settings["reset_offset"]:
             self.u[:], self.v[:] = 0, 0
-        self.u[:] = _leak(self.u, settings["current_decay"]) + (arrived << 6)
-        self.v[:] = _leak(self.v, settings["decay"]) + self.u + self.bias
-        spikes = (self.v > self.theta).sum(0)
-        self.v[:] = self.after(spikes)
-        self.s_out.send(spikes.astype(np.int32))
 
-    def after(self, spikes: Settings) -> Settings:
+    def work(self, arrived: Settings, chosen: Settings) -> Settings:
+        """Decay, integrate, count; of the chosen neurons alone the state changes."""
+        settings = self.proc_params
+        u = _leak(self.u, settings["current_decay"]) + (arrived.astype(np.int64) << 6)
+        v = _leak(self.v, settings["decay"]) + u + self.bias
+        spikes = (v > self.theta).sum(0)
+        self.u[chosen] = u[chosen]
+        self.v[chosen] = self.after(v, spikes)[chosen]
+        return spikes.astype(np.int32)
+
+    def after(self, v: Settings, spikes: Settings) -> Settings:
         """V after the spikes."""
-        return np.where(spikes > 0, 0, self.v)
+        return np.where(spikes > 0, 0, v)
 
 
 @implements(proc=Counter, protocol=LoihiProtocol)
@@ -107,17 +117,19 @@ class PyCounter(_PyCounter):
     """Set to 0 by a spike."""
 
 
+class _PySubtractingCounter(_PyCounter):
+    reset_by: np.ndarray = LavaPyType(np.ndarray, np.int64)
+
+    def after(self, v: Settings, spikes: Settings) -> Settings:
+        """V after the spikes."""
+        return v - spikes * self.reset_by
+
+
 @implements(proc=SubtractingCounter, protocol=LoihiProtocol)
 @requires(CPU)
 @tag("fixed_pt")
-class PySubtractingCounter(_PyCounter):
+class PySubtractingCounter(_PySubtractingCounter):
     """Lowered by every spike."""
-
-    reset_by: np.ndarray = LavaPyType(np.ndarray, np.int64)
-
-    def after(self, spikes: Settings) -> Settings:
-        """V after the spikes."""
-        return self.v - spikes * self.reset_by
 
 
 class ResetSigmaDelta(SigmaDelta):
@@ -187,17 +199,14 @@ class PyResetDelta(_PyResetSigmaDelta):
 class Sum(AbstractProcess):
     """Sends what arrives and a constant, as one graded spike."""
 
-    def __init__(self, *, shape: tuple[int, ...], bias: Settings) -> None:
-        super().__init__(shape=shape)
+    def __init__(self, *, shape: tuple[int, ...], bias: Settings, **settings: int) -> None:
+        super().__init__(shape=shape, **settings)
         self.a_in = InPort(shape=shape)
         self.s_out = OutPort(shape=shape)
         self.bias = Var(shape=shape, init=bias)
 
 
-@implements(proc=Sum, protocol=LoihiProtocol)
-@requires(CPU)
-@tag("fixed_pt")
-class PySum(PyLoihiProcessModel):
+class _PySum(PyLoihiProcessModel):
     """No state."""
 
     a_in = LavaPyType(PyInPort.VEC_DENSE, np.int32)
@@ -206,7 +215,18 @@ class PySum(PyLoihiProcessModel):
 
     def run_spk(self) -> None:
         """Add and send."""
-        self.s_out.send(self.a_in.recv() + self.bias)
+        self.s_out.send(self.work(self.a_in.recv(), ...))
+
+    def work(self, arrived: Settings, chosen: Settings) -> Settings:
+        """Add."""
+        return arrived + self.bias
+
+
+@implements(proc=Sum, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("fixed_pt")
+class PySum(_PySum):
+    """In every chip step."""
 
 
 class Relay(AbstractProcess):
@@ -223,10 +243,7 @@ class Relay(AbstractProcess):
         self.offset = Var(shape=shape, init=offset)
 
 
-@implements(proc=Relay, protocol=LoihiProtocol)
-@requires(CPU)
-@tag("fixed_pt")
-class PyRelay(PyLoihiProcessModel):
+class _PyRelay(PyLoihiProcessModel):
     """No state; ``shift``, ``low`` and ``high`` are settings."""
 
     a_in = LavaPyType(PyInPort.VEC_DENSE, np.int32)
@@ -236,12 +253,154 @@ class PyRelay(PyLoihiProcessModel):
     offset: np.ndarray = LavaPyType(np.ndarray, np.int64)
 
     def run_spk(self) -> None:
-        """Add, multiply, shift, clip, send."""
+        """Work and send."""
+        self.s_out.send(self.work(self.a_in.recv(), ...))
+
+    def work(self, arrived: Settings, chosen: Settings) -> Settings:
+        """Add, multiply, shift, clip."""
         settings = self.proc_params
-        product = (self.a_in.recv().astype(np.int64) + self.bias) * self.factor
+        product = (arrived.astype(np.int64) + self.bias) * self.factor
         moved = (product + ((1 << settings["shift"]) // 2)) >> settings["shift"]
         sent = np.clip(moved + self.offset, settings["low"], settings["high"])
-        self.s_out.send(sent.astype(np.int32))
+        return sent.astype(np.int32)
+
+
+@implements(proc=Relay, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("fixed_pt")
+class PyRelay(_PyRelay):
+    """In every chip step."""
+
+
+class _Slotted(AbstractProcess):
+    """Neurons that take what arrives in one chip step of a network step, and send in one."""
+
+    def __init__(self, *, takes: Settings, sends: Settings, **settings: Settings) -> None:
+        super().__init__(**settings)
+        self.takes = Var(shape=takes.shape, init=takes)
+        self.sends = Var(shape=sends.shape, init=sends)
+        self.kept = Var(shape=takes.shape, init=0)
+
+
+class SlottedCounter(_Slotted, Counter):
+    """A counter in slots; the chip's LIF in slots is one with one threshold."""
+
+
+class SlottedSubtractingCounter(_Slotted, SubtractingCounter):
+    """A counter with ``reset_by`` in slots."""
+
+
+class SlottedSum(_Slotted, Sum):
+    """A sum in slots."""
+
+
+class SlottedRelay(_Slotted, Relay):
+    """A relay in slots."""
+
+
+class _PySlotted(PyLoihiProcessModel):
+    """Neurons whose slot it is work; those whose slot it is send what they made."""
+
+    takes: np.ndarray = LavaPyType(np.ndarray, np.int64)
+    sends: np.ndarray = LavaPyType(np.ndarray, np.int64)
+    kept: np.ndarray = LavaPyType(np.ndarray, np.int32)
+
+    def begin(self) -> None:
+        """Nothing is reset in what has no state."""
+
+    def run_spk(self) -> None:
+        """Take, work, send."""
+        arrived = self.a_in.recv()
+        self.begin()
+        slot = _slot(self)
+        chosen = self.takes == slot
+        if chosen.any():
+            self.kept[chosen] = self.work(arrived, chosen)[chosen]
+        self.s_out.send(np.where(self.sends == slot, self.kept, 0).astype(np.int32))
+
+
+@implements(proc=SlottedSum, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("fixed_pt")
+class PySlottedSum(_PySlotted, _PySum):
+    """No state but what it keeps."""
+
+
+@implements(proc=SlottedRelay, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("fixed_pt")
+class PySlottedRelay(_PySlotted, _PyRelay):
+    """No state but what it keeps."""
+
+
+class _PySlottedCounter(_PySlotted, _PyCounter):
+    def begin(self) -> None:
+        """Reset, where it is time."""
+        _PyCounter.begin(self)
+
+
+@implements(proc=SlottedCounter, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("fixed_pt")
+class PySlottedCounter(_PySlottedCounter):
+    """Set to 0 by a spike."""
+
+
+@implements(proc=SlottedSubtractingCounter, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("fixed_pt")
+class PySlottedSubtractingCounter(_PySlottedCounter, _PySubtractingCounter):
+    """Lowered by every spike."""
+
+
+class Gate(AbstractProcess):
+    """Sends what arrives at port 1 times what arrived at port 2 in the first slot of the network step."""
+
+    def __init__(self, *, shape: tuple[int, ...], **settings: int) -> None:
+        super().__init__(shape=shape, **settings)
+        self.a_in1 = InPort(shape=shape)
+        self.a_in2 = InPort(shape=shape)
+        self.s_out = OutPort(shape=shape)
+        self.kept = Var(shape=shape, init=0)
+
+
+class Memory(Gate):
+    """Adds up the products of what arrives at its ports, and sends the sum in the slot ``late``."""
+
+
+class _PyTwoPorts(PyLoihiProcessModel):
+    a_in1 = LavaPyType(PyInPort.VEC_DENSE, np.int32)
+    a_in2 = LavaPyType(PyInPort.VEC_DENSE, np.int32)
+    s_out = LavaPyType(PyOutPort.VEC_DENSE, np.int32)
+    kept: np.ndarray = LavaPyType(np.ndarray, np.int32)
+
+
+@implements(proc=Gate, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("fixed_pt")
+class PyGate(_PyTwoPorts):
+    """Keeps one operand."""
+
+    def run_spk(self) -> None:
+        """Keep, multiply, send."""
+        passing, offered = self.a_in1.recv(), self.a_in2.recv()
+        if _slot(self) == 0:
+            self.kept[:] = offered
+        self.s_out.send(passing * self.kept)
+
+
+@implements(proc=Memory, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("fixed_pt")
+class PyMemory(_PyTwoPorts):
+    """Keeps a sum."""
+
+    def run_spk(self) -> None:
+        """Forget the last network step, multiply, add, send."""
+        product = self.a_in1.recv() * self.a_in2.recv()
+        slot = _slot(self)
+        self.kept[:] = product + self.kept * int(slot > 0)
+        self.s_out.send(self.kept * int(slot == self.proc_params["late"]))
 
 
 class LargestSynapses(AbstractProcess):
@@ -287,3 +446,9 @@ def _leak(state: Settings, decay: int) -> Settings:
     """Toward zero, as on the chip."""
     kept = np.abs(state) * (4096 - decay) >> 12
     return np.sign(state) * kept
+
+
+def _slot(model: Settings) -> int:
+    """The chip step within the network step; Lava counts its steps from 1."""
+    settings = model.proc_params
+    return int((model.time_step - 1 - settings["depth"]) % settings["steps"])

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from spikeloom.compiler.graph.engine import Engine
 from spikeloom.compiler.graph.graph import Graph, GraphBuilder, Stage
 from spikeloom.compiler.graph.interpret import Interpreter
 from spikeloom.compiler.graph.kinds import SPIKES, Type
@@ -19,14 +21,17 @@ from spikeloom.compiler.graph.ops.reduce_sum import ReduceSum
 from spikeloom.compiler.graph.ops.reshape import Reshape
 from spikeloom.compiler.graph.ops.split import Split
 from spikeloom.compiler.graph.ops.transpose import Transpose
+from spikeloom.compiler.graph.serialize import from_json, to_json
 from spikeloom.compiler.graph.verify import verify
 from spikeloom.compiler.mapping.network import Network
 from spikeloom.runtime.compare import compare_engines
 from spikeloom.runtime.engines.reference import ReferenceEngine
-from spikeloom.targets.loihi.attention import Form, chains, reorder
+from spikeloom.runtime.estimate.load import pipeline_depth
+from spikeloom.targets.loihi.attention import Form, chains, reorder, streamed_chains
 from spikeloom.targets.loihi.engine import LoihiEngine
-from spikeloom.targets.loihi.lowering.rule import EXISTING
-from spikeloom.targets.loihi.target import Loihi2
+from spikeloom.targets.loihi.lowering.rule import EXISTING, PROGRAM
+from spikeloom.targets.loihi.program import LONGEST_DELAY
+from spikeloom.targets.loihi.target import Loihi1, Loihi2
 
 
 def lif(axes: int) -> IntegerNeuron:
@@ -96,6 +101,93 @@ def test_both_orders_are_exact_on_the_chip_and_cost_what_is_said(form: Form, sco
     assert (neurons - 2 * 6 * 3, synapses) == (order.neurons, order.synapses)
 
 
+@pytest.mark.parametrize("scores_first", [True, False])
+@pytest.mark.parametrize("kind", ["rows", "memory"])
+@pytest.mark.parametrize(("tokens", "width"), [(6, 3), (3, 5)])
+def test_streams_are_exact_and_cost_what_is_said(
+    kind: Form, tokens: int, width: int, scores_first: bool
+) -> None:
+    graph = ssa(2, tokens, width, scores_first)
+    target = Loihi2(kind)
+    arranged = target.arrange(graph)
+    program = target.program(arranged)
+    frames = (np.random.default_rng(1).random((5, 2, 6, tokens, width)) < 0.5).astype(np.uint8)
+    engines: dict[str, Engine] = {
+        "reference": ReferenceEngine(graph),
+        "loihi": LoihiEngine(program, arranged),
+    }
+    assert not compare_engines(engines, [("ssa", frames)]).mismatches
+    ((_, stream),) = streamed_chains(arranged).values()
+    neurons, synapses = neurons_and_synapses(target.lower(arranged))
+    readers = 2 * tokens * width
+    assert (neurons - readers, synapses) == (stream.neurons, stream.synapses)
+    assert (program.steps, program.latency) == (stream.slots, stream.steps)
+    assert {one.model for one in program.processes} >= {"gate"} | ({"memory"} if kind == "memory" else set())
+
+
+def test_streams_need_fewer_neurons_where_tokens_are_many() -> None:
+    """Both products at once make a neuron of every product."""
+    (chain,) = chains(ssa(1, 64, 16, True))
+    at_once = min(order.neurons for order in chain.orders)
+    assert min(stream.neurons for stream in chain.streams) < at_once / 4
+    streamed = reorder(ssa(1, 64, 16, True), "streamed")
+    ((_, chosen),) = streamed_chains(streamed).values()
+    assert chosen.work == min(stream.work for stream in chain.streams)
+    assert chosen.slots == 16, "channel by channel"
+
+
+def test_a_stream_keeps_what_is_written_in_the_graph() -> None:
+    graph = ssa(2, 6, 3, True)
+    streamed = reorder(graph, "rows")
+    again = from_json(*to_json(streamed))
+    assert [node.op.streamed for node in again.nodes if isinstance(node.op, MatMul)] == ["rows", "rows"]
+    runs = [Interpreter(graph), Interpreter(again)]
+    x = (np.random.default_rng(0).random((3, 6, 6, 3)) < 0.4).astype(np.int64)
+    for run in runs:
+        run.reset(3)
+    wanted, got = (run.step(x) for run in runs)
+    assert (wanted["lif"] == got["lif"]).all()
+
+
+def test_what_would_fill_more_than_a_board_is_streamed() -> None:
+    small, large = ssa(1, 16, 16, True), ssa(8, 196, 64, True)
+    assert not streamed_chains(Loihi2().arrange(small))
+    assert streamed_chains(Loihi2().arrange(large))
+    assert not streamed_chains(Loihi2("left first").arrange(large)), "a form that is asked for is taken"
+    assert not streamed_chains(Loihi1().arrange(large))
+
+
+@pytest.mark.parametrize("kind", ["rows", "memory"])
+def test_loihi1_refuses_streams_by_name(kind: Form) -> None:
+    target = Loihi1(kind)
+    (problem,) = target.obstacles(target.arrange(ssa(1, 4, 4, True)))
+    assert (problem.code, problem.where) == ("SL0602", "mix")
+    assert "streamed in 4 chip steps a network step" in problem.what
+
+
+@pytest.mark.parametrize("kind", ["rows", "memory"])
+def test_whole_networks_wait_for_streams(kind: Form, spikformer: Callable[..., Graph]) -> None:
+    """Residual paths wait longer than synapses can: holds stand in, and every other neuron waits."""
+    sizes = {"image": (2, 16, 16), "pools": (True, False), "dim": 8, "heads": 2, "blocks": 2, "classes": 3}
+    graph = spikformer(**sizes)
+    target = Loihi2(kind)
+    arranged = target.arrange(graph)
+    program = target.program(arranged)
+    assert program.steps == (64 if kind == "memory" else 4)
+    frames = (np.random.default_rng(0).random((4, 2, 2, 16, 16)) < 0.3).astype(np.uint8)
+    reference = ReferenceEngine(graph)
+    engines: dict[str, Engine] = {"reference": reference, "loihi": LoihiEngine(program, arranged)}
+    assert not compare_engines(engines, [("it", frames)]).mismatches
+    reference.reset(2)
+    assert all(0.05 < spikes.mean() < 0.95 for spikes in reference.run(frames).spikes.values())
+    holds = [one for one in program.processes if ".held" in one.name]
+    assert bool(holds) == (kind == "memory")
+    assert max(one.delay for one in program.synapses) <= LONGEST_DELAY
+    network = target.lower(arranged)
+    assert all(one.tag == PROGRAM for one in network.placed if one.role == "neuron" and not one.streams)
+    assert pipeline_depth(network) == program.latency
+
+
 def test_as_written_changes_nothing() -> None:
     graph = ssa(2, 16, 4, True)
     assert reorder(graph, "as written") is graph
@@ -137,4 +229,4 @@ def test_the_page_of_costs_is_current() -> None:
     script = root / "docs" / "render_attention.py"
     shown = subprocess.run([sys.executable, script, "-"], capture_output=True, text=True, check=True).stdout
     assert shown == (root / "docs" / "attention.md").read_text(encoding="utf-8"), "run `make docs`"
-    assert "| SDSA | 1 x 16 x 16 | 528 | 1,280 |" in shown
+    assert "| SDSA | 1 x 16 x 16 | 1 | 528 | 1,280 |" in shown

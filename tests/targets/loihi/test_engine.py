@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -16,14 +17,17 @@ from spikeloom.compiler.graph.kinds import SPIKES, Type
 from spikeloom.compiler.graph.ops.conv2d import Conv2d
 from spikeloom.compiler.graph.ops.integer_neuron import IntegerNeuron
 from spikeloom.compiler.graph.ops.linear import Linear
+from spikeloom.compiler.graph.ops.matmul import MatMul
 from spikeloom.errors import InputError, UnsupportedError
 from spikeloom.runtime.compare import compare_engines
 from spikeloom.runtime.engines import engine_names, open_engine
 from spikeloom.runtime.engines.reference import ReferenceEngine
 from spikeloom.runtime.estimate.activity import measure
 from spikeloom.targets.loihi import loihi2
+from spikeloom.targets.loihi.attention import Form
 from spikeloom.targets.loihi.engine import Chip, LoihiEngine
 from spikeloom.targets.loihi.program import Program
+from spikeloom.targets.loihi.target import Loihi2
 from tests.random_networks import RandomNetwork
 from tests.targets.loihi.random_programs import random_program
 
@@ -33,7 +37,9 @@ RULES = {
     "accumulate", "add", "broadcast", "concat", "conv1d", "conv2d", "integer_neuron", "linear", "matmul",
     "max_pool2d", "mul", "pad", "reduce_sum", "rescale", "reshape", "slice", "split", "transpose",
 }  # fmt: skip
-MODELS = {"input", "lif", "counter", "sum", "largest", "relay", "product", "readout"}
+MODELS = {"input", "lif", "counter", "sum", "largest", "relay", "product", "gate", "memory", "readout"}
+FORMS: tuple[Form, ...] = ("cheapest", "rows", "memory")
+"""Forms of attention that the networks take in turn."""
 
 
 def networks(part: int) -> Iterator[RandomNetwork]:
@@ -52,11 +58,22 @@ def made(seed: int) -> list[RandomNetwork]:
         return []
 
 
-def check(net: RandomNetwork) -> Counter[str]:
+def form_of(net: RandomNetwork) -> Form:
+    """Two in three of the networks with products stream them."""
+    return FORMS[int(net.graph.name.removeprefix("program")) // 3 % len(FORMS)]
+
+
+def arranged(net: RandomNetwork) -> RandomNetwork:
+    """The network with its attention in the form that it takes."""
+    return replace(net, graph=Loihi2(form_of(net)).arrange(net.graph))
+
+
+def check(given: RandomNetwork) -> Counter[str]:
     """No spike, no output and no state differs, in two calls; counts what sends something that is not 0."""
+    net = arranged(given)
     program = loihi2().program(net.graph)
     engines: dict[str, Engine] = {
-        "reference": ReferenceEngine(net.graph),
+        "reference": ReferenceEngine(given.graph),
         "loihi": LoihiEngine(program, net.graph),
     }
     result = compare_engines(engines, [(net.graph.name, net.frames)])
@@ -72,7 +89,13 @@ def at_work(net: RandomNetwork, program: Program) -> set[str]:
     nonzero = measure(net.graph, [net.frames]).nonzero
     rules = {node.op.name for node in net.graph.nodes if any(nonzero[name] for name in node.outputs)}
     models = {one.model for one in program.processes if nonzero.get(one.name, 0)}
-    products = {"product" for node in net.graph.nodes if node.op.name == "matmul" and nonzero[node.output]}
+    streams = {"product": "", "gate": "rows", "memory": "memory"}
+    products = {
+        model
+        for node in net.graph.nodes
+        for model, streamed in streams.items()
+        if isinstance(node.op, MatMul) and node.op.streamed == streamed and nonzero[node.output]
+    }
     delays = {"delays" for one in program.synapses if one.delay and nonzero.get(one.source, 0)}
     graded = {"graded" for one in program.synapses if one.graded and nonzero.get(one.source, 0)}
     return rules | models | products | delays | graded

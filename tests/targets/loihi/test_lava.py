@@ -27,7 +27,7 @@ from spikeloom.targets.loihi.lava import (
 from spikeloom.targets.loihi.registers import bias_registers
 from tests.cli.terminal import spikeloom
 from tests.targets.loihi.random_programs import random_program
-from tests.targets.loihi.test_engine import MODELS, RULES, at_work, made
+from tests.targets.loihi.test_engine import MODELS, RULES, arranged, at_work, made
 
 TRANSFORMER = 54
 SAMPLE = (*range(6), 8, TRANSFORMER, 84)
@@ -52,7 +52,7 @@ def test_lava_agrees_on_random_networks(seed: int, lava: Path) -> None:
 
 def test_the_sample_has_every_rule_and_model_at_work() -> None:
     """Among it is a whole small spike-driven transformer: masks from column sums, membranes on the path."""
-    nets = [(seed, net) for seed in SAMPLE for net in made(seed)]
+    nets = [(seed, arranged(net)) for seed in SAMPLE for net in made(seed)]
     found = {seed: at_work(net, loihi2().program(net.graph)) for seed, net in nets}
     assert set.union(*found.values()) >= RULES | MODELS | {"delays", "graded"}
     assert found[TRANSFORMER] >= {"conv2d", "mul", "reduce_sum", "rescale", "relay", "delays"}
@@ -67,7 +67,7 @@ def test_lava_agrees_on_many_random_networks(seed: int, lava: Path) -> None:
 
 
 def _compare(seed: int) -> None:
-    for net in made(seed):
+    for net in map(arranged, made(seed)):
         engines = {
             "reference": ReferenceEngine(net.graph),
             "lava": LavaEngine(loihi2().program(net.graph), net.graph),
