@@ -107,9 +107,9 @@ def population_rates(network: Network, graph: Graph, activity: NetworkActivity) 
 
 def _rate(population: Population, graph: Graph, activity: NetworkActivity) -> float:
     if population.value and population.role == "product":
-        producer = graph.producers[population.value].name
-        counts = next(entry for entry in activity.operations.nodes if entry.node == producer)
-        return float(counts.effective.mean()) / population.size
+        node = graph.producers[population.value]
+        products = node.op.dense_operations(*graph.input_types(node))
+        return _share(node.name, activity) * products / population.size
     if population.value:
         return activity.nonzero[population.value] * graph.types[population.value].size / population.size
     if population.role in ("accumulator", "readout"):
@@ -123,5 +123,10 @@ def _product_rate(population: Population, graph: Graph, activity: NetworkActivit
     """Of a matrix product, of which no value of the graph holds the single products: those that are not 0."""
     nodes = [n for n in graph.nodes if isinstance(n.op, MatMul) and population.name.startswith(f"{n.name}.")]
     node = max(nodes, key=lambda n: len(n.name))
-    counts = next(entry for entry in activity.operations.nodes if entry.node == node.name)
+    return _share(node.name, activity)
+
+
+def _share(node: str, activity: NetworkActivity) -> float:
+    """The share of a node's products that are not 0."""
+    counts = next(entry for entry in activity.operations.nodes if entry.node == node)
     return float(counts.effective.mean()) / counts.dense
