@@ -19,22 +19,24 @@ from spikeloom.compiler.graph.graph import Graph
 from spikeloom.compiler.mapping.bounds import cores_by_limit
 from spikeloom.compiler.mapping.network import Network
 from spikeloom.compiler.mapping.partition import map_network
+from spikeloom.targets.loihi.attention import Form
 from spikeloom.targets.loihi.lowering.rule import EXISTING
-from spikeloom.targets.loihi.retime import retime
 from spikeloom.targets.loihi.target import Loihi2
 
 PAGE = Path(__file__).with_name("loihi.md")
 BEGIN, END = "<!-- full size: begin -->\n", "<!-- full size: end -->\n"
-MOST_NEURONS = 10_000_000
+MOST_NEURONS = 60_000_000
 MOST_CHIPS = 1152
 RATE = 0.2
 NETWORKS: dict[str, Callable[[], Graph]] = {
     "Spikformer-4-384, 32 x 32": spikformer,
     "SDT-V2 8-512, 224 x 224": meta_spikeformer,
 }
+FORMS: dict[str, Form] = {"at once": "at once", "by rows": "rows"}
 HEAD = (
-    "| network | neurons | of them LIF | synapses | cores | chips | what binds | latency, chip steps "
-    "| delay slots | s to lower and retime | s to map |\n|---|---|---|---|---|---|---|---|---|---|---|\n"
+    "| network | attention | K | neurons | of them LIF | synapses | cores | chips | what binds "
+    "| latency, chip steps | delay slots | s to lower and retime | s to map |\n"
+    "|---|---|---|---|---|---|---|---|---|---|---|---|---|\n"
 )
 
 
@@ -50,20 +52,23 @@ class Cores:
 
 def table() -> str:
     """The table as Markdown."""
-    return HEAD + "".join(_row(name, build()) for name, build in NETWORKS.items())
+    return HEAD + "".join(
+        _row(f"{name} | {called}", build(), form)
+        for name, build in NETWORKS.items()
+        for called, form in FORMS.items()
+    )
 
 
-def _row(name: str, graph: Graph) -> str:
-    target, start = Loihi2(), process_time()
-    network = target.lower(target.arrange(graph))
-    timing = retime(network)
+def _row(name: str, graph: Graph, form: Form) -> str:
+    target, start = Loihi2(form), process_time()
+    network, timing = target.lowered(target.arrange(graph))
     lowered = process_time() - start
     neurons = sum(one.size for one in network.placed)
     synapses = sum(network.synapses(number) for number in range(len(network.projections)))
-    own = network.shares()[EXISTING]["neurons"] / neurons
+    own = network.shares().get(EXISTING, {"neurons": 0})["neurons"] / neurons
     found = _mapped(target, network) if neurons <= MOST_NEURONS else _bounded(target, network)
     return (
-        f"| {name} | {neurons:,} | {own:.0%} | {synapses:,} | {found.cores} | {found.chips} | {found.binding} "
+        f"| {name} | {network.steps} | {neurons:,} | {own:.0%} | {synapses:,} | {found.cores} | {found.chips} | {found.binding} "
         f"| {timing.latency} | {timing.cost:,} | {lowered:.1f} | {found.seconds} |\n"
     )
 

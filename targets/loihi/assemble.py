@@ -7,7 +7,7 @@ refused; nothing is rounded here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from math import prod
 
@@ -52,16 +52,55 @@ def assemble(lowered: Lowered) -> Program:
         UnsupportedError: SL0503, a current could leave 24 bits; SL0504, a number has no register;
             SL0603, a path is longer than synapses can wait.
     """
-    network, timing = lowered.network, lowered.timing
-    program = Program(
+    network = lowered.network
+    synapses = tuple(_synapses(lowered, projection, lowered.timing) for projection in network.projections)
+    return _proved(replace(assemble_processes(lowered), synapses=synapses))
+
+
+def assemble_processes(lowered: Lowered) -> Program:
+    """The program without its synapses."""
+    network, depth = lowered.network, lowered.timing.depth
+    return Program(
         network.name,
-        tuple(_slotted(lowered, one, timing.depth[one.name]) for one in network.populations),
-        tuple(_synapses(lowered, projection, timing) for projection in network.projections),
+        tuple(_slotted(lowered, one, depth[one.name]) for one in network.populations),
+        (),
         network.outputs[0],
         lowered.output_bias.astype(np.int64),
         lowered.sums_over_time,
         network.steps,
     )
+
+
+def assemble_part(
+    lowered: Lowered, inner: Collection[str], sources: Collection[str], end: str
+) -> tuple[Program, int]:
+    """The program of some populations, with inputs in the place of what drives them, and where it begins.
+
+    Args:
+        lowered: the whole network.
+        inner: populations that are executed.
+        sources: populations that drive them.
+        end: the one of ``inner`` whose messages are looked at.
+
+    Raises:
+        UnsupportedError: as :func:`assemble`.
+    """
+    network, depth = lowered.network, lowered.timing.depth
+    start = min(depth[name] for name in sources)
+    processes = [
+        replace(_slotted(lowered, one, depth[one.name] - start), layer="")
+        if one.name in inner
+        else Process(one.name, one.shape, "input", depth=depth[one.name] - start, bias=_zeros(one))
+        for one in network.populations
+        if one.name in inner or one.name in sources
+    ]
+    synapses = [_synapses(lowered, one, lowered.timing) for one in network.projections if one.target in inner]
+    bias = np.zeros(1, np.int64)
+    part = Program(network.name, tuple(processes), tuple(synapses), end, bias, steps=network.steps)
+    return _proved(part), start
+
+
+def _proved(program: Program) -> Program:
     if problems := list(_problems(program)):
         raise UnsupportedError(problems)
     return program

@@ -25,7 +25,7 @@ from spikeloom.compiler.graph.rewrite import rewrite
 from spikeloom.errors import InternalError
 
 Written = Literal["left first", "right first"]
-Form = Literal["cheapest", "as written", "left first", "right first", "streamed", "rows", "memory"]
+Form = Literal["cheapest", "at once", "as written", "left first", "right first", "streamed", "rows", "memory"]
 STREAMS: dict[Form, tuple[Streamed, ...]] = {
     "streamed": ("rows", "memory"),
     "rows": ("rows",),
@@ -131,7 +131,7 @@ class Chain:
     def chosen(self, form: Form) -> Order:
         """The order that a form asks for; the written one where both cost the same."""
         wanted = self.written if form == "as written" else form
-        if wanted != "cheapest":
+        if wanted not in ("cheapest", "at once"):
             return next(order for order in self.orders if order.form == wanted)
         return min(self.orders, key=lambda order: (order.neurons, order.form != self.written))
 

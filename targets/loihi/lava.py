@@ -145,15 +145,34 @@ class LavaEngine:
         return summed
 
     def _execute(self, frames: NDArray[np.uint8]) -> dict[str, Ints]:
-        files = program_files(self._program) | sample_files(self._program, frames)
-        steps = frames.shape[0] * frames.shape[1] * self._program.steps + _depth(self._program)
-        with TemporaryDirectory() as name:
-            folder = Path(name)
-            for file, data in files.items():
-                (folder / file).write_bytes(data)
-            _run_worker(self._python, folder, START + SLOWEST_STEP * steps)
-            with np.load(folder / "results.npz", allow_pickle=False) as results:
-                return {process: results[process].astype(np.int64) for process in results.files}
+        return run_folder(
+            self._python,
+            self._program,
+            sample_files(self._program, frames),
+            frames.shape[0] * frames.shape[1],
+        )
+
+
+def run_folder(python: Path, program: Program, frames: Mapping[str, bytes], steps: int) -> dict[str, Ints]:
+    """What each watched process of a program sends in each chip step under Lava, [chip steps, neurons].
+
+    Args:
+        python: the interpreter that has Lava.
+        program: what is run.
+        frames: the file of its inputs.
+        steps: network steps of all samples.
+
+    Raises:
+        InputError: SL0801, Lava fails.
+    """
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        for file, data in {**program_files(program), **frames}.items():
+            (folder / file).write_bytes(data)
+        seconds = START + SLOWEST_STEP * (steps * program.steps + _depth(program))
+        _run_worker(python, folder, seconds)
+        with np.load(folder / "results.npz", allow_pickle=False) as results:
+            return {process: results[process].astype(np.int64) for process in results.files}
 
 
 def _run_worker(python: Path, folder: Path, seconds: float) -> None:

@@ -22,6 +22,7 @@ from spikeloom.targets.loihi.grid import off_grid
 from spikeloom.targets.loihi.lower import Lowered, lower, missing_rules
 from spikeloom.targets.loihi.lowering.rule import PROGRAM, StateSizes, rules
 from spikeloom.targets.loihi.program import Program
+from spikeloom.targets.loihi.retime import Timing
 
 FOLDER = Path(__file__).parent
 SMALLEST_WEIGHT_BITS = 2
@@ -42,8 +43,8 @@ class Loihi:
 
     Args:
         attention: the form of attention: ``as written``, ``left first`` or ``right first``, both products at
-            once; ``streamed``, ``rows`` or ``memory``, in slots; ``cheapest``: both at once in the order of
-            fewer neurons if that fits a board of a few chips, else streamed.
+            once; ``at once``, in the order of fewer neurons; ``streamed``, ``rows`` or ``memory``, in slots;
+            ``cheapest``: at once if that fits a board of a few chips, else streamed.
     """
 
     name: ClassVar[str]
@@ -119,6 +120,15 @@ class Loihi:
         """
         return self._lowered(graph).network
 
+    def lowered(self, graph: Graph) -> tuple[Network, Timing]:
+        """What :meth:`lower` gives, and when each population works.
+
+        Raises:
+            UnsupportedError: as :meth:`lower`.
+        """
+        found = self._lowered(graph)
+        return found.network, found.timing
+
     def arrange(self, graph: Graph) -> Graph:
         """The products of attention in the cheapest form, or in the one asked for.
 
@@ -156,8 +166,11 @@ class Loihi:
         return assemble(self._lowered(graph))
 
     def engines(self) -> Mapping[str, Opener]:
-        """``loihi``: the chip's steps, in NumPy. ``lava``: Lava's, in an environment of its own."""
-        return {"loihi": self._open_loihi, "lava": self._open_lava}
+        """``loihi``: the chip's steps, in NumPy. ``lava``: Lava's, in an environment of its own.
+
+        ``lava-parts``: Lava's, layer by layer, each driven by what the integer graph's layers before it send.
+        """
+        return {"loihi": self._open_loihi, "lava": self._open_lava, "lava-parts": self._open_parts}
 
     def can_execute(self, graph: Graph) -> bool:
         """Whether the network has at most :data:`MOST_SYNAPSES`, since each is held in memory."""
@@ -173,6 +186,11 @@ class Loihi:
         from spikeloom.targets.loihi.lava import LavaEngine
 
         return LavaEngine(self.program(graph), graph)
+
+    def _open_parts(self, graph: Graph, artifacts: Mapping[str, bytes]) -> Engine:
+        from spikeloom.targets.loihi.parts import LavaPartsEngine
+
+        return LavaPartsEngine(self._lowered(graph), graph)
 
     def _lowered(self, graph: Graph) -> Lowered:
         if problems := self._missing_programs(graph):

@@ -1,9 +1,10 @@
 """Run a program under Lava: ``python3.10 run.py [FOLDER]``.
 
 The folder holds ``program.json`` and ``program.npz`` (processes and synapses as the chip stores them) and
-``frames.npz`` (what the host injects in each chip step, and the steps between resets). What every layer
-sent goes to ``results.npz``; where ``expected.npz`` lies beside, the two are compared, and the exit status
-is 3 if a number differs. Needs lava-nc 0.10.0 alone. Nothing of the folder is executed.
+``frames.npz`` (what the host injects in each chip step, as ``frames`` or for each input ``frames/<name>``,
+and the steps between resets). What every layer sent goes to ``results.npz``; where ``expected.npz`` lies
+beside, the two are compared, and the exit status is 3 if a number differs. Needs lava-nc 0.10.0 alone.
+Nothing of the folder is executed.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ def main(folder: Path) -> int:
     document = json.loads((folder / "program.json").read_text())
     arrays = dict(np.load(folder / "program.npz", allow_pickle=False))
     given = np.load(folder / "frames.npz", allow_pickle=False)
-    results = run(document, arrays, given["frames"], int(given["interval"]))
+    frames = {name: given[name] for name in given.files if name != "interval"}
+    results = run(document, arrays, frames, int(given["interval"]))
     np.savez_compressed(folder / "results.npz", **results)
     if not (folder / "expected.npz").exists():
         return 0
@@ -46,13 +48,13 @@ def by_network_step(sent: Arrays, steps: int) -> Arrays:
     return sent[: whole * steps].reshape(whole, steps, -1).sum(1)
 
 
-def run(document: Arrays, arrays: Arrays, frames: Arrays, interval: int) -> dict[str, Arrays]:
+def run(document: Arrays, arrays: Arrays, frames: dict[str, Arrays], interval: int) -> dict[str, Arrays]:
     """What every layer and the output sent in each chip step, [steps, neurons].
 
     Args:
         document: ``program.json``.
         arrays: ``program.npz``.
-        frames: [steps, neurons] that the input sends.
+        frames: [steps, neurons] that each input sends.
         interval: steps between resets; each process is reset at its own depth.
     """
     from lava.magma.core.run_conditions import RunSteps
@@ -62,13 +64,14 @@ def run(document: Arrays, arrays: Arrays, frames: Arrays, interval: int) -> dict
     network = Builder(document, arrays, frames, interval)
     watched = [one for one in document["processes"] if one["layer"] or one["name"] == document["output"]]
     sinks = {}
+    steps = len(next(iter(frames.values())))
     for one in watched:
-        sink = Sink(shape=network.shape(one), buffer=len(frames))
+        sink = Sink(shape=network.shape(one), buffer=steps)
         network.feed(one, sink.a_in)
         sinks[one["name"]] = sink
     first = next(iter(sinks.values()))
     try:
-        first.run(condition=RunSteps(num_steps=len(frames)), run_cfg=Loihi2SimCfg(select_tag="fixed_pt"))
+        first.run(condition=RunSteps(num_steps=steps), run_cfg=Loihi2SimCfg(select_tag="fixed_pt"))
         return {name: np.asarray(sink.data.get()).T.astype(np.int64) for name, sink in sinks.items()}
     finally:
         first.stop()
@@ -77,7 +80,7 @@ def run(document: Arrays, arrays: Arrays, frames: Arrays, interval: int) -> dict
 class Builder:
     """Makes Lava processes of a program, and connects them."""
 
-    def __init__(self, document: Arrays, arrays: Arrays, frames: Arrays, interval: int) -> None:
+    def __init__(self, document: Arrays, arrays: Arrays, frames: dict[str, Arrays], interval: int) -> None:
         self.ours = importlib.import_module("processes")
         self.arrays = arrays
         self.frames = frames
@@ -106,7 +109,8 @@ class Builder:
             return self.ours.Gate(**settings) if model == "gate" else self.ours.Memory(**settings)
         bias = self.arrays[f"process/{one['name']}/bias"]
         if model == "input":
-            return Source(data=self.frames.T.astype(np.int32))
+            own = f"frames/{one['name']}"
+            return Source(data=self.frames[own if own in self.frames else "frames"].T.astype(np.int32))
         if model == "product":
             return ProdNeuron(shape=shape, vth=0, exp=0)
         if model == "readout":
