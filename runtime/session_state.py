@@ -23,7 +23,7 @@ from spikeloom.errors import InputError
 from spikeloom.runtime.events.framer import FramerState
 from spikeloom.runtime.events.stream import DropReport
 
-FORMAT = 1
+FORMAT = 2
 _KEY = "spikeloom.session"
 
 
@@ -72,9 +72,10 @@ def save_state(state: SessionState, path: Path | str) -> None:
     about: dict[str, Any] = {"format": FORMAT, "network": state.network, "step": state.step}
     if state.framer is not None:
         framer = state.framer
-        arrays["counts"] = framer.counts
+        arrays |= {f"frame/{name}": array for name, array in framer.arrays.items()}
         about["framer"] = {
             "consumed": framer.consumed,
+            "seen": framer.seen,
             "step": framer.step,
             "current": framer.current,
             "origin": framer.origin,
@@ -105,20 +106,21 @@ def load_state(path: Path | str) -> SessionState:
 
 
 def _state(about: Mapping[str, Any], arrays: Mapping[str, Array]) -> SessionState:
-    engine = {
-        name.removeprefix("engine/"): array for name, array in arrays.items() if name.startswith("engine/")
-    }
     framer = None
     if "framer" in about:
         facts = dict(about["framer"])
         report = DropReport(**facts.pop("report"))
-        framer = FramerState(**facts, counts=arrays["counts"], report=report)
+        framer = FramerState(**facts, arrays=_below("frame/", arrays), report=report)
     return SessionState(
         str(about["network"]),
         int(about["step"]),
         arrays["total"],
-        engine,
+        _below("engine/", arrays),
         framer,
         arrays["frames"],
         arrays["outputs"],
     )
+
+
+def _below(prefix: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}

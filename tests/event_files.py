@@ -9,6 +9,7 @@ from pathlib import Path
 from random import Random
 
 import numpy as np
+import pyarrow
 
 from spikeloom.runtime.events.stream import EVENT, Events, Geometry
 
@@ -194,6 +195,7 @@ FILES: dict[str, tuple[str, Callable[[Events], bytes]]] = {
     "nmnist": (".bs2", nmnist),
     "npz": (".npz", npz),
     "raw_gz": (".raw.gz", lambda made: gzip.compress(evt3(made), mtime=0)),
+    "raw_zst": (".raw.zst", lambda made: pyarrow.compress(evt3(made), "zstd", asbytes=True)),
 }
 """By name: the suffix, and what makes the content."""
 

@@ -54,7 +54,7 @@ def _check_frames(
             "frames hold counts that the recipe does not give",
             wanted=f"0 to {recipe.max_value}",
             got=int(frames.max()),
-            remedy="say in the recipe's `value` what a pixel holds",
+            remedy="say in the recipe's `value` or `levels` what a pixel holds",
         )
     return steps
 
@@ -178,4 +178,4 @@ def _check_prepared(model: PreparedNetwork, options: Options) -> None:
 
 
 def _is_whole(recipe: Recipe) -> bool:
-    return isinstance(recipe, FrameRecipe) or (recipe.scale, recipe.zero) == (1.0, 0)
+    return (recipe.scale, recipe.zero) == (1.0, 0)

@@ -23,7 +23,7 @@ from spikeloom.compiler.quantize.activity import Activity
 from spikeloom.compiler.quantize.correct import Correction
 from spikeloom.compiler.quantize.quantize import Quantized
 from spikeloom.compiler.quantize.sensitivity import Sensitivity
-from spikeloom.runtime.events.array_recipe import ArrayRecipe, Recipe
+from spikeloom.runtime.events.array_recipe import Recipe
 
 if TYPE_CHECKING:
     from spikeloom.compiler.frontends.torch.capture import Capture
@@ -52,15 +52,13 @@ class Inputs:
     @property
     def unit(self) -> Unit:
         """What the bytes mean."""
-        if isinstance(self.recipe, ArrayRecipe):
-            scale = self.recipe.scale
-            return Unit(np.array(scale), np.array(-scale * self.recipe.zero))
-        return Unit(np.ones(()), np.zeros(()))
+        scale = self.recipe.scale
+        return Unit(np.array(scale), np.array(0.0 - scale * self.recipe.zero))
 
     @property
     def real(self) -> Array:
         """The real values of the bytes."""
-        return self.recipe.decode(self.frames) if isinstance(self.recipe, ArrayRecipe) else self.frames
+        return self.recipe.decode(self.frames)
 
     @property
     def trial_frames(self) -> NDArray[np.uint8]:

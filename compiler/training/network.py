@@ -32,7 +32,7 @@ from spikeloom.compiler.training.execute import execute
 from spikeloom.compiler.training.layers import NeuronLayer, RescaleLayer, WeightLayer
 from spikeloom.compiler.training.surrogate import Surrogate, steep_sigmoid
 from spikeloom.errors import InternalError, Problem, UnsupportedError
-from spikeloom.runtime.events.array_recipe import ArrayRecipe, Recipe
+from spikeloom.runtime.events.array_recipe import Recipe
 
 
 class PreparedNetwork(nn.Module):
@@ -144,8 +144,7 @@ class PreparedNetwork(nn.Module):
         lead = self.input_shape.lead
         frames = x.transpose(0, 1) if lead is Lead.BATCH_TIME else x
         recipe = self.recipe
-        scale, zero = (recipe.scale, recipe.zero) if isinstance(recipe, ArrayRecipe) else (1.0, 0)
-        levels = ((frames.double() / scale).round() + zero).clamp(0, recipe.max_value).float()
+        levels = ((frames.double() / recipe.scale).round() + recipe.zero).clamp(0, recipe.max_value).float()
         if not lead.has_time:
             levels = levels.expand(recipe.steps, *levels.shape)
         empty = torch.full_like(levels[:1], recipe.empty_byte).expand(recipe.flush, *levels.shape[1:])

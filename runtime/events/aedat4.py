@@ -125,7 +125,8 @@ def _inflate(data: bytes, compression: str) -> bytes:
 
     try:
         with pyarrow.CompressedInputStream(pyarrow.BufferReader(data), compression) as content:
-            inflated: bytes = content.read(_BIGGEST_PACKET + 1)
+            # unlike read, read_buffer keeps no memory where it raises
+            inflated: bytes = content.read_buffer(_BIGGEST_PACKET + 1).to_pybytes()
     except (OSError, ValueError, EOFError) as error:  # pyarrow.ArrowInvalid is a ValueError
         raise Damaged from error
     if len(inflated) > _BIGGEST_PACKET:

@@ -19,6 +19,7 @@ State: TypeAlias = NDArray[np.int64]
 """What a decoder carries from block to block; [0] and [1] count unplaced events and unknown words."""
 
 UNPLACED, UNKNOWN = 0, 1
+NO_TIME = -1
 Kernel: TypeAlias = Callable[[NDArray[Any], Events, State], int]
 """``kernel(words, out, state)`` writes the events of the words to ``out`` and returns their number."""
 
@@ -27,8 +28,11 @@ Kernel: TypeAlias = Callable[[NDArray[Any], Events, State], int]
 def advanced(high: np.int64, seen: np.int64, now: np.int64, bits: int) -> np.int64:
     """The upper part of the time when its lowest ``bits``, ``seen`` the last time, are ``now``.
 
-    It moves the shorter way round the clock, so that a single damaged word moves it for itself only.
+    It moves the shorter way round the clock, so that a single damaged word moves it for itself only. Before
+    the first time, ``seen`` is :data:`NO_TIME`.
     """
+    if seen == NO_TIME:
+        return now
     half = 1 << (bits - 1)
     return high + ((now - seen + half) & (2 * half - 1)) - half
 

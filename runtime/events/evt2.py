@@ -13,13 +13,12 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeloom.runtime.events.evt import State, advanced, decode_words, read_header
+from spikeloom.runtime.events.evt import NO_TIME, State, advanced, decode_words, read_header
 from spikeloom.runtime.events.source import stream_of
 from spikeloom.runtime.events.stream import Chunk, Events, Format, Geometry, Header, Source
 from spikeloom.runtime.events.text_header import evt_version
 
 WORD = np.dtype("<u4")
-_NO_TIME = -1
 
 
 def header(source: Source) -> Header:
@@ -40,7 +39,7 @@ def decode(source: Source, chunk_events: int) -> Iterator[Chunk]:
     >>> chunk.events.tolist()
     [(69, 3, 4, 1)]
     """
-    state = np.array([0, 0, 0, _NO_TIME], np.int64)
+    state = np.array([0, 0, 0, NO_TIME], np.int64)
     yield from decode_words(source, "2.0", WORD, 1, _decode, state, chunk_events)
 
 
@@ -51,7 +50,7 @@ def _decode(words: NDArray[np.uint32], out: Events, state: State) -> int:
     for word in words:
         kind = word >> 28
         if kind <= 1:
-            if seen < 0:
+            if seen == NO_TIME:
                 unplaced += 1
                 continue
             event = out[count]
@@ -62,8 +61,7 @@ def _decode(words: NDArray[np.uint32], out: Events, state: State) -> int:
             count += 1
         elif kind == 8:
             now = np.int64(word & 0xFFFFFFF)
-            high = now if seen < 0 else advanced(high, seen, now, 28)
-            seen = now
+            high, seen = advanced(high, seen, now, 28), now
         elif kind not in (10, 14, 15):
             unknown += 1
     state[0], state[1], state[2], state[3] = unplaced, unknown, high, seen

@@ -14,13 +14,12 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeloom.runtime.events.evt import State, advanced, decode_words, read_header
+from spikeloom.runtime.events.evt import NO_TIME, State, advanced, decode_words, read_header
 from spikeloom.runtime.events.source import stream_of
 from spikeloom.runtime.events.stream import Chunk, Events, Format, Geometry, Header, Source
 from spikeloom.runtime.events.text_header import evt_version
 
 WORD = np.dtype("<u8")
-_NO_TIME = -1
 _MOST = 32
 
 
@@ -44,7 +43,7 @@ def decode(source: Source, chunk_events: int) -> Iterator[Chunk]:
     """
     stream = stream_of(source)
     legacy = b"endianness=legacy" in stream.peek(4096).partition(b"% end")[0]
-    state = np.array([0, 0, 0, _NO_TIME, legacy], np.int64)
+    state = np.array([0, 0, 0, NO_TIME, legacy], np.int64)
     yield from decode_words(stream, "2.1", WORD, _MOST, _decode, state, chunk_events)
 
 
@@ -63,7 +62,7 @@ def _decode(words: NDArray[np.uint64], out: Events, state: State) -> int:
             for bit in range(32):
                 if not (lower >> bit) & 1:
                     continue
-                if seen < 0:
+                if seen == NO_TIME:
                     unplaced += 1
                     continue
                 event = out[count]
@@ -74,8 +73,7 @@ def _decode(words: NDArray[np.uint64], out: Events, state: State) -> int:
                 count += 1
         elif kind == 8:
             now = upper & 0xFFFFFFF
-            high = now if seen < 0 else advanced(high, seen, now, 28)
-            seen = now
+            high, seen = advanced(high, seen, now, 28), now
         elif kind not in (10, 14, 15):
             unknown += 1
     state[0], state[1], state[2], state[3] = unplaced, unknown, high, seen

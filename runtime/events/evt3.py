@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeloom.atomic import write_bytes
-from spikeloom.runtime.events.evt import State, advanced, decode_words, read_header
+from spikeloom.runtime.events.evt import NO_TIME, State, advanced, decode_words, read_header
 from spikeloom.runtime.events.limits import require_writable_events
 from spikeloom.runtime.events.source import stream_of
 from spikeloom.runtime.events.stream import MAX_SIDE, Chunk, Events, Format, Geometry, Header, Source
@@ -46,7 +46,7 @@ def decode(source: Source, chunk_events: int) -> Iterator[Chunk]:
     >>> chunk.events.tolist()
     [(4098, 5, 7, 1), (4098, 32, 7, 0), (4098, 33, 7, 0)]
     """
-    state = np.array([0, 0, 0, _UNKNOWN, 0, _UNKNOWN, _UNKNOWN, 0], np.int64)
+    state = np.array([0, 0, 0, NO_TIME, 0, _UNKNOWN, _UNKNOWN, 0], np.int64)
     yield from decode_words(source, "3.0", WORD, _MOST, _decode, state, chunk_events)
 
 
@@ -84,7 +84,7 @@ def _decode(words: NDArray[np.uint16], out: Events, state: State) -> int:
         word = np.int64(given)
         kind, value = word >> 12, word & 0xFFF
         if kind == 2:
-            if seen < 0 or y < 0:
+            if seen == NO_TIME or y < 0:
                 unplaced += 1
                 continue
             event = out[count]
@@ -94,7 +94,7 @@ def _decode(words: NDArray[np.uint16], out: Events, state: State) -> int:
             event.p = value >> 11
             count += 1
         elif kind == 4 or kind == 5:
-            if seen >= 0 and y >= 0 and base >= 0:
+            if seen != NO_TIME and y >= 0 and base >= 0:
                 count = _write_vector(out, count, (high << 12) | low, base, y, p, value)
             else:
                 unplaced += _bits(value)
@@ -107,7 +107,7 @@ def _decode(words: NDArray[np.uint16], out: Events, state: State) -> int:
             low = value
         elif kind == 8:
             if value != seen:
-                high = value if seen < 0 else advanced(high, seen, value, 12)
+                high = advanced(high, seen, value, 12)
                 low = 0  # the low bits of another 4 ms; the new ones follow
             seen = value
         elif kind not in (7, 10, 14, 15):

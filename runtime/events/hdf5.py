@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from spikeloom.runtime.events.hdf5_chunks import require_whole_chunks
 from spikeloom.runtime.events.source import stream_of
 from spikeloom.runtime.events.stream import (
     EVENT,
@@ -153,6 +154,7 @@ def dataset(file: h5py.File, name: str, dimensions: int = 1) -> h5py.Dataset:
     stored = found.id.get_storage_size()
     if found.size * found.dtype.itemsize > _SMALL + _MOST_COMPRESSED * stored:
         raise Malformed(f"{name} claims more than the file stores", got=f"{found.shape} in {stored:,} bytes")
+    require_whole_chunks(found, name)
     return found
 
 

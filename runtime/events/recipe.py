@@ -6,22 +6,25 @@ bits), so a compiled network carries its recipe with it, as ``recipe.json``.
 
 from __future__ import annotations
 
-import re
 import tomllib
-from collections.abc import Callable, Mapping
-from dataclasses import MISSING, asdict, dataclass, fields
-from difflib import get_close_matches
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from spikeloom.errors import InputError, Problem
-from spikeloom.runtime.events.stream import MAX_SIDE, Geometry
+import numpy as np
+from numpy.typing import NDArray
 
-COUNT_LIMIT = 255
-_MAX_STEPS = 65535
-_MAX_DURATION_US = 2**31 - 1
-_MAX_EVENTS = 2**31 - 1
-_CLIP = re.compile(r"clip\(([1-9]\d{0,2})\)")
+from spikeloom.errors import InputError
+from spikeloom.runtime.events.field_of_view import FieldOfView, field_of_view
+from spikeloom.runtime.events.recipe_rules import CLIP, COUNT_LIMIT, foreign, problems_of
+from spikeloom.runtime.events.stream import Geometry
+
+SIGNED_ZERO = 128
+"""The byte that stands for 0 where a channel holds on minus off."""
+
+FEATURES = ("x", "y", "t", "p")
+"""The rows of a cloud of points."""
 
 OFFLINE = {
     "number": "frames of equal event numbers need the number of events of the whole recording",
@@ -29,68 +32,15 @@ OFFLINE = {
 }
 """The kinds that cannot be streamed, and why."""
 
-_OWN_KEYS = {
-    "fixed_duration": ("duration_us", "origin"),
-    "event_count": ("events",),
-    "number": (),
-    "time": (),
-}
-_NEEDED = {"fixed_duration": "duration_us", "event_count": "events"}
-
-
-class _Rule(NamedTuple):
-    """What a field of a recipe may hold."""
-
-    wanted: str
-    holds: Callable[[Any], bool]
-
-
-def _whole_number(highest: int) -> _Rule:
-    return _Rule(f"a whole number from 1 to {highest}", lambda v: type(v) is int and 1 <= v <= highest)
-
-
-def _one_of(*choices: str) -> _Rule:
-    return _Rule(" or ".join(f'"{choice}"' for choice in choices), lambda v: v in choices)
-
-
-def _is_value(value: object) -> bool:
-    if not isinstance(value, str):
-        return False
-    clip = _CLIP.fullmatch(value)
-    return value in ("binary", "count") or (clip is not None and int(clip[1]) <= COUNT_LIMIT)
-
-
-def _is_polarity(value: object) -> bool:
-    return isinstance(value, list | tuple) and tuple(value) in (("off", "on"), ("on", "off"))
-
-
-_RULES = {
-    "kind": _one_of(*_OWN_KEYS),
-    "width": _whole_number(MAX_SIDE),
-    "height": _whole_number(MAX_SIDE),
-    "steps": _whole_number(_MAX_STEPS),
-    "duration_us": _whole_number(_MAX_DURATION_US),
-    "events": _whole_number(_MAX_EVENTS),
-    "origin": _one_of("absolute", "first_event"),
-    "boundary": _one_of("half_open"),
-    "empty": _one_of("zero"),
-    "late": _one_of("drop"),
-    "tail": _one_of("drop", "last_frame"),
-    "incomplete": _one_of("emit", "drop"),
-    "value": _Rule(f'"binary", "count" or "clip(k)" with k from 1 to {COUNT_LIMIT}', _is_value),
-    "polarity": _Rule('["off", "on"] or ["on", "off"]', _is_polarity),
-    "reset": _one_of("per_sample"),
-    "flush": _Rule(
-        f"a whole number from 0 to {_MAX_STEPS}", lambda v: type(v) is int and 0 <= v <= _MAX_STEPS
-    ),
-}
-
 
 @dataclass(frozen=True, kw_only=True)
 class FrameRecipe:
-    """How the N events of a recording, from t₀ to t₁, are counted into T frames.
+    """How the N events of a recording, from t₀ to t₁, become T frames of bytes.
 
-    Frame i counts, by its kind,
+    The sensor is cropped and downsampled first (:mod:`~spikeloom.runtime.events.field_of_view`); events
+    outside the crop are counted as `cropped` and take no part in what follows, N, t₀ and t₁ included.
+
+    Frame i is made of, by its kind,
     - «fixed_duration»: the events with i·d ≤ t - origin < (i+1)·d;
     - «event_count»: the events n·i to n·(i+1) - 1, in their order;
     - «number»: the same with n = ⌊N / T⌋, so that it needs the end of the recording;
@@ -101,23 +51,36 @@ class FrameRecipe:
     tail dropped. SpikingJelly's fixed duration is «fixed_duration» from the first event with the tail in the
     last of its ⌈(t₁ - t₀) / d⌉ frames; tonic's `time_window` and `event_count` give incomplete frames up.
 
+    What a frame holds is said by ``frame``: numbers of events for any kind, and for kinds of equal time also
+    time surfaces, voxel grids and clouds of points, whose equations stand in the modules of these names.
+
     Attributes:
         width, height: the sensor in pixels.
         steps: frames a sample, T.
         duration_us: the length d of each frame in microseconds; of kind «fixed_duration».
         events: the number n of events of each frame; of kind «event_count».
+        crop: the part of the sensor that is used, [x, y, width, height], or [width, height] in its middle.
+        downsample: pixels of the sensor for one of the frame, along each axis: a whole number or a fraction
+            below 1 (frame pixels for one of the sensor), or one for each axis [x, y].
         kind: which of the above.
+        frame: «counts», «time_surface», «voxel_grid» or «points».
         origin: where frame 0 begins: «absolute» at time 0, «first_event» at the first event.
         boundary: «half_open», an event on a boundary belongs to the later frame.
-        empty: «zero», a frame without events is all zeros.
+        empty: «zero», a frame without events is all zeros; a time surface goes on to fade.
         late: «drop», events of a frame that is already finished are dropped and counted.
         tail: events after the last frame: «drop», they are dropped and counted; «last_frame», it takes
             them too.
         incomplete: the frame that is begun when the recording ends, unless it is the first: «emit», it
             is given as it is; «drop», it is given empty, and its events are counted as tail.
-        value: what a pixel holds: «binary» (1 where there was any event), «count» (saturating at 255;
-            what it loses is counted), «clip(k)» (the count, at most k).
-        polarity: the order of the two channels.
+        value: what a pixel of counts holds: «binary» (1 where there was any event), «count» (saturating at
+            255; what it loses is counted), «clip(k)» (the count, at most k).
+        levels: into how many levels 1.0 is cut: the largest value of a time surface, and what an event
+            weighs in a voxel grid.
+        tau_us: time constant of a time surface in microseconds.
+        last_event: where a voxel grid of kind «time» has its last event: «last_bin» or «after_last_bin».
+        points: of a cloud.
+        seed: of the drawing of points.
+        polarity: the channels in their order; ["on-off"] is a single one, for voxel grids.
         reset: «per_sample», the network's state is reset before each sample.
         flush: empty frames after the last, on which a network that looks ahead or goes on runs to its end;
             the compiler sets it.
@@ -137,7 +100,10 @@ class FrameRecipe:
     steps: int
     duration_us: int | None = None
     events: int | None = None
+    crop: tuple[int, ...] | None = None
+    downsample: float | tuple[float, float] = 1
     kind: str = "fixed_duration"
+    frame: str = "counts"
     origin: str = "absolute"
     boundary: str = "half_open"
     empty: str = "zero"
@@ -145,12 +111,17 @@ class FrameRecipe:
     tail: str = "drop"
     incomplete: str = "emit"
     value: str = "binary"
-    polarity: tuple[str, str] = ("off", "on")
+    levels: int | None = None
+    tau_us: int | None = None
+    last_event: str = "last_bin"
+    points: int | None = None
+    seed: int = 0
+    polarity: tuple[str, ...] = ("off", "on")
     reset: str = "per_sample"
     flush: int = 0
 
     def __post_init__(self) -> None:
-        if problems := _problems("recipe", self.to_json()):
+        if problems := problems_of("recipe", self.to_json(), _DEFAULTS):
             raise InputError(problems)
 
     @property
@@ -164,27 +135,56 @@ class FrameRecipe:
         return Geometry(self.width, self.height)
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """The shape of one frame: (2, height, width)."""
-        return (2, self.height, self.width)
+    def field_of_view(self) -> FieldOfView:
+        """Where in a frame the sensor's pixels are."""
+        return field_of_view(self.width, self.height, self.crop, self.downsample)
 
     @property
-    def sequence_shape(self) -> tuple[int, int, int, int]:
-        """The shape of one sample: (steps, 2, height, width)."""
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one frame: (channels, height, width), or (4, points)."""
+        if self.points is not None:
+            return (len(FEATURES), self.points)
+        view = self.field_of_view
+        return (len(self.polarity), view.height, view.width)
+
+    @property
+    def sequence_shape(self) -> tuple[int, ...]:
+        """The shape of one sample: (steps, *shape)."""
         return (self.steps, *self.shape)
+
+    @property
+    def scale(self) -> float:
+        """The real value of one level: 1 for numbers of events."""
+        if self.frame == "points":
+            return 1 / COUNT_LIMIT
+        return 1.0 if self.levels is None else 1 / self.levels
+
+    @property
+    def zero(self) -> int:
+        """The byte that stands for 0.0."""
+        return SIGNED_ZERO if len(self.polarity) == 1 else 0
 
     @property
     def empty_byte(self) -> int:
         """What an empty frame holds."""
-        return 0
+        return self.zero
 
     @property
     def max_value(self) -> int:
         """The largest value that a pixel can take."""
-        clip = _CLIP.fullmatch(self.value)
+        if self.frame == "time_surface" and self.levels is not None:
+            return self.levels
+        clip = CLIP.fullmatch(self.value)
         if clip:
             return int(clip[1])
-        return 1 if self.value == "binary" else COUNT_LIMIT
+        return 1 if self.frame == "counts" and self.value == "binary" else COUNT_LIMIT
+
+    def decode(self, levels: NDArray[np.uint8]) -> NDArray[Any]:
+        """The real values that the network takes for bytes: scale * (byte - zero)."""
+        if (self.scale, self.zero) == (1.0, 0):
+            return levels
+        real: NDArray[np.float64] = self.scale * (levels.astype(np.float64) - self.zero)
+        return real
 
     @classmethod
     def from_toml(cls, path: Path | str) -> FrameRecipe:
@@ -213,44 +213,27 @@ class FrameRecipe:
         return _recipe(where, content)
 
     def to_json(self) -> dict[str, Any]:
-        """The recipe as a JSON object with the attributes as keys."""
-        given = {key: value for key, value in asdict(self).items() if value is not None}
-        return given | {"polarity": list(self.polarity)}
+        """The recipe as a JSON object with the attributes as keys, less those of other recipes."""
+        content = asdict(self)
+        chosen = {key: content[key] for key in ("kind", "frame")}
+        return {
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in content.items()
+            if value is not None and (value != _DEFAULTS[key] or not foreign(key, chosen))
+        }
+
+
+_DEFAULTS = {field.name: field.default for field in fields(FrameRecipe)}
 
 
 def _recipe(where: str, content: Mapping[str, Any]) -> FrameRecipe:
-    if problems := _problems(where, content):
+    if problems := problems_of(where, content, _DEFAULTS):
         raise InputError(problems)
     return FrameRecipe(**{**content, **_tuples(content)})
 
 
-def _tuples(content: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
+def _tuples(content: Mapping[str, Any]) -> dict[str, Any]:
     return {key: tuple(value) for key, value in content.items() if isinstance(value, list)}
-
-
-def _problems(where: str, content: Mapping[str, Any]) -> list[Problem]:
-    kind = content.get("kind", "fixed_duration")
-    own = _OWN_KEYS.get(kind) if isinstance(kind, str) else None
-    problems = [_unknown(where, str(key)) for key in content if key not in _RULES]
-    for field in fields(FrameRecipe):
-        rule = _RULES[field.name]
-        needed = field.default is MISSING or (own is not None and _NEEDED.get(str(kind)) == field.name)
-        if field.name not in content:
-            if needed:
-                problems.append(Problem("SL0110", where, f"{field.name} is missing", rule.wanted))
-        elif own is not None and field.name in _NEEDED.values() and field.name not in own:
-            what = f'{field.name} does not belong to a recipe of kind "{kind}"'
-            problems.append(Problem("SL0110", where, what, remedy="leave it out"))
-        elif not rule.holds(content[field.name]):
-            got = repr(content[field.name])
-            problems.append(Problem("SL0110", where, f"{field.name} is malformed", rule.wanted, got))
-    return problems
-
-
-def _unknown(where: str, key: str) -> Problem:
-    near = get_close_matches(key, _RULES, n=1, cutoff=0.5)
-    remedy = f"did you mean {near[0]}?" if near else "known keys: " + ", ".join(_RULES)
-    return Problem("SL0110", where, f"{key!r} is not a key of a recipe", remedy=remedy)
 
 
 def require_streamable(recipe: FrameRecipe, where: str) -> None:
@@ -264,6 +247,6 @@ def require_streamable(recipe: FrameRecipe, where: str) -> None:
             "SL0110",
             where,
             f'kind "{recipe.kind}" cannot be streamed: {recipe.offline}',
-            wanted=" or ".join(f'"{kind}"' for kind in _OWN_KEYS if kind not in OFFLINE),
+            wanted='"fixed_duration"' + (' or "event_count"' if recipe.frame == "counts" else ""),
             remedy="run whole recordings instead, or train with frames that can be streamed",
         )

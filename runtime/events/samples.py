@@ -323,7 +323,7 @@ class _Dataset(Samples):
             strictly([chunk], check, where) if self._strict else leniently([chunk], check)
         )
         parts = list(checked)
-        framer = Framer(self._recipe, extent_of(parts))
+        framer = Framer(self._recipe, extent_of(parts, self._recipe.field_of_view))
         frames = [frame for events in parts for frame in framer.push(events)] + framer.finish()
         return np.stack(frames), check.report + framer.report
 

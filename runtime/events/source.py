@@ -112,8 +112,9 @@ def _zstd(file: BinaryIO) -> Callable[[int], bytes]:
     import pyarrow
 
     content = pyarrow.CompressedInputStream(pyarrow.PythonFile(file, "r"), "zstd")
-    # pyarrow gives nothing of a read that meets damage, so it is asked for little at a time
-    return lambda size: bytes(content.read(min(size, _LITTLE)))
+    # pyarrow gives nothing of a read that meets damage, so it is asked for little at a time; its method read
+    # never gives the memory back that it made ready for such a read
+    return lambda size: bytes(content.read_buffer(min(size, _LITTLE)))
 
 
 def compression_of(path: Path) -> str:

@@ -53,9 +53,9 @@ class DropReport:
     ``outside``, ``backwards``, ``jumps``, ``unknown`` and ``left_over_bytes`` are faults of the recording:
     events outside the sensor, events earlier than one before them, events implausibly long after the one
     before them, records of no kind that the format knows, and bytes that no event was made of. ``unplaced``
-    are events that a file begins with before it says their time or row, or marks invalid itself. ``late``,
-    ``tail`` and ``saturated`` follow from the frame recipe: events whose frame was already finished, events
-    after the last frame, and events that a pixel's counter could no longer count.
+    are events that a file begins with before it says their time or row, or marks invalid itself. ``cropped``,
+    ``late``, ``tail`` and ``saturated`` follow from the frame recipe: events outside its crop, events whose
+    frame was already finished, events after the last frame, and events that a pixel's byte could not hold.
 
     Reports add up, and one that counts nothing is false.
 
@@ -71,6 +71,7 @@ class DropReport:
     unknown: int = 0
     left_over_bytes: int = 0
     unplaced: int = 0
+    cropped: int = 0
     late: int = 0
     tail: int = 0
     saturated: int = 0

@@ -1,71 +1,82 @@
 """Time surfaces: of each pixel and polarity, how long ago it last saw an event.
 
-Source: Lagorce et al., «HOTS: A Hierarchy of Event-Based Time-Surfaces for Pattern Recognition», IEEE TPAMI
-39, 2017; windows and arithmetic are those of tonic 1.7's `to_timesurface_numpy`. Windows of length d begin at
-the first event's time t₀; at the end of window i, with the latest event of a pixel at time m, its value is
+Source: Lagorce, Orchard, Galluppi, Shi, Benosman, «HOTS: A Hierarchy of Event-Based Time-Surfaces for
+Pattern Recognition», IEEE TPAMI 39, 2017, with exponential decay as there; here over the whole sensor and at
+the end of each frame. Where the latest event of a pixel is the time a ago, its value is exp(-a / τ), and 0
+where there has been none since the sample began. Windows and values are those of tonic's
+`to_timesurface_numpy`.
 
-    exp(-((i + 1)·d + t₀ - m) / τ),
-
-and 0 where there was none. Only whole windows give a surface, but the first always does.
+The byte of a pixel is ⌊levels · exp(-a / τ) + ½⌋: the largest k with a ≤ ⌊τ · ln(levels / (k - ½))⌋. Those
+bounds are computed in decimal arithmetic, which is the same on every machine.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from decimal import Decimal, localcontext
+
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeloom.runtime.events.stream import Events, Geometry
+from spikeloom.compiler.graph.op import Array
+from spikeloom.runtime.events.accumulator import cells_of, refill
+from spikeloom.runtime.events.stream import Events
+
+_NEVER = -(2**62)
 
 
 class TimeSurface:
-    """Turns events into time surfaces [2, height, width] as they come, in chunks of any size.
-
-    Surfaces are real numbers from 0 to 1, so a network takes them as arrays.
+    """Makes time surfaces uint8 [2, height, width], each at the end of a frame.
 
     Args:
-        geometry: the sensor that the events lie on.
-        window_us: the length d of a window in microseconds.
+        shape: of a frame.
+        polarity: its channels.
+        length: of a frame in microseconds.
         tau_us: the time constant τ in microseconds.
+        levels: the value of a pixel whose event is of this very moment.
 
     >>> from spikeloom.runtime.events.stream import EVENT
-    >>> surface = TimeSurface(Geometry(1, 1), window_us=10, tau_us=10)
-    >>> events = np.array([(5, 0, 0, 1), (15, 0, 0, 0), (27, 0, 0, 0)], EVENT)
-    >>> [one.round(3).ravel().tolist() for one in surface.push(events)]
-    [[0.0, 0.368], [0.368, 0.135]]
-    >>> surface.finish()
-    []
+    >>> surface = TimeSurface((2, 1, 1), ("off", "on"), length=10, tau_us=10, levels=100)
+    >>> surface.add(np.array([(5, 0, 0, 1)], EVENT), np.array([0]), np.array([0]))
+    >>> [surface.take()[0].ravel().tolist() for _ in range(3)]
+    [[0, 37], [0, 14], [0, 5]]
     """
 
-    def __init__(self, geometry: Geometry, window_us: int, tau_us: float) -> None:
-        if window_us < 1 or tau_us <= 0:
-            raise ValueError(f"no time surface has a window of {window_us} us and a constant of {tau_us} us")
-        self._window, self._tau = window_us, tau_us
-        self._latest = np.full((geometry.polarities, geometry.height, geometry.width), -np.inf)
-        self._first: int | None = None
-        self._index = 0
+    def __init__(
+        self, shape: Sequence[int], polarity: Sequence[str], length: int, tau_us: int, levels: int
+    ) -> None:
+        self._polarity, self._length, self._levels = polarity, length, levels
+        self._oldest = _oldest(tau_us, levels)
+        self._latest = np.full(shape, _NEVER)  # from the begin of the frame
 
-    def push(self, events: Events) -> list[NDArray[np.float64]]:
-        """Take the next events [n], in order of time, and give the surfaces that are finished now."""
-        if not len(events):
-            return []
-        if self._first is None:
-            self._first = int(events["t"][0])
-        windows = (events["t"] - self._first) // self._window
-        finished = []
-        for window in np.unique(windows).tolist():
-            while self._index < window:
-                finished.append(self._surface())
-            part = events[windows == window]
-            self._latest[part["p"], part["y"], part["x"]] = part["t"]
-        return finished
+    def add(self, events: Events, places: NDArray[np.int64], offsets: NDArray[np.int64]) -> None:
+        """Remember the latest event of each pixel."""
+        cells = cells_of(events, self._polarity, *self._latest.shape[1:])
+        np.maximum.at(self._latest.reshape(-1), cells, offsets)
 
-    def finish(self) -> list[NDArray[np.float64]]:
-        """The surface of the first window if the recording was shorter, else nothing."""
-        return [self._surface()] if self._index == 0 and self._first is not None else []
+    def take(self) -> tuple[NDArray[np.uint8], int]:
+        """The surface at the end of the frame; bytes hold it all."""
+        ages = self._length - self._latest
+        frame = self._levels - np.searchsorted(self._oldest, ages)
+        self._latest = np.maximum(self._latest - self._length, _NEVER)
+        return frame.astype(np.uint8), 0
 
-    def _surface(self) -> NDArray[np.float64]:
-        assert self._first is not None
-        self._index += 1
-        age = self._index * self._window + self._first - self._latest
-        surface: NDArray[np.float64] = np.exp(-age / self._tau)
-        return surface
+    def clear(self) -> None:
+        """Forget all events: nothing fades on."""
+        self._latest[:] = _NEVER
+
+    def arrays(self) -> dict[str, Array]:
+        """When each pixel had its latest event."""
+        return {"latest": self._latest.copy()}
+
+    def restore(self, arrays: Mapping[str, Array]) -> None:
+        """Go on from these times."""
+        refill(self._latest, arrays["latest"])
+
+
+def _oldest(tau_us: int, levels: int) -> NDArray[np.int64]:
+    """The age up to which a pixel has each level, from the highest level on."""
+    with localcontext() as context:
+        context.prec = 40
+        ratios = (Decimal(levels) / (k - Decimal("0.5")) for k in range(levels, 0, -1))
+        return np.array([int(tau_us * ratio.ln()) for ratio in ratios], np.int64)

@@ -44,6 +44,7 @@ DROPPED = {
     "unknown": "records of no kind that the format knows",
     "left_over_bytes": "bytes of a file that are no event",
     "unplaced": "without a time or row",
+    "cropped": "outside the crop",
     "late": "after their frame was finished",
     "tail": "after the last frame",
     "saturated": "beyond what a pixel counts",

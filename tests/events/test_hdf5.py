@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -80,9 +82,23 @@ def claims_more(file: h5py.File) -> None:
         file.create_dataset(f"events/{field}", (10**15,), "u1", chunks=(1 << 16,))
 
 
+def cut_chunks(file: h5py.File, deflated: bool) -> None:
+    """Rows in a chunk that holds fewer than 50: HDF5 would make the rest up."""
+    del file["events/y"]
+    codec = "gzip" if deflated else None
+    rows = file.create_dataset("events/y", (50,), "u1", chunks=(50,), compression=codec)
+    stored = zlib.compress(bytes(30)) if deflated else bytes(30)
+    rows.id.write_direct_chunk((0,), stored)
+
+
 @pytest.mark.parametrize(
     ("damage", "what"),
     [
+        (
+            partial(cut_chunks, deflated=False),
+            "events/y is stored in chunks that are cut off .wanted 50 bytes",
+        ),
+        (partial(cut_chunks, deflated=True), "events/y is stored in chunks that are cut off .*got 30"),
         (cut_column, "columns differ in length"),
         (no_numbers, "column p holds no numbers"),
         (claims_more, "claims more than the file stores"),

@@ -16,9 +16,7 @@ from spikeloom.errors import InputError
 from spikeloom.runtime.events.framer import Framer, extent_of, frames_of
 from spikeloom.runtime.events.nmnist import write_nmnist
 from spikeloom.runtime.events.recipe import FrameRecipe
-from spikeloom.runtime.events.stream import EVENT, DropReport, Events, Geometry
-from spikeloom.runtime.events.time_surface import TimeSurface
-from spikeloom.runtime.events.voxel_grid import voxel_grid
+from spikeloom.runtime.events.stream import EVENT, DropReport, Events
 
 RECORDS = st.lists(
     st.tuples(st.integers(0, 60), st.integers(0, 2), st.integers(0, 1), st.integers(0, 1)), max_size=40
@@ -77,7 +75,7 @@ def test_any_chunking_gives_the_frames_of_the_rule(
     events = np.array(sorted(records), EVENT)
     edges = [0, *sorted(min(cut, len(events)) for cut in cuts), len(events)]
     chunks = [events[a:b] for a, b in pairwise(edges) if b > a]
-    framer = Framer(recipe, extent_of(chunks) if recipe.offline else None)
+    framer = Framer(recipe, extent_of(chunks, recipe.field_of_view) if recipe.offline else None)
     frames = np.stack([frame for chunk in chunks for frame in framer.push(chunk)] + framer.finish())
     wanted, dropped = by_rule(events, recipe)
     assert np.array_equal(frames, wanted)
@@ -94,24 +92,3 @@ def test_kinds_that_need_the_end_are_framed_from_files_and_not_streamed(tmp_path
     assert [int(frame.sum()) for frame in frames] == [3, 3]
     with pytest.raises(InputError, match=r"SL0110 recipe: .*cannot be streamed"):
         Framer(recipe)
-
-
-@given(RECORDS, CUTS)
-def test_voxel_grids_and_time_surfaces_do_not_depend_on_the_chunking(
-    records: list[tuple[int, ...]], cuts: list[int]
-) -> None:
-    events = np.array(sorted([(0, 0, 0, 0), *records, (61, 1, 1, 1)]), EVENT)
-    edges = [0, *sorted(cuts), len(events)]
-    chunks = [events[a:b] for a, b in pairwise(edges) if b > a]
-    sensor = Geometry(3, 2)
-    assert np.array_equal(voxel_grid(chunks, sensor, 4), voxel_grid([events], sensor, 4))
-    one, many = TimeSurface(sensor, 7, 5), TimeSurface(sensor, 7, 5)
-    whole = one.push(events) + one.finish()
-    pieces = [surface for chunk in chunks for surface in many.push(chunk)] + many.finish()
-    assert np.array_equal(whole, pieces)
-    assert len(whole) == 61 // 7
-
-
-def test_a_voxel_grid_of_no_duration_is_refused() -> None:
-    with pytest.raises(InputError, match="SL0102 voxel grid: the recording has no duration"):
-        voxel_grid([np.zeros(3, EVENT)], Geometry(1, 1), 2)

@@ -58,7 +58,10 @@ def calibration(
 
 
 def _random(source: str, recipe: FrameRecipe | None, shape: InputShape, steps: int) -> NDArray[Any]:
-    """Frames in which each pixel is on by chance; pictures of uniform brightness from 0 to 1."""
+    """Frames in which each pixel is on by chance; pictures of uniform brightness from 0 to 1.
+
+    Where pixels do not count events, those that are on hold any of their values.
+    """
     number = source.removeprefix(RANDOM)
     if not number.isdecimal() or int(number) < 1:
         raise InputError.of("SL0901", "--calibrate", f"{source!r} says no number", wanted="random:N")
@@ -68,7 +71,11 @@ def _random(source: str, recipe: FrameRecipe | None, shape: InputShape, steps: i
     wanted = steps if recipe is None else recipe.steps
     if not wanted:
         raise _no_steps()
-    return (generator.random((wanted, int(number), *shape.sample)) < ON).astype(np.uint8)
+    on = generator.random((wanted, int(number), *shape.sample)) < ON
+    if recipe is None or recipe.frame == "counts":
+        return on.astype(np.uint8)
+    frames = generator.integers(0, recipe.max_value, on.shape, np.uint8, endpoint=True)
+    return np.where(on, frames, np.uint8(recipe.zero))
 
 
 def _given(source: str, shape: InputShape, steps: int, count: int) -> NDArray[Any]:

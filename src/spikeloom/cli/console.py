@@ -68,6 +68,7 @@ _DROPPED = {
     "unknown": ("record", "of no kind that the format knows"),
     "left_over_bytes": ("byte", "of no whole event"),
     "unplaced": ("event", "without a time or row"),
+    "cropped": ("event", "outside the crop"),
     "late": ("event", "after their frame was finished"),
     "tail": ("event", "after the last frame"),
     "saturated": ("event", "at saturated pixels"),

@@ -185,7 +185,7 @@ def load_model(source: ModelSource, shape: str | None, recipe: FrameRecipe | Non
             "SL0201", spec, "does not build a model", wanted="torch.nn.Module", got=type(model).__name__
         )
     dead = () if checkpoint is None else _load(model, checkpoint, source, factory)
-    frames = ("T", "B", *recipe.shape) if recipe is not None else ()
+    frames: Sequence[str | int] = ("T", "B", *recipe.shape) if recipe is not None else ()
     inputs = _described(source)
     declared: Sequence[str | int] = getattr(module, SHAPE_CONSTANT, frames)
     axes = shape or (inputs.shape if inputs else "") or ",".join(map(str, declared))

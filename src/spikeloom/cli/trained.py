@@ -63,16 +63,13 @@ def trained_membrane(
 
     recipe = read_recipe(bundle.json("recipe.json"))
     loaded = load_model(source, None, None if isinstance(recipe, ArrayRecipe) else recipe)
-    if isinstance(recipe, ArrayRecipe):
-        kind = levels(recipe.max_value) if (recipe.scale, recipe.zero) == (1.0, 0) else REAL
-        steps = recipe.steps
-    else:
-        kind, steps = levels(recipe.max_value), 0
+    kind = levels(recipe.max_value) if (recipe.scale, recipe.zero) == (1.0, 0) else REAL
+    steps = recipe.steps if isinstance(recipe, ArrayRecipe) else 0
     captured = capture(loaded.model, loaded.shape, kind, bundle.graph.name, steps)
     if {node.name for node in captured.graph.neurons()} != {node.name for node in bundle.graph.neurons()}:
         raise InputError.of("SL0203", source.spec, "has other neuron layers than the network in the bundle")
     frames = stored["frames"].astype(np.uint8)
-    real = recipe.decode(frames) if isinstance(recipe, ArrayRecipe) else frames.astype(np.float64)
+    real = recipe.decode(frames).astype(np.float64)
     return _membrane(captured, real, _forced(bundle, stored), place, bundle)
 
 
