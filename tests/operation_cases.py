@@ -21,9 +21,11 @@ from spikeloom.compiler.graph.ops.affine import Affine
 from spikeloom.compiler.graph.ops.avg_pool2d import AvgPool2d
 from spikeloom.compiler.graph.ops.batch_norm import BatchNorm
 from spikeloom.compiler.graph.ops.broadcast import Broadcast
+from spikeloom.compiler.graph.ops.clip import Clip
 from spikeloom.compiler.graph.ops.concat import Concat
 from spikeloom.compiler.graph.ops.conv1d import Conv1d
 from spikeloom.compiler.graph.ops.conv2d import Conv2d
+from spikeloom.compiler.graph.ops.count_code import CountCode
 from spikeloom.compiler.graph.ops.delay import Delay
 from spikeloom.compiler.graph.ops.divide import Divide
 from spikeloom.compiler.graph.ops.elementwise import FUNCTIONS, Elementwise
@@ -62,6 +64,7 @@ from spikeloom.compiler.graph.ops.time_window import TimeWindow
 from spikeloom.compiler.graph.ops.transpose import Transpose
 from spikeloom.compiler.graph.ops.upsample2d import Upsample2d
 from spikeloom.compiler.graph.ops.weighted_key_value import WeightedKeyValue
+from spikeloom.compiler.graph.ops.window_softmax import WindowSoftmax
 
 
 @dataclass(frozen=True)
@@ -282,6 +285,24 @@ def _gated_state(choose: Choices) -> Case:
     shift = choose.number(0, 12)
     gates = sums(choose.number(-(2**shift), 0), choose.number(1, 2**shift))
     return Case(GatedState(shift, choose.number(1, 5000)), (Type(shape, gates), Type(shape, choose.kind())))
+
+
+def _clip(choose: Choices) -> Case:
+    return Case(Clip(-choose.number(0, 2) / 4, choose.number(0, 5) / 3), (Type(choose.shape(), REAL),))
+
+
+def _count_code(choose: Choices) -> Case:
+    shape = choose.shape()
+    other = (*shape[:-1], shape[-1] if choose.number(0, 1) else 1)
+    op = CountCode(choose.number(1, 127), choose.number(0, 5) if choose.integer else 0)
+    kinds = (choose.kind(), sums(choose.number(-3, 2), choose.number(3, 90)))
+    first, second = kinds if choose.integer else (REAL, REAL)
+    return Case(op, (Type(shape, first), Type(other, second)))
+
+
+def _window_softmax(choose: Choices) -> Case:
+    shape = choose.shape()
+    return Case(WindowSoftmax(choose.number(0, len(shape) - 1)), (Type(shape, REAL),))
 
 
 def _weighted_key_value(choose: Choices) -> Case:
@@ -533,9 +554,12 @@ CASES: dict[str, Callable[[Choices], Case]] = {
     "divide": _divide,
     "elementwise": _function,
     "embedding": _embedding,
+    "clip": _clip,
+    "count_code": _count_code,
     "gated_state": _gated_state,
     "integer_key_value": _integer_key_value,
     "weighted_key_value": _weighted_key_value,
+    "window_softmax": _window_softmax,
     "integer_norm": _integer_norm,
     "layer_norm": _layer_norm,
     "lookup": _lookup,
@@ -547,8 +571,8 @@ CASES: dict[str, Callable[[Choices], Case]] = {
     "upsample2d": _upsample,
 }
 FLOAT_ONLY = {
-    "affine", "avg_pool2d", "batch_norm", "elementwise", "layer_norm", "mean", "neuron", "softmax",
-    "step_affine", "time_mean", "weighted_key_value",
+    "affine", "avg_pool2d", "batch_norm", "clip", "elementwise", "layer_norm", "mean", "neuron", "softmax",
+    "step_affine", "time_mean", "weighted_key_value", "window_softmax",
 }  # fmt: skip
 INTEGER_ONLY = {
     "integer_key_value", "integer_neuron", "integer_norm", "lookup", "recurrent_neuron", "rescale",

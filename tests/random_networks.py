@@ -22,6 +22,7 @@ from spikeloom.compiler.graph.ops.broadcast import Broadcast
 from spikeloom.compiler.graph.ops.concat import Concat
 from spikeloom.compiler.graph.ops.conv1d import Conv1d
 from spikeloom.compiler.graph.ops.conv2d import Conv2d
+from spikeloom.compiler.graph.ops.count_code import CountCode
 from spikeloom.compiler.graph.ops.delay import Delay
 from spikeloom.compiler.graph.ops.divide import Divide
 from spikeloom.compiler.graph.ops.embedding import Embedding
@@ -489,6 +490,8 @@ class _Walk:
         (y,) = grow.add("share", Divide(8, 400), y, largest)
         if self.chance(0.5):
             return self.fading(y)
+        if self.chance(0.4):
+            y = grow.advance("counts", CountCode(int(grow.rng.integers(1, 128)), 3), y, gate)
         return grow.advance("kept", GatedState(8, 900), gate, y) if self.chance(0.6) else y
 
     def fading(self, keys: str) -> str:

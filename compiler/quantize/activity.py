@@ -69,7 +69,7 @@ def measure_activity(
             for name, value in interpreter.values(frame):
                 peaks[name] = max(peaks[name], _peak(value, percentile))
                 if name in totals:
-                    totals[name] += float(value.sum())
+                    totals[name] += float(np.abs(value).sum())
                 for node in readers.get(name, ()):
                     mean = _mean_square(node, value) * len(value)
                     moments[node.name] = moments.get(node.name, 0.0) + mean

@@ -14,6 +14,7 @@ from spikeloom.compiler.graph.ops.accumulate import Accumulate
 from spikeloom.compiler.graph.ops.add import Add
 from spikeloom.compiler.graph.ops.broadcast import Broadcast
 from spikeloom.compiler.graph.ops.concat import Concat
+from spikeloom.compiler.graph.ops.count_code import CountCode
 from spikeloom.compiler.graph.ops.delay import Delay
 from spikeloom.compiler.graph.ops.divide import Divide
 from spikeloom.compiler.graph.ops.embedding import Embedding
@@ -293,6 +294,12 @@ def _later(x: Tensor, steps: int) -> Tensor:
 def _(op: Divide, a: Tensor, b: Tensor) -> tuple[Tensor, ...]:
     smooth = (a.double() * 2.0**op.shift / b.double().clamp(min=1)).clamp(-op.limit, op.limit)
     return (straight_through(smooth, _exactly(op, a, b)),)
+
+
+@execute.register
+def _(op: CountCode, x: Tensor, threshold: Tensor) -> tuple[Tensor, ...]:
+    smooth = x.double() * 2.0**op.shift / threshold.double().clamp(min=1)
+    return (straight_through(smooth, smooth.detach().round()).clamp(-op.levels, op.levels),)
 
 
 @execute.register

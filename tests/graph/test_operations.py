@@ -23,9 +23,11 @@ from spikeloom.compiler.graph.ops.affine import Affine
 from spikeloom.compiler.graph.ops.avg_pool2d import AvgPool2d
 from spikeloom.compiler.graph.ops.batch_norm import BatchNorm
 from spikeloom.compiler.graph.ops.broadcast import Broadcast
+from spikeloom.compiler.graph.ops.clip import Clip
 from spikeloom.compiler.graph.ops.concat import Concat
 from spikeloom.compiler.graph.ops.conv1d import Conv1d
 from spikeloom.compiler.graph.ops.conv2d import Conv2d
+from spikeloom.compiler.graph.ops.count_code import CountCode
 from spikeloom.compiler.graph.ops.delay import Delay
 from spikeloom.compiler.graph.ops.divide import Divide
 from spikeloom.compiler.graph.ops.elementwise import Elementwise
@@ -64,6 +66,7 @@ from spikeloom.compiler.graph.ops.time_window import TimeWindow
 from spikeloom.compiler.graph.ops.transpose import Transpose
 from spikeloom.compiler.graph.ops.upsample2d import Upsample2d
 from spikeloom.compiler.graph.ops.weighted_key_value import WeightedKeyValue
+from spikeloom.compiler.graph.ops.window_softmax import WindowSoftmax
 from tests.operation_cases import CASES, FLOAT_ONLY, INTEGER_ONLY, Case, cases, random_values
 
 STATELESS = sorted(name for name, op in all_ops().items() if not issubclass(op, StatefulOp))
@@ -149,6 +152,7 @@ def _integer_norm(op: IntegerNorm, x: Tensor) -> tuple[Tensor, ...]:
 
 
 ELEMENTWISE: dict[str, Callable[[Tensor], Tensor]] = {
+    "abs": torch.abs,
     "elu": functional.elu,
     "exp": torch.exp,
     "gelu": functional.gelu,
@@ -165,6 +169,7 @@ TORCH: dict[str, Torch] = {
     "divide": _divide,
     "embedding": lambda op, x: (functional.embedding(x.long(), torch.from_numpy(op.weight)),),
     "elementwise": lambda op, x: (ELEMENTWISE[op.function](x),),
+    "clip": lambda op, x: (x.clamp(op.lo, op.hi),),
     "integer_norm": _integer_norm,
     "layer_norm": _layer_norm,
     "lookup": lambda op, x: (torch.from_numpy(op.table)[(x - op.lo).clamp(0, len(op.table) - 1).long()],),
@@ -369,6 +374,11 @@ WRONG: list[tuple[Op, tuple[Type, ...]]] = [
     (Elementwise("arctan"), (Type((2,), REAL),)),
     (Embedding(np.ones((2, 3))), (Type((2,), levels(2)),)),
     (Embedding(np.ones((2, 3))), (Type((2,), REAL),)),
+    (Clip(2, 1), (Type((2,), REAL),)),
+    (CountCode(128), (Type((2,), REAL), Type((1,), REAL))),
+    (CountCode(3), (Type((1,), REAL), Type((2,), REAL))),
+    (CountCode(3, 20), (Type((2,), sums(0, 2**20)), Type((2,), SPIKES))),
+    (WindowSoftmax(1), (Type((2,), REAL),)),
     (GatedState(), (Type((2, 1), REAL), Type((2, 3), REAL))),
     (GatedState(-1, 9), (Type((2,), SPIKES),) * 2),
     (GatedState(4, 2**26), (Type((2,), sums(0, 2**26)), Type((2,), SPIKES))),

@@ -33,6 +33,9 @@ def random_inputs(shape: InputShape, steps: int, samples: int = SAMPLES, seed: i
 
 def make_it_fire(model: nn.Module, shape: InputShape, inputs: Array, seed: int = 0) -> None:
     """Give batch norms random gains and biases, and the statistics of these inputs; eval mode at the end."""
+    if not any(isinstance(module, NORMS) for module in model.modules()):
+        model.eval()
+        return
     generator = torch.Generator().manual_seed(seed)
     model.train()
     module: Any

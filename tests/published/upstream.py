@@ -13,6 +13,8 @@ from spikeloom.compiler.frontends.torch.axes import InputShape
 from spikeloom.compiler.models import KnownModel
 
 WRAPPERS = Path(__file__).parent / "factories"
+PACKAGES = ("src/", "W8ASpike/")
+"""Folders of a clone whose files import each other as a package."""
 VARIABLE = "SPIKELOOM_UPSTREAM"
 """Names the folder of the clones, each in a folder called owner+name."""
 
@@ -26,7 +28,7 @@ def clone_of(model: KnownModel) -> Path | None:
 def _imports(folder: Path, model: KnownModel) -> Path:
     """From where a model's file or its wrapper imports."""
     beside = (folder / model.file).parent
-    return beside if model.wrapper and not model.file.startswith("src/") else folder
+    return beside if model.wrapper and not model.file.startswith(PACKAGES) else folder
 
 
 def build(model: KnownModel, reduced: bool) -> tuple[nn.Module, InputShape]:

@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from spikeloom.compiler.frontends.torch.attention import window_softmax
 from spikeloom.compiler.frontends.torch.gated import fade
 from spikeloom.compiler.frontends.torch.rwkv import start_key_value, step_key_value
 from spikeloom.compiler.graph.op import Array, StatefulOp
+from spikeloom.compiler.graph.ops.count_code import CountCode
 from spikeloom.compiler.graph.ops.delay import Delay
 from spikeloom.compiler.graph.ops.gated_state import GatedState
 from spikeloom.compiler.graph.ops.leaky_sum import LeakySum
@@ -20,6 +22,7 @@ from spikeloom.compiler.graph.ops.step_affine import StepAffine
 from spikeloom.compiler.graph.ops.time_gate import TimeGate
 from spikeloom.compiler.graph.ops.time_window import TimeWindow
 from spikeloom.compiler.graph.ops.weighted_key_value import WeightedKeyValue
+from spikeloom.compiler.graph.ops.window_softmax import WindowSoftmax
 
 Past = dict[str, Any]
 
@@ -101,6 +104,16 @@ def _(op: WeightedKeyValue, lead: int, past: Past, k: Tensor, v: Tensor) -> Tens
 def _(op: GatedState, lead: int, past: Past, gate: Tensor, x: Tensor) -> Tensor:
     past["m"] = fade(gate, past.get("m", torch.zeros_like(x)), x)
     return past["m"]  # type: ignore[no-any-return]
+
+
+@advance.register
+def _(op: WindowSoftmax, lead: int, past: Past, x: Tensor) -> Tensor:
+    return window_softmax(x, op.axis + lead, _count(past) + 1)
+
+
+@advance.register
+def _(op: CountCode, lead: int, past: Past, x: Tensor, threshold: Tensor) -> Tensor:
+    return (x / threshold).round().clamp(-op.levels, op.levels)
 
 
 def _count(past: Past) -> int:

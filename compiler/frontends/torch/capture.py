@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
@@ -245,7 +246,7 @@ def _captured_at(survey: _Survey, sizes: Captures) -> tuple[Graph, Lowering]:
 def _export(model: nn.Module, neurons: list[nn.Module], shape: InputShape, sizes: Sizes) -> ExportedProgram:
     example = torch.zeros(shape.concrete(sizes))
     try:
-        with opaque_neurons(neurons), torch.no_grad():
+        with opaque_neurons(neurons), _single_precision(), torch.no_grad():
             return torch.export.export(model, (example,), strict=False)
     except Exception as error:  # whatever the model's own code or the exporter raises
         reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
@@ -255,6 +256,23 @@ def _export(model: nn.Module, neurons: list[nn.Module], shape: InputShape, sizes
             f"cannot be exported with an input of {list(example.shape)}: {type(error).__name__}: {reason}",
             remedy="check --input-shape, and that the model runs on such an input",
         ) from error
+
+
+@contextmanager
+def _single_precision() -> Iterator[None]:
+    """While this is open, ``torch.autocast(enabled=False)`` is nothing, as outside of mixed precision."""
+    modes: Any = torch
+    own = modes.autocast
+
+    def autocast(*arguments: Any, **keywords: Any) -> Any:
+        off = keywords.get("enabled") is False and not torch.is_autocast_enabled("cpu")
+        return nullcontext() if off else own(*arguments, **keywords)
+
+    modes.autocast = autocast
+    try:
+        yield
+    finally:
+        modes.autocast = own
 
 
 def _constants(program: ExportedProgram) -> dict[str, Tensor]:

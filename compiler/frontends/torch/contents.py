@@ -21,6 +21,7 @@ SIGNATURES: tuple[tuple[str, str], ...] = (
     (r"^patch_embed\d\.proj_conv", "QKFormer"),
     (r"^prologue\.0\.weight$", "SpikingResformer"),
     (r"\.time_mix_[krv]$", "SpikeGPT"),
+    (r"\.gk_proj\.", "SpikingBrain"),
     (r"^patch_embed\.(proj_conv|stages\.0)", "Spikformer or Spikingformer"),
 )
 """Patterns of names that only one family of models has, and the family; the first that is found counts."""

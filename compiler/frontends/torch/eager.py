@@ -10,9 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
 from spikeloom.compiler.frontends.torch.along_time import recur
+from spikeloom.compiler.frontends.torch.attention import attend_before
 from spikeloom.compiler.frontends.torch.axes import InputShape, Lead
 from spikeloom.compiler.frontends.torch.capture import Capture
 from spikeloom.compiler.frontends.torch.interpreter import TorchInterpreter
@@ -71,6 +73,7 @@ def as_input(frames: Tensor, shape: InputShape) -> Tensor:
 
 
 @torch.no_grad()
+@sdpa_kernel(SDPBackend.MATH)
 def run_eager(
     model: nn.Module, shape: InputShape, frames: Tensor, found: Capture | None = None
 ) -> tuple[Tensor, dict[str, Tensor]]:
@@ -169,9 +172,11 @@ def _time_first(s: Tensor, tags: Sequence[str], batch: int, own: Sequence[int]) 
     return apart.permute(*lead, *(axis for axis in range(len(tags)) if axis not in lead))
 
 
+ATTENTION = "scaled_dot_product_attention"
+
 SLICED = frozenset(
     {"conv1d", "conv2d", "conv3d", "linear", "matmul", "__matmul__", "bmm", "batch_norm", "mean", "sum",
-     "layer_norm", "softmax", "avg_pool2d", "adaptive_avg_pool2d"}
+     "layer_norm", "rms_norm", "softmax", "avg_pool2d", "adaptive_avg_pool2d", ATTENTION}
 )  # fmt: skip
 """Functions whose float results may depend on how many rows are computed together."""
 
@@ -218,6 +223,8 @@ class OneStepAtATime(TorchFunctionMode):
             return self._in_frequencies(func, args, keywords)
         if name == "conv1d" and self._timed and (along := _Window.of(args, keywords, self)) is not None:
             return torch.cat([func(window, *along.stored) for window in along.windows()], -1)
+        if name == ATTENTION and self._attends_before(*args[:1]):
+            return attend_before(args, keywords)
         if name not in SLICED | CURVES or not args:
             return func(*args, **keywords)
         axis = self._volume(*args[:2]) if name == "conv3d" else self._axis(name, args[0])
@@ -240,7 +247,7 @@ class OneStepAtATime(TorchFunctionMode):
     def _sliced(self, func: Any, axis: int, args: tuple[Any, ...], keywords: Mapping[str, Any]) -> Tensor:
         size = args[0].shape[axis]
         count = size if axis else self._count(args[0])
-        operands = 2 if func.__name__ in PRODUCTS else 1
+        operands = {ATTENTION: 3}.get(func.__name__, 2 if func.__name__ in PRODUCTS else 1)
         sliced = [a.ndim > axis and a.shape[axis] == size and a.ndim > 1 for a in args[:operands]]
         columns = [
             [
@@ -263,6 +270,11 @@ class OneStepAtATime(TorchFunctionMode):
         if name == "batch_norm":
             return x.ndim - 1 if x.ndim == 3 and self.lasts(x.shape[-1]) else None
         return 1 if self.lasts(x.shape[1]) else None
+
+    def _attends_before(self, x: Tensor) -> bool:
+        """Whether tokens [B, heads, T, features] attend along time."""
+        timed = self._steps > 1 and self._timed and x.ndim == 4 and self.is_batch(len(x))
+        return timed and self.lasts(x.shape[2]) and not self.lasts(x.shape[1])
 
     def _among(self, x: Any) -> int | None:
         """Where time stands behind the samples, among a sample's own axes."""
@@ -374,6 +386,7 @@ class CaptureProof:
 
 
 @torch.no_grad()
+@sdpa_kernel(SDPBackend.MATH)
 def prove_capture(capture: Capture, frames: Tensor) -> CaptureProof:
     """Compare the captured graph with eager PyTorch, both stepped one time step at a time.
 
@@ -454,7 +467,7 @@ class _Proof:
     def potentials(self, step: int, of: Collection[str] | None = None) -> None:
         """The membranes must be equal; ``of`` these layers, or of all."""
         for node in self._graph.neurons():
-            if of is not None and node.name not in of:
+            if node.name not in self._neurons or (of is not None and node.name not in of):
                 continue
             wanted = potential(self._neurons[node.name])
             got = self._interpreter.potential(node.name)

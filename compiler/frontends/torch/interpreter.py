@@ -36,6 +36,7 @@ from spikeloom.compiler.graph.ops.affine import Affine
 from spikeloom.compiler.graph.ops.avg_pool2d import AvgPool2d
 from spikeloom.compiler.graph.ops.batch_norm import BatchNorm
 from spikeloom.compiler.graph.ops.broadcast import Broadcast
+from spikeloom.compiler.graph.ops.clip import Clip
 from spikeloom.compiler.graph.ops.concat import Concat
 from spikeloom.compiler.graph.ops.conv1d import Conv1d
 from spikeloom.compiler.graph.ops.conv2d import Conv2d
@@ -311,6 +312,7 @@ def _(op: Upsample2d, lead: int, x: Tensor) -> tuple[Tensor, ...]:
 
 
 FUNCTIONS: dict[str, Any] = {
+    "abs": torch.abs,
     "elu": functional.elu,
     "exp": torch.exp,
     "gelu": functional.gelu,
@@ -327,6 +329,11 @@ FUNCTIONS: dict[str, Any] = {
 @call.register
 def _(op: Elementwise, lead: int, x: Tensor) -> tuple[Tensor, ...]:
     return (FUNCTIONS[op.function](x),)
+
+
+@call.register
+def _(op: Clip, lead: int, x: Tensor) -> tuple[Tensor, ...]:
+    return (x.clamp(op.lo, op.hi),)
 
 
 @call.register

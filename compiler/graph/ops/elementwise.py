@@ -21,6 +21,7 @@ def _sigmoid(x: Array) -> Array:
 
 
 FUNCTIONS: dict[str, Callable[[Array], Array]] = {
+    "abs": np.abs,
     "elu": lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0))),
     "exp": np.exp,
     "gelu": lambda x: 0.5 * x * (1 + _erf(x / math.sqrt(2))),

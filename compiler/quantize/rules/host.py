@@ -64,6 +64,14 @@ def elementwise(walk: Walk, op: Elementwise, node: Node) -> None:
         name, x = walk.rescaled(node, source, peak / VALUE_LIMIT, VALUE_LIMIT)
         walk.append(node, Rescale(np.array(1), 0, 0, VALUE_LIMIT), [name], x)
         return
+    if op.function == "abs":
+        name, x = walk.rescaled(node, source, peak / VALUE_LIMIT, VALUE_LIMIT)
+        parts = [
+            walk.builder.add(f"{node.name}.{side}", Rescale(np.array(sign), 0, 0, VALUE_LIMIT), name)[0]
+            for side, sign in (("above", 1), ("below", -1))
+        ]
+        walk.append(node, Add(), parts, x)
+        return
     name, x = walk.rescaled(node, source, peak / TABLE_LIMIT, TABLE_LIMIT)
     grid = np.arange(-TABLE_LIMIT, TABLE_LIMIT + 1)
     values = FUNCTIONS[op.function](grid * float(x.scale))

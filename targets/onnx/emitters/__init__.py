@@ -27,6 +27,7 @@ FLOAT_ONLY = frozenset(
         "affine",
         "avg_pool2d",
         "batch_norm",
+        "clip",
         "elementwise",
         "layer_norm",
         "mean",
@@ -35,6 +36,7 @@ FLOAT_ONLY = frozenset(
         "step_affine",
         "time_mean",
         "weighted_key_value",
+        "window_softmax",
     }
 )
 

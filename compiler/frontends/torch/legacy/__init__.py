@@ -38,6 +38,8 @@ PROVIDED: Mapping[str, str] = {
     "einops.layers": "unused",
     "einops.layers.torch": "unused",
     "fla": "",
+    "fla.modules": "gated_layers",
+    "fla.modules.activations": "gated_layers",
     "fla.ops": "",
     "fla.ops.gla": "gated_attention",
     "fla.ops.gla.naive": "gated_attention",

@@ -32,6 +32,7 @@ from spikeloom.compiler.graph.ops.transpose import Transpose
 @rule(
     "contiguous", "clone", "detach", "alias", "dropout", "detach_", "lift_fresh_copy", "dropout_",
     "feature_dropout",
+    "nan_to_num",  # no value of a graph is infinite
     "to.dtype", "to.device", "to.other", "_to_copy", "type_as",
     folds=True,
 )  # fmt: skip

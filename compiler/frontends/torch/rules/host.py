@@ -15,6 +15,7 @@ from spikeloom.compiler.graph.ops.softmax import Softmax
 from spikeloom.compiler.graph.ops.weighted_key_value import WeightedKeyValue
 
 NAMES = {
+    "abs": "abs",
     "elu": "elu",
     "exp": "exp",
     "gelu": "gelu",
