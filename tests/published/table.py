@@ -9,6 +9,7 @@ import torch
 from spikeloom.compiler.models import KnownModel, known_models
 from spikeloom.errors import SpikeloomError
 from tests.published.calibrated import Row, compiled, row_of
+from tests.published.own import OWN, build_own
 from tests.published.upstream import build, clone_of
 
 HEAD = """# Published models
@@ -18,7 +19,10 @@ not edited by hand. No trained weights of these models are public in their repos
 batch norms are given random gains and biases and the statistics of the inputs, so that every layer fires
 (pictures of uniform noise, frames of events with 30 % of the pixels on).
 
-All figures are of the full published size and one sample.
+All figures are of the full published size and one sample; SpikingBrain's of a tiny one, since its packages
+need a GPU. Its neurons are spike counts of tokens; attention with a softmax is computed by its definition,
+two products and a softmax, one token after the other. Of two models no code is public: what stands here is
+our own, after what is published of them.
 
 - *One step*: cells (spikes, membrane potentials, outputs) of the captured graph that differ from eager
   PyTorch, each layer computed one time step at a time.
@@ -35,8 +39,8 @@ def main() -> None:
     """Print the page."""
     torch.set_num_threads(2)
     rows = []
-    for model in known_models():
-        if clone_of(model) is None:
+    for model in (*known_models(), *OWN):
+        if model not in OWN and clone_of(model) is None:
             rows.append(f"| {model.title} | no clone |" + " |" * 9)
             continue
         print(model.name, file=sys.stderr)
@@ -56,7 +60,7 @@ def _table_head() -> list[str]:
 
 
 def _row(model: KnownModel) -> str:
-    built, shape = build(model, reduced=False)
+    built, shape = build_own(model, False) if model in OWN else build(model, reduced=False)
     row = row_of(built, compiled(built, shape, model.steps, samples=2))
     rates = sorted(row.rates.values())
     cells = [
