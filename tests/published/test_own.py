@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
 
+import numpy as np
+import pytest
+import torch
+
+from spikeloom.compiler.frontends.torch.axes import InputShape
 from spikeloom.compiler.models import KnownModel
-from tests.published.calibrated import compiled, row_of
+from spikeloom.runtime.events.formats import open_events
+from spikeloom.runtime.events.point_cloud import PointCloud
+from tests.cli.terminal import spikeloom
+from tests.event_files import SENSOR, events, evt2
+from tests.published.calibrated import compiled, make_it_fire, row_of
 from tests.published.factories import convolutional_stem
+from tests.published.factories import points as network_of_points
 from tests.published.own import OWN, build_own
 
 EACH = pytest.mark.parametrize("model", OWN, ids=lambda model: model.name)
@@ -26,3 +36,30 @@ def test_spikformer_v2_is_as_large_as_its_paper_says() -> None:
     network = convolutional_stem.SpikformerV2(16, 768, 12, 1000, 1)
     counted = sum(parameter.numel() for parameter in network.parameters())
     assert round(counted / 1e6) == 172  # «a 172M 16-layer Spikformer V2», abstract
+
+
+def test_points_run_from_event_files(tmp_path: Path) -> None:
+    """Recordings to clouds, to a bundle, to spikes that ONNX Runtime shares with the definition."""
+    windows, points = 8, 32
+    clouds = []
+    for seed in range(5):
+        (tmp_path / f"{seed}.raw").write_bytes(evt2(events(4000, seed, SENSOR, windows * 1000)))
+        cloud = PointCloud(SENSOR, 1000, points)
+        made = [one for chunk in open_events(tmp_path / f"{seed}.raw") for one in cloud.push(chunk)]
+        clouds.append([*made, *cloud.finish()][:windows])
+    x = np.array(clouds, np.float32) / 255
+    np.save(tmp_path / "calibration.npy", x[:3])
+    np.savez(tmp_path / "test.npz", x=x[3:])
+    network = network_of_points.build(groups=4, width=16)
+    make_it_fire(network, InputShape.parse("T,B,4,32"), np.ascontiguousarray(x[:3].swapaxes(0, 1)))
+    torch.save(network.state_dict(), tmp_path / "points.pt")
+    model = f"{network_of_points.__file__}:build --arg groups=4 --arg width=16 --input-shape T,B,4,32"
+    bundle = tmp_path / "points.loom"
+    spikeloom(
+        *f"compile {model} --weights {tmp_path}/points.pt --steps {windows} --target onnx".split(),
+        *f"--calibrate {tmp_path}/calibration.npy -o {bundle} --json".split(),
+    )
+    ran = spikeloom(*f"run {bundle} --inputs {tmp_path}/test.npz --json".split()).json
+    assert (ran["samples"], ran["spikes_total"] > 0) == (2, True)
+    verified = spikeloom(*f"verify {bundle} --inputs {tmp_path}/test.npz --json".split()).json
+    assert (verified["mismatches"], verified["samples"]) == (0, 2)

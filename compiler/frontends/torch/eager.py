@@ -228,7 +228,7 @@ class OneStepAtATime(TorchFunctionMode):
         if name not in SLICED | CURVES or not args:
             return func(*args, **keywords)
         axis = self._volume(*args[:2]) if name == "conv3d" else self._axis(name, args[0])
-        if name in CURVES and axis is None:
+        if axis is None and (name in CURVES or name in ("layer_norm", "rms_norm")):
             axis = self._among(args[0])
         if _reduces_time(func, args, keywords, axis):
             return func(*args, **keywords)

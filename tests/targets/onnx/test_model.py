@@ -54,7 +54,9 @@ def test_ends_are_as_promised(seed: int, form: str) -> None:
     assert inputs.pop(frames) == ("uint8", [*lead, *graph.types[frames].shape])
     assert outputs.pop(evidence) == ("int32", [*lead, *graph.types[evidence].shape])
     for node in graph.neurons():
-        assert outputs.pop(node.output) == ("uint8", [*lead, *graph.types[node.output].shape])
+        spikes = graph.types[node.output]
+        dtype = "uint8" if spikes.kind.bounds[0] >= 0 else "int8"
+        assert outputs.pop(node.output) == (dtype, [*lead, *spikes.shape])
     axes = json.loads({entry.key: entry.value for entry in model.metadata_props}["spikeloom.state_axes"])
     for node, op in graph.stateful():
         for name, kind in op.states(*graph.input_types(node)).items():
