@@ -160,7 +160,7 @@ Hidden = (Spectrum, Masked, Pairs, Folded)
 """Operands that only some rules take."""
 Rule = Callable[["Lowering", "Call"], Operand]
 _RULES: dict[str, Rule] = {}
-_ANY_LAYOUT: set[str] = set()
+_ANY_LAYOUT: set[str] = {"getitem"}
 _FOLDS: set[str] = {"neuron"}
 
 

@@ -13,6 +13,8 @@ import numpy as np
 from spikeloom.compiler.graph.graph import Node, Unit
 from spikeloom.compiler.graph.op import Op
 from spikeloom.compiler.graph.ops.add import Add
+from spikeloom.compiler.graph.ops.clip import Clip
+from spikeloom.compiler.graph.ops.count_code import CountCode
 from spikeloom.compiler.graph.ops.divide import Divide
 from spikeloom.compiler.graph.ops.elementwise import FUNCTIONS, Elementwise
 from spikeloom.compiler.graph.ops.gated_state import GatedState
@@ -25,7 +27,9 @@ from spikeloom.compiler.graph.ops.reduce_sum import ReduceSum
 from spikeloom.compiler.graph.ops.rescale import Rescale
 from spikeloom.compiler.graph.ops.reshape import Reshape
 from spikeloom.compiler.graph.ops.softmax import Softmax
+from spikeloom.compiler.graph.ops.step_rescale import StepRescale
 from spikeloom.compiler.graph.ops.weighted_key_value import WeightedKeyValue
+from spikeloom.compiler.graph.ops.window_softmax import WindowSoftmax, arrived
 from spikeloom.compiler.quantize.rule import Rule, rule
 from spikeloom.compiler.quantize.walk import NoIntegerFormError, Walk
 
@@ -37,6 +41,7 @@ HEADROOM = 1.25
 EXPONENT_RANGE = 16.0
 """Exponentials below exp(-16) of the largest are nothing."""
 NORM_DIGITS = 12
+THRESHOLD_LIMIT = 2**18
 GATE_BITS = 14
 STATE_BITS = 17
 """A gated memory: rounding errors come back at each step."""
@@ -107,13 +112,36 @@ def layer_norm(walk: Walk, op: LayerNorm, node: Node) -> None:
     walk.append(node, IntegerNorm(NORM_DIGITS, min(added, 2**40), op.centred), [name], unit)
 
 
+Masks = tuple[Op, Op] | None
+"""What brings that which is not seen to the lowest number, and what its exponential to zero."""
+
+
 @rule(Softmax)
 @_by_a_host
 def softmax(walk: Walk, op: Softmax, node: Node) -> None:
-    """The largest, a table of exponentials of the distance from it, their sum and a quotient.
+    """What a mask takes away is the same at every step."""
+    masks: Masks = None
+    if op.kept is not None:
+        kept = op.kept.astype(np.int64)
+        lowest = (kept - 1) * VALUE_LIMIT
+        hidden = Rescale(kept, 0, -VALUE_LIMIT, VALUE_LIMIT, lowest)
+        masks = (hidden, Rescale(kept, 0, 0, VALUE_LIMIT))
+    _shares(walk, op.axis, node, masks)
 
-    What a mask takes away is brought to the lowest number first, and its exponential to zero.
-    """
+
+@rule(WindowSoftmax)
+@_by_a_host
+def window_softmax(walk: Walk, op: WindowSoftmax, node: Node) -> None:
+    """What has not arrived is taken away; after a full window, nothing."""
+    shape = walk.graph.types[node.inputs[0]].shape
+    kept = arrived(shape[op.axis], len(shape), op.axis).astype(np.int64)
+    lowest = (kept - 1) * VALUE_LIMIT
+    hidden = StepRescale(kept, 0, -VALUE_LIMIT, VALUE_LIMIT, lowest)
+    _shares(walk, op.axis, node, (hidden, StepRescale(kept, 0, 0, VALUE_LIMIT, np.zeros_like(kept))))
+
+
+def _shares(walk: Walk, axis: int, node: Node, masks: Masks) -> None:
+    """The largest, a table of exponentials of the distance from it, their sum and a quotient."""
     (source,) = node.inputs
     unit = EXPONENT_RANGE / TABLE_LIMIT
     name, x = walk.rescaled(node, source, unit, VALUE_LIMIT)
@@ -121,23 +149,47 @@ def softmax(walk: Walk, op: Softmax, node: Node) -> None:
     def add(what: str, step: Op, *inputs: str) -> str:
         return walk.builder.add(f"{node.name}.{what}", step, *inputs, source=node.source)[0]
 
-    kept = None if op.kept is None else op.kept.astype(np.int64)
-    if kept is not None:
-        lowest = (kept - 1) * VALUE_LIMIT
-        name = add("kept", Rescale(kept, 0, -VALUE_LIMIT, VALUE_LIMIT, lowest), name)
-    largest = add("largest", ReduceMax(op.axis), name)
+    if masks is not None:
+        name = add("kept", masks[0], name)
+    largest = add("largest", ReduceMax(axis), name)
     below = add(
         "below", Add(), name, add("minus", Rescale(np.array(-1), 0, -VALUE_LIMIT, VALUE_LIMIT), largest)
     )
     table = np.rint(np.exp(np.arange(-TABLE_LIMIT, 1) * float(x.scale)) * VALUE_LIMIT).astype(np.int32)
     powers = add("powers", Lookup(-TABLE_LIMIT, table), below)
-    if kept is not None:
-        powers = add("shown", Rescale(kept, 0, 0, VALUE_LIMIT), powers)
+    if masks is not None:
+        powers = add("shown", masks[1], powers)
     shape = walk.graph.types[source].shape
-    total = add("total", ReduceSum((op.axis,)), powers)
-    column = add("column", Reshape(tuple(1 if i == op.axis else s for i, s in enumerate(shape))), total)
+    total = add("total", ReduceSum((axis,)), powers)
+    column = add("column", Reshape(tuple(1 if i == axis else s for i, s in enumerate(shape))), total)
     digits = VALUE_LIMIT.bit_length() - 1
     walk.append(node, Divide(digits, 2**digits), [powers, column], _unit(2.0**-digits))
+
+
+@rule(Clip)
+@_by_a_host
+def clip(walk: Walk, op: Clip, node: Node) -> None:
+    """Limits in the unit of the value."""
+    (source,) = node.inputs
+    peak = HEADROOM * (walk.activity.peaks[source] or 1.0)
+    name, x = walk.rescaled(node, source, peak / VALUE_LIMIT, VALUE_LIMIT)
+    ends = np.array([op.lo, op.hi]) / float(x.scale)
+    low, high = (int(np.rint(end)) for end in np.clip(ends, -VALUE_LIMIT, VALUE_LIMIT))
+    walk.append(node, Rescale(np.array(1), 0, low, high), [name], x)
+
+
+@rule(CountCode)
+@_by_a_host
+def count_code(walk: Walk, op: CountCode, node: Node) -> None:
+    """A quotient of whole numbers; the unit of the threshold is finer by as many digits as fit."""
+    (first, second), peaks = node.inputs, walk.activity.peaks
+    name, x = walk.rescaled(node, first, HEADROOM * (peaks[first] or 1.0) / VALUE_LIMIT, VALUE_LIMIT)
+    room = THRESHOLD_LIMIT * float(x.scale) / (HEADROOM * (peaks[second] or 1.0))
+    shift = max(0, min(8, int(np.floor(np.log2(room)))))
+    threshold, unit = walk.rescaled(node, second, float(x.scale) / 2**shift, THRESHOLD_LIMIT)
+    if float(unit.scale) != float(x.scale) / 2**shift:
+        raise NoIntegerFormError("SL0502", "has a threshold whose unit is too coarse")
+    walk.append(node, CountCode(op.levels, shift), [name, threshold], _unit(1.0))
 
 
 @rule(WeightedKeyValue)

@@ -61,10 +61,12 @@ def reciprocal(lower: Lowering, call: Call) -> Operand:
     return lower.emit(call, Divide(), numerator, x, lead=x.lead)[0]
 
 
-@rule("layer_norm", "rms_norm")
+@rule("layer_norm", "rms_norm", any_layout=True)
 def layer_norm(lower: Lowering, call: Call) -> Operand:
     """A normalisation of the last axis."""
     x = call.value("input")
+    if x.tags[-1] != OWN:
+        raise NoCounterpartError("it normalises time or samples")
     if list(call.arguments["normalized_shape"]) != [x.shape[-1]]:
         raise NoCounterpartError("it normalises more than the last axis")
     centred = call.node.target._opname == "layer_norm"  # type: ignore[union-attr]
