@@ -10,8 +10,8 @@ import torch
 
 from spikeloom.compiler.frontends.torch.axes import InputShape
 from spikeloom.compiler.models import KnownModel
-from spikeloom.runtime.events.formats import open_events
-from spikeloom.runtime.events.point_cloud import PointCloud
+from spikeloom.runtime.events.recipe import FrameRecipe
+from spikeloom.runtime.events.samples import recordings
 from tests.cli.terminal import spikeloom
 from tests.event_files import SENSOR, events, evt2
 from tests.published.calibrated import compiled, make_it_fire, row_of
@@ -41,25 +41,27 @@ def test_spikformer_v2_is_as_large_as_its_paper_says() -> None:
 def test_points_run_from_event_files(tmp_path: Path) -> None:
     """Recordings to clouds, to a bundle, to spikes that ONNX Runtime shares with the definition."""
     windows, points = 8, 32
-    clouds = []
-    for seed in range(5):
-        (tmp_path / f"{seed}.raw").write_bytes(evt2(events(4000, seed, SENSOR, windows * 1000)))
-        cloud = PointCloud(SENSOR, 1000, points)
-        made = [one for chunk in open_events(tmp_path / f"{seed}.raw") for one in cloud.push(chunk)]
-        clouds.append([*made, *cloud.finish()][:windows])
-    x = np.array(clouds, np.float32) / 255
-    np.save(tmp_path / "calibration.npy", x[:3])
-    np.savez(tmp_path / "test.npz", x=x[3:])
+    for folder, seeds in (("calibration", range(3)), ("test", range(3, 5))):
+        (tmp_path / folder).mkdir()
+        for seed in seeds:
+            (tmp_path / folder / f"{seed}.raw").write_bytes(evt2(events(4000, seed, SENSOR, windows * 1000)))
+    (tmp_path / "recipe.toml").write_text(
+        f'frame = "points"\nwidth = {SENSOR.width}\nheight = {SENSOR.height}\n'
+        f"steps = {windows}\nduration_us = 1000\npoints = {points}\n"
+    )
+    recipe = FrameRecipe.from_toml(tmp_path / "recipe.toml")
+    clouds = np.stack([sample.frames for sample in recordings(tmp_path / "calibration", recipe)], 1)
     network = network_of_points.build(groups=4, width=16)
-    make_it_fire(network, InputShape.parse("T,B,4,32"), np.ascontiguousarray(x[:3].swapaxes(0, 1)))
+    real = np.ascontiguousarray(recipe.decode(clouds), np.float32)
+    make_it_fire(network, InputShape.parse("T,B,4,32"), real)
     torch.save(network.state_dict(), tmp_path / "points.pt")
     model = f"{network_of_points.__file__}:build --arg groups=4 --arg width=16 --input-shape T,B,4,32"
     bundle = tmp_path / "points.loom"
     spikeloom(
-        *f"compile {model} --weights {tmp_path}/points.pt --steps {windows} --target onnx".split(),
-        *f"--calibrate {tmp_path}/calibration.npy -o {bundle} --json".split(),
+        *f"compile {model} --weights {tmp_path}/points.pt --recipe {tmp_path}/recipe.toml".split(),
+        *f"--target onnx --calibrate {tmp_path}/calibration -o {bundle} --json".split(),
     )
-    ran = spikeloom(*f"run {bundle} --inputs {tmp_path}/test.npz --json".split()).json
+    ran = spikeloom(*f"run {bundle} --events {tmp_path}/test --json".split()).json
     assert (ran["samples"], ran["spikes_total"] > 0) == (2, True)
-    verified = spikeloom(*f"verify {bundle} --inputs {tmp_path}/test.npz --json".split()).json
+    verified = spikeloom(*f"verify {bundle} --events {tmp_path}/test --json".split()).json
     assert (verified["mismatches"], verified["samples"]) == (0, 2)

@@ -40,7 +40,8 @@ class _Model(nn.Module):
 def _split_heads(x: Tensor, pattern: str, h: int = 0) -> Tensor:
     """The two rearrangements of ``einops`` that the model uses."""
     if pattern == "b l (h d) -> b h l d":
-        return x.unflatten(-1, (h, -1)).transpose(1, 2)
+        apart: Tensor = x.unflatten(-1, (h, -1))  # type: ignore[no-untyped-call]
+        return apart.transpose(1, 2)
     assert pattern == "b h l d -> b l (h d)"
     return x.transpose(1, 2).flatten(2)
 
@@ -50,10 +51,9 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, softmax_scale: float, window_size: 
     steps = q.shape[1]
     distance = torch.arange(steps)[:, None] - torch.arange(steps)
     seen = (distance >= 0) & (distance <= window_size[0])
-    turned = (x.transpose(1, 2) for x in (q, k, v))
-    return functional.scaled_dot_product_attention(*turned, attn_mask=seen, scale=softmax_scale).transpose(
-        1, 2
-    )
+    q, k, v = (x.transpose(1, 2) for x in (q, k, v))
+    y = functional.scaled_dot_product_attention(q, k, v, attn_mask=seen, scale=softmax_scale)
+    return y.transpose(1, 2)
 
 
 def _swiglu(gate: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -22,7 +22,8 @@ SCALE = 0.125
 
 
 def _spiking(threshold: float = 1.0) -> nn.Module:
-    return neuron.LIFNode(tau=2.0, v_threshold=threshold, detach_reset=True, step_mode="m")
+    node: nn.Module = neuron.LIFNode(tau=2.0, v_threshold=threshold, detach_reset=True, step_mode="m")
+    return node
 
 
 class Unit(nn.Module):

@@ -53,7 +53,7 @@ class Points(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits [T, B, classes]."""
-        grouped = x.unflatten(3, (self.groups, -1))
+        grouped: Tensor = x.unflatten(3, (self.groups, -1))  # type: ignore[no-untyped-call]
         centre = grouped.mean(4, keepdim=True)
         points = torch.cat([grouped - centre, centre.expand_as(grouped)], 2)
         features = self.local(points.flatten(3)).unflatten(3, (self.groups, -1))
