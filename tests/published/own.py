@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 
+import torch
 from torch import nn
 
 from spikeloom.compiler.frontends.torch.axes import InputShape
@@ -19,7 +20,7 @@ OWN = (
         factory="build",
         reduced={"layers": 1, "width": 32, "heads": 2, "classes": 10},
         input_shape="B,3,224,224",
-        reduced_shape="B,3,32,32",
+        reduced_shape="B,3,64,64",
         neuron="LIF, tau 2",
         attention="k'v first, times 0.125",
     ),
@@ -43,6 +44,7 @@ OWN = (
 def build_own(model: KnownModel, reduced: bool) -> tuple[nn.Module, InputShape]:
     """The model, and the shape of its input."""
     module = importlib.import_module(f"tests.published.factories.{model.file.removesuffix('.py')}")
+    torch.manual_seed(0)  # of the initial weights
     built: nn.Module = module.build(**(model.reduced if reduced else model.arguments))
     shape = (model.reduced_shape if reduced else "") or model.input_shape
     return built, InputShape.parse(shape)
