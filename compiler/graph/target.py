@@ -66,8 +66,17 @@ class RunnableTarget(Target, Protocol):
         """How to open each engine of the target, by the engine's name; the first needs nothing installed."""
         ...
 
-    def arrange(self, graph: Graph) -> Graph:
-        """The integer graph in the order that costs the target least; nothing that a neuron does changes."""
+    def arrange(self, graph: Graph, chips: int = 0, attention: str = "") -> Graph:
+        """The integer graph in the order that costs the target least; nothing that a neuron does changes.
+
+        Args:
+            graph: the integer graph.
+            chips: that may be used; 0 where it does not matter.
+            attention: a word of the target for how attention is executed; empty: its own choice.
+
+        Raises:
+            InputError: SL0901, the target has no such word.
+        """
         ...
 
     def can_execute(self, graph: Graph) -> bool:

@@ -26,7 +26,7 @@ from spikeloom.compiler.quantize.correct import correct
 from spikeloom.compiler.quantize.quantize import Quantized, quantize
 from spikeloom.compiler.quantize.sensitivity import choose_bits, measure_sensitivity
 from spikeloom.compiler.quantize.walk import Rounding
-from spikeloom.errors import InternalError, UnsupportedError
+from spikeloom.errors import InputError, InternalError, UnsupportedError
 from spikeloom.runtime.estimate.activity import measure
 
 if TYPE_CHECKING:
@@ -44,7 +44,15 @@ def round_to_integers(run: Compilation, profile: NumericProfile, target: Target,
     else:
         run.quantized = _rounded(run, profile, options)
     if isinstance(target, RunnableTarget):
-        run.quantized = replace(run.quantized, graph=target.arrange(run.quantized.graph))
+        graph = target.arrange(run.quantized.graph, options.chips, options.attention)
+        run.quantized = replace(run.quantized, graph=graph)
+    elif options.attention:
+        raise InputError.of(
+            "SL0901",
+            "--attention",
+            f"{target.name} executes attention in one way",
+            remedy="leave it out, or try --target loihi2",
+        )
     graph = run.quantized.graph
     if obstacles := target.obstacles(graph):
         raise UnsupportedError(obstacles)

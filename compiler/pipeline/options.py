@@ -36,6 +36,7 @@ class Options:
         correct: whether biases and thresholds are corrected after rounding, on the calibration recordings;
             None: where a weight has fewer than 6 bits.
         budget: if given, each layer has the width that its sensitivity asks for, up to ``bits``.
+        attention: how attention is executed, in a word of the target; empty: as it costs the target least.
     """
 
     target: str
@@ -49,6 +50,7 @@ class Options:
     within: Range = field(default_factory=Range)
     correct: bool | None = None
     budget: Budget | None = None
+    attention: str = ""
 
     @property
     def corrects(self) -> bool:

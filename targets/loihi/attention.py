@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import prod
-from typing import Literal
+from typing import Literal, get_args
 
 from spikeloom.compiler.graph.graph import Graph, GraphBuilder, Node
 from spikeloom.compiler.graph.op import RuleBrokenError
@@ -26,6 +26,7 @@ from spikeloom.errors import InternalError
 
 Written = Literal["left first", "right first"]
 Form = Literal["cheapest", "at once", "as written", "left first", "right first", "streamed", "rows", "memory"]
+FORMS: tuple[Form, ...] = get_args(Form)
 STREAMS: dict[Form, tuple[Streamed, ...]] = {
     "streamed": ("rows", "memory"),
     "rows": ("rows",),

@@ -15,9 +15,9 @@ from spikeloom.compiler.graph.profile import NumericProfile
 from spikeloom.compiler.graph.target import Opener
 from spikeloom.compiler.mapping.chip import Chip, Description, read_description
 from spikeloom.compiler.mapping.network import Network
-from spikeloom.errors import Problem, UnsupportedError
+from spikeloom.errors import InputError, Problem, UnsupportedError
 from spikeloom.targets.loihi.assemble import assemble
-from spikeloom.targets.loihi.attention import Form, chains, reorder, streamed_chains
+from spikeloom.targets.loihi.attention import FORMS, Form, chains, reorder, streamed_chains
 from spikeloom.targets.loihi.grid import off_grid
 from spikeloom.targets.loihi.lower import Lowered, lower, missing_rules
 from spikeloom.targets.loihi.lowering.rule import PROGRAM, StateSizes, rules
@@ -129,23 +129,27 @@ class Loihi:
         found = self._lowered(graph)
         return found.network, found.timing
 
-    def arrange(self, graph: Graph) -> Graph:
+    def arrange(self, graph: Graph, chips: int = 0, attention: str = "") -> Graph:
         """The products of attention in the cheapest form, or in the one asked for.
 
         At once, a network step is one chip step. Streamed, it takes as many as there are tokens or channels
-        of a head, so that this is for networks that would not fit :data:`ROOM` otherwise.
+        of a head, so that this is for networks that would not fit the chips, or :data:`ROOM`, otherwise.
+
+        Raises:
+            InputError: SL0901, there is no such form.
         """
-        arranged = reorder(graph, self.attention)
-        if self.attention != "cheapest" or self._has_room(arranged):
+        form = _form(attention) if attention else self.attention
+        arranged = reorder(graph, form)
+        if form != "cheapest" or self._has_room(arranged, chips):
             return arranged
         return reorder(graph, "streamed")
 
-    def _has_room(self, graph: Graph) -> bool:
+    def _has_room(self, graph: Graph, chips: int) -> bool:
         """Whether the neurons fit, most of which are products; also where nothing can be streamed anyway."""
         if not self.has_programs or not any(chains(graph)) or missing_rules(graph, self.name):
             return True
         chip = self.chip()
-        room = chip.with_chips(next(board.chips for board in chip.boards if board.name == ROOM))
+        room = chip.with_chips(chips or next(board.chips for board in chip.boards if board.name == ROOM))
         return sum(one.size for one in self.lower(graph).placed) <= room.cores * room.neurons
 
     def program(self, graph: Graph) -> Program:
@@ -238,6 +242,14 @@ class Loihi:
         ``p_static`` a chip and ``p_host`` a board in W; ``r_inject`` in messages a second.
         """
         return self.description.costs
+
+
+def _form(name: str) -> Form:
+    """The form of attention of that name."""
+    for form in FORMS:
+        if name == form:
+            return form
+    raise InputError.of("SL0901", "--attention", "no such form", wanted=" or ".join(FORMS), got=name)
 
 
 class Loihi2(Loihi):

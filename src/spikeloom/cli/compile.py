@@ -101,6 +101,9 @@ def compile_(
     ledger: Annotated[int, typer.Option(min=1, help="Compare the stages on so many recordings.")] = 1,
     chips: Annotated[int, typer.Option(min=1, help="Chips that may be used.")] = 1,
     seed: Annotated[int, typer.Option(help="Seed of the placement.")] = 0,
+    attention: Annotated[
+        str, typer.Option(help="How a chip executes it: at once, streamed, rows or memory.", metavar="FORM")
+    ] = "",
     stop_after: Annotated[str, typer.Option(help=f"Stop after a stage: {', '.join(STAGES)}.")] = "bundle",
     map_only: Annotated[
         bool,
@@ -135,7 +138,9 @@ def compile_(
         )
     frame_recipe = None if recipe is None else FrameRecipe.from_toml(recipe)
     silence = calibrate.startswith(RANDOM)
-    options = Options(target, width, chips, seed, ledger, stop_after, steps, silence, within, correct, budget)
+    options = Options(
+        target, width, chips, seed, ledger, stop_after, steps, silence, within, correct, budget, attention
+    )
     given: dict[str, object] = {
         "--weights": weights,
         "--arg": arg,

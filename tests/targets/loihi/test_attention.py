@@ -24,6 +24,7 @@ from spikeloom.compiler.graph.ops.transpose import Transpose
 from spikeloom.compiler.graph.serialize import from_json, to_json
 from spikeloom.compiler.graph.verify import verify
 from spikeloom.compiler.mapping.network import Network
+from spikeloom.errors import InputError
 from spikeloom.runtime.compare import compare_engines
 from spikeloom.runtime.engines.reference import ReferenceEngine
 from spikeloom.runtime.estimate.load import pipeline_depth
@@ -155,6 +156,17 @@ def test_what_would_fill_more_than_a_board_is_streamed() -> None:
     assert streamed_chains(Loihi2().arrange(large))
     assert not streamed_chains(Loihi2("left first").arrange(large)), "a form that is asked for is taken"
     assert not streamed_chains(Loihi1().arrange(large))
+
+
+def test_what_would_not_fit_the_chips_that_may_be_used_is_streamed() -> None:
+    graph = ssa(4, 64, 32, True)
+    assert streamed_chains(Loihi2().arrange(graph, chips=1))
+    assert not streamed_chains(Loihi2().arrange(graph, chips=8))
+    assert not streamed_chains(Loihi2().arrange(graph, chips=1, attention="at once"))
+    ((_, stream),) = streamed_chains(Loihi2().arrange(graph, attention="memory")).values()
+    assert stream.kind == "memory"
+    with pytest.raises(InputError, match=r"SL0901 --attention: no such form .*rows or memory"):
+        Loihi2().arrange(graph, attention="slowly")
 
 
 @pytest.mark.parametrize("kind", ["rows", "memory"])

@@ -41,12 +41,13 @@ def five(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def compiled(file: str, weights: Path, data: Path, bundle: Path) -> None:
+def compiled(file: str, weights: Path, data: Path, bundle: Path, attention: str = "at once") -> None:
     """Compile a network of examples/nmnist for loihi2."""
     example = ROOT / "examples" / "nmnist"
     spikeloom(
         "compile", f"{example / file}:build", "--weights", weights, "--recipe", example / "recipe.toml",
         "--calibrate", data / "nmnist_small" / "train", "--samples", 25, "--target", "loihi2", "-o", bundle,
+        "--attention", attention, "--chips", 8,
     )  # fmt: skip
 
 
@@ -63,6 +64,12 @@ def verified(bundle: Path, five: Path) -> Any:
 
 def test_the_spikformer(data: Path, five: Path, tmp_path: Path) -> None:
     compiled("model.py", data / "spikformer_tiny_nmnist.pt", data, tmp_path / "a.loom")
+    assert verified(tmp_path / "a.loom", five)["cells"] == 2 * SPIKFORMER_CELLS
+
+
+@pytest.mark.parametrize("form", ["rows", "memory"])
+def test_the_spikformer_streamed(form: str, data: Path, five: Path, tmp_path: Path) -> None:
+    compiled("model.py", data / "spikformer_tiny_nmnist.pt", data, tmp_path / "a.loom", form)
     assert verified(tmp_path / "a.loom", five)["cells"] == 2 * SPIKFORMER_CELLS
 
 
