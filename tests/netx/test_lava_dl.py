@@ -208,20 +208,24 @@ def changing(rng: np.random.Generator, picture: Any) -> Any:
     return np.clip(picture + changes * rng.integers(-40, 41, changes.shape), -120, 120)
 
 
-def agrees(python: Path, path: Path, frames: Any, zero: int) -> int:
-    """Whether netx and our reader's graph send the same in every layer; how many numbers that were."""
+def agrees(python: Path, path: Path, frames: Any, zero: int, writes: bool = True) -> int:
+    """How many numbers netx and our reader's graph send, which are the same in every layer.
+
+    Where our writer can hold the graph, netx runs the file that it writes as well.
+    """
     net = lower_netx(read_netx(path), len(frames))
     ours = in_chip_time(net.graph, frames + zero)
-    layers = [
-        node for node in net.graph.nodes if f".{node.name}".count(".") == 1 and node.op.name != "reshape"
-    ]
-    own = layers[0].inputs == net.graph.inputs
-    depths = {int(node.name.removeprefix("layer")): depth + (not own) for depth, node in enumerate(layers)}
-    theirs = run_netx(python, path.read_bytes(), frames[:, None], dict.fromkeys(depths, 0), resets=False)
-    assert set(theirs.layers) == set(depths)
-    for number, got in theirs.layers.items():
-        assert got[depths[number] :].any(), number
-        assert (got[:, 0] == ours[f"layer{number}"]).all(), number
+    made = {node.output for node in net.graph.nodes if node.op.name != "reshape"}
+    layers = [name for name in net.graph.types if name in made and "." not in name]
+    own = net.graph.node(layers[0]).inputs == net.graph.inputs
+    depths = {int(name.removeprefix("layer")): depth + (not own) for depth, name in enumerate(layers)}
+    again = [netx_bytes(net.graph, len(frames))] if writes else []
+    for file in (path.read_bytes(), *again):
+        theirs = run_netx(python, file, frames[:, None], dict.fromkeys(depths, 0), resets=False)
+        assert set(theirs.layers) == set(depths)
+        for number, got in theirs.layers.items():
+            assert got[depths[number] :].any(), number
+            assert (got[:, 0] == ours[f"layer{number}"]).all(), number
     return sum(got.size for got in theirs.layers.values())
 
 
@@ -284,7 +288,7 @@ def resonating(rng: np.random.Generator, folder: Path, kind: str) -> Path:
 def test_resonators_are_those_of_netx(kind: str, lava_dl: Path, tmp_path: Path) -> None:
     rng = np.random.default_rng(4)
     frames = (rng.random((60, 20)) < 0.3).astype(np.int64)
-    assert agrees(lava_dl, resonating(rng, tmp_path, kind), frames, 0) == 60 * 23
+    assert agrees(lava_dl, resonating(rng, tmp_path, kind), frames, 0, writes=False) == 60 * 23
 
 
 @pytest.mark.lava
@@ -298,7 +302,8 @@ def test_delays_are_those_of_netx(shape: tuple[int, ...], lava_dl: Path, tmp_pat
     first = dense(rng.integers(-30, 40, (14, 20)) * 2, neuron=lif)
     second = dense(rng.integers(-30, 40, (9, 14)) * 2, neuron=lif, delay=late, bias=bias)
     frames = (rng.random((80, 20)) < 0.3).astype(np.int64)
-    assert agrees(lava_dl, written(tmp_path / "late.net", [first, second]), frames, 0) == 80 * 23
+    path = written(tmp_path / "late.net", [first, second])
+    assert agrees(lava_dl, path, frames, 0, writes=shape in ((9,), ())) == 80 * 23
 
 
 def has_lava() -> bool:

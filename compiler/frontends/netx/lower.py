@@ -16,6 +16,7 @@ from spikeloom.compiler.frontends.netx.registers import (
     SHIFT,
     SPIKE_SHIFT,
     STATE_BITS,
+    ZERO_BYTE,
     biases,
     delays,
     halved,
@@ -45,8 +46,6 @@ from spikeloom.errors import InputError, InternalError, Problem
 LARGEST_BYTE = 255
 LARGEST_WEIGHT = 127
 """Of a chip's weight as it is counted here; an even one of a sigma-delta layer that is larger is halved."""
-ZERO_BYTE = 128
-"""What stands for 0 in the bytes of a sigma-delta network's input, which may be negative."""
 INPUT_WEIGHT = 64
 """Of an input layer that does not say it, as in netx."""
 KNOWN = ("input", "conv", "dense", "dense_rec", "dense_comp", "flatten")

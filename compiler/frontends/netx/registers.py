@@ -17,6 +17,8 @@ SILENT = 2**17 - 1
 STATE_BITS = 24
 LONGEST_DELAY = 62
 MESSAGE_BITS = 16
+ZERO_BYTE = 128
+"""What stands for 0 in the bytes of a sigma-delta network's input, which may be negative."""
 LEAST, LARGEST = -256, 254
 LIF = ("LOIHI", "CUBA")
 SDNN = "SDNN"

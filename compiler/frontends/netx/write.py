@@ -1,4 +1,4 @@
-"""An integer graph as a netx file: chains of weights and LIF neurons, as netx can express them."""
+"""An integer graph as a netx file: chains of weights and neurons, as netx can express them."""
 
 from __future__ import annotations
 
@@ -9,19 +9,22 @@ from typing import Any
 
 import numpy as np
 
-from spikeloom.compiler.frontends.netx.registers import SHIFT, SILENT
+from spikeloom.compiler.frontends.netx.groups import Group, coding, firing, summing
+from spikeloom.compiler.frontends.netx.registers import LONGEST_DELAY, ZERO_BYTE
 from spikeloom.compiler.graph.convolution import Convolution
 from spikeloom.compiler.graph.graph import Graph, Node
-from spikeloom.compiler.graph.op import Array
+from spikeloom.compiler.graph.op import Array, Op
 from spikeloom.compiler.graph.ops.accumulate import Accumulate
 from spikeloom.compiler.graph.ops.conv2d import Conv2d
 from spikeloom.compiler.graph.ops.delay import Delay
-from spikeloom.compiler.graph.ops.integer_neuron import DECAY_ONE, IntegerNeuron
+from spikeloom.compiler.graph.ops.integer_neuron import IntegerNeuron
 from spikeloom.compiler.graph.ops.linear import Linear
+from spikeloom.compiler.graph.ops.recurrent_neuron import RecurrentNeuron
 from spikeloom.compiler.graph.ops.reshape import Reshape
+from spikeloom.compiler.graph.ops.sigma_delta import SigmaDelta
 from spikeloom.errors import Problem, UnsupportedError
 
-STEP = 1 << SHIFT
+Neurons = IntegerNeuron | RecurrentNeuron | SigmaDelta | Accumulate
 LEAST_WEIGHT, LARGEST_WEIGHT = -256, 255
 REMEDY = "export it to lava or nir, which hold more"
 
@@ -67,86 +70,103 @@ class _Writer:
 
     graph: Graph
     problems: list[Problem] = field(default_factory=list)
+    found: list[dict[str, Any]] = field(default_factory=list)
+    weights: Node | None = None
+    late: Array | None = None
+    codes: bool = False
 
     def layers(self) -> list[dict[str, Any]]:
         """The layers as their groups; with problems, what of them there is."""
-        found: list[dict[str, Any]] = []
-        before, weights = self.graph.inputs[0], None
+        before = self.graph.inputs[0]
         for node in self.graph.nodes:
             if node.inputs != (before,):
                 self._refuse(node, "is not the next of a chain")
             before = node.outputs[0]
-            op = node.op
-            if isinstance(op, Conv2d | Linear) and weights is None:
-                weights = node
-            elif isinstance(op, IntegerNeuron | Accumulate) and (weights is not None or not found):
-                found.append(self._layer(node, weights))
-                weights = None
-            elif isinstance(op, Delay) and found and weights is None:
-                found[-1]["delay"] = op.steps.reshape(-1).astype(np.float32)
-            elif isinstance(op, Reshape) and len(op.shape) == 1 and weights is None:
-                found.append({"type": _text("flatten"), "shape": np.array(op.shape)})
-            else:
-                self._refuse(node, "has no layer of netx")
-        return found
+            self._take(node, node.op)
+        return self.found
+
+    def _take(self, node: Node, op: Op) -> None:
+        if isinstance(op, Conv2d | Linear) and self.weights is None:
+            self.weights = node
+        elif isinstance(op, Neurons) and (self.weights is not None or not self.found):
+            self.found.append(self._layer(node))
+            self.weights = self.late = None
+            self.codes = isinstance(op, SigmaDelta)
+        elif isinstance(op, Delay) and (self.found or self.weights is not None):
+            self._delay(node, op)
+        elif isinstance(op, Reshape) and len(op.shape) == 1 and self.weights is None:
+            self.found.append({"type": _text("flatten"), "shape": np.array(op.shape)})
+        else:
+            self._refuse(node, "has no layer of netx")
+
+    def _delay(self, node: Node, op: Delay) -> None:
+        """In front of neurons, as netx has it; or behind some that are at rest without an input: the same."""
+        steps = np.broadcast_to(op.steps, self.graph.types[node.output].shape).reshape(-1).astype(np.float32)
+        if steps.max() > LONGEST_DELAY:
+            self._refuse(node, "is longer than netx's synapses wait", str(int(steps.max())))
+        if self.weights is not None:
+            if not isinstance(self.weights.op, Linear):
+                self._refuse(node, "netx drops the delays of convolutions")
+            self.late = steps
+            return
+        layer = self.found[-1]
+        if "inFeatures" not in layer or {"bias", "delay", "weight_rec"} & {*layer}:
+            self._refuse(node, "is behind neurons, and netx's delays are in front of dense ones")
+        layer["delay"] = steps
 
     def _refuse(self, node: Node, what: str, got: str = "") -> None:
         where = f"{node.name} at {node.source}"
-        self.problems.append(Problem("SL0602", where, what, "conv, dense, flatten and LIF", got, REMEDY))
+        wanted = "a chain of conv, dense and flatten layers, and LIF or sigma-delta neurons"
+        self.problems.append(Problem("SL0602", where, what, wanted, got, REMEDY))
 
-    def _layer(self, node: Node, weights: Node | None) -> dict[str, Any]:
+    def _layer(self, node: Node) -> dict[str, Any]:
         shape = np.array(self.graph.types[node.output].shape)
-        if weights is None:
+        if self.weights is None:
             return self._input(node, shape)
-        op = weights.op
+        op = self.weights.op
         assert isinstance(op, Conv2d | Linear)
-        digits, neuron, bias = self._neuron(node)
-        stored = op.weight.astype(np.int64) << digits
+        group = self._group(node, reads_input=False)
         if op.bias is not None and op.bias.any():
-            self._refuse(weights, "has biases in front of the neurons")
-        if stored.min() < LEAST_WEIGHT or stored.max() > LARGEST_WEIGHT:
-            self._refuse(weights, "has weights of more than nine bits")
+            self._refuse(self.weights, "has biases in front of the neurons")
+        weight = self._stored(self.weights, op.weight, group)
         values = _convolution(op) if isinstance(op, Convolution) else _dense(op)
-        weight = stored.astype(np.float32)
-        layer = {"shape": shape, **values, "weight": weight, "neuron": neuron}
-        return layer | ({"bias": bias.astype(np.float32)} if bias.any() else {})
+        layer = {"shape": shape, **values, "weight": weight, "neuron": group.registers}
+        if isinstance(node.op, RecurrentNeuron):
+            back = self._stored(node, node.op.weight, group)
+            layer |= {"type": _text("dense_rec"), "weight_rec": back}
+        if self.late is not None:
+            layer["delay"] = self.late
+            if "weight_rec" in layer:
+                self._refuse(node, "is reached late, and netx delays what comes back as well")
+        return layer | ({"bias": group.bias.astype(np.float32)} if group.bias.any() else {})
+
+    def _stored(self, node: Node, weight: Array, group: Group) -> Array:
+        stored = weight.astype(np.int64) << group.digits
+        if stored.min() < LEAST_WEIGHT or stored.max() > LARGEST_WEIGHT:
+            self._refuse(node, "has weights of more than nine bits")
+        return stored.astype(np.float32)
 
     def _input(self, node: Node, shape: Array) -> dict[str, Any]:
         unit = self.graph.units.get(self.graph.inputs[0])
         scale, offset = (1.0, 0.0) if unit is None else (float(unit.scale), float(unit.offset))
-        digits, neuron, bias = self._neuron(node)
-        if digits or bias.any() or isinstance(node.op, Accumulate):
+        group = self._group(node, reads_input=True)
+        if group.digits or group.bias.any() or isinstance(node.op, Accumulate | RecurrentNeuron):
             self._refuse(node, "reads the input, and has a bias or other than six fraction digits")
-        weight, zero = np.float32(1 / scale), np.float32(-offset / scale)
-        return {"type": _text("input"), "shape": shape, "weight": weight, "bias": zero, "neuron": neuron}
+        zero = -offset / scale - (ZERO_BYTE if isinstance(node.op, SigmaDelta) else 0)
+        values = {"weight": np.float32(1 / scale), "bias": np.float32(zero), "neuron": group.registers}
+        return {"type": _text("input"), "shape": shape, **values}
 
-    def _neuron(self, node: Node) -> tuple[int, dict[str, Any], Array]:
-        """Digits by which weights are shifted when they are stored, the group of the neuron, biases."""
-        if isinstance(node.op, Accumulate):
-            return 1, _registers(SILENT, 0, DECAY_ONE), np.zeros(1)
+    def _group(self, node: Node, reads_input: bool) -> Group:
         op = node.op
-        assert isinstance(op, IntegerNeuron)
-        thresholds = np.unique(op.theta)
-        if op.levels > 1 or op.reset != "hard":
-            self._refuse(node, "has graded spikes or a soft reset")
-        if len(thresholds) > 1 or thresholds[0] % STEP or thresholds[0] >= SILENT * STEP:
-            self._refuse(
-                node, "has several thresholds, or one off the grid", ", ".join(map(str, thresholds[:4]))
-            )
-        if (op.bias % STEP).any():
-            self._refuse(node, f"has biases that are no multiples of {STEP}")
-        if op.fraction_bits not in (SHIFT, SHIFT + 1):
-            self._refuse(node, "has other than six or seven fraction digits", str(op.fraction_bits))
-        current = DECAY_ONE if op.current_decay is None else op.current_decay
-        registers = _registers(int(thresholds[0]) // STEP, op.decay, current)
-        return op.fraction_bits - SHIFT, registers, op.bias.reshape(-1) // STEP
-
-
-def _registers(threshold: int, decay: int, current_decay: int) -> dict[str, Any]:
-    return {
-        "type": "LOIHI", "vThMant": threshold, "vDecay": decay, "iDecay": current_decay, "refDelay": 1,
-        "wgtExp": 0, "gradedSpike": False,
-    }  # fmt: skip
+        if isinstance(op, SigmaDelta):
+            group = coding(op, reads_input)
+        elif isinstance(op, IntegerNeuron | RecurrentNeuron):
+            group = firing(op)
+        else:
+            group = summing(self.codes)
+        for what, got in group.faults:
+            self._refuse(node, what, got)
+        return group
 
 
 def _convolution(op: Convolution) -> dict[str, Any]:
