@@ -15,11 +15,8 @@ def sigma_delta(writer: Writer, op: SigmaDelta, inputs: Tensors, outputs: Types)
     """A call of a local function in int32; the shift of a message is a division in float64, rounded down."""
     x = writer.held_as(inputs[0], "int32")
     body = Body()
-    half, whole = (body.number(number, "int32") for number in (WRAP // 2, WRAP))
-    value = "x"
-    if max(map(abs, inputs[0].type.kind.bounds)) >= WRAP // 2:
-        value = body.node("Sub", body.node("Mod", body.node("Add", "x", half), whole), half)
-    value = body.node("Mul", value, "unit")
+    wraps = max(map(abs, inputs[0].type.kind.bounds)) >= WRAP // 2
+    value = body.node("Mul", _wrapped(body) if wraps else "x", "unit")
     if op.integrates:
         ends = (body.number(end, "int32") for end in (-STATE_LIMIT, STATE_LIMIT))
         value = body.node("Clip", body.node("Add", "sigma", value), *ends, output="sigma'")
@@ -33,7 +30,7 @@ def sigma_delta(writer: Writer, op: SigmaDelta, inputs: Tensors, outputs: Types)
     shifted = body.node("Floor", body.node("Mul", body.cast(message, "float64"), "share"))
     body.node("Clip", body.cast(shifted, "int32"), "least", "most", output="y")
     states = ["sigma", "sent"] if op.integrates else ["sent"]
-    form = "".join(("Wrapped" * (value != "x"), "Sigma" * op.integrates, "Delta", "Relu" * op.rectifies))
+    form = "".join(("Wrapped" * wraps, "Sigma" * op.integrates, "Delta", "Relu" * op.rectifies))
     function = body.function(
         form,
         ["x", *states, "unit", "bias", "threshold", "share", "least", "most"],
@@ -51,3 +48,8 @@ def sigma_delta(writer: Writer, op: SigmaDelta, inputs: Tensors, outputs: Types)
     names = tuple(writer.constant(value, hint) for value, hint in constants)
     call = Call(function, tuple(f"{writer.at}/{state}" for state in states), names, {}, "int32")
     return (Tensor(writer.advance(call, x), outputs[0], x.order, "int32"),)
+
+
+def _wrapped(body: Body) -> str:
+    half, whole = (body.number(number, "int32") for number in (WRAP // 2, WRAP))
+    return body.node("Sub", body.node("Mod", body.node("Add", "x", half), whole), half)
