@@ -142,6 +142,9 @@ def _process(lowered: Lowered, one: Population, depth: int) -> Process:
     if one.role == "product":
         return _product(lowered, one, depth)
     if origin is not None and isinstance(origin.op, SigmaDelta):
+        if lowered.network.steps > 1:
+            what = "works in every chip step, and the network takes several for a step of attention"
+            raise UnsupportedError.of("SL0602", one.name, what, remedy="compile it for onnx")
         return _coder(origin.op, one, depth, bias)
     if origin is not None and isinstance(origin.op, Rescale):
         return _relay(origin.op, one, depth, bias)
