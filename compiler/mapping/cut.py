@@ -9,7 +9,7 @@ from spikeloom.compiler.mapping.box import Box
 from spikeloom.compiler.mapping.chip import Chip
 from spikeloom.compiler.mapping.dissolve import dissolve
 from spikeloom.compiler.mapping.network import Network
-from spikeloom.compiler.mapping.pack import Group, Packing
+from spikeloom.compiler.mapping.pack import MANY, Group, Packing
 from spikeloom.compiler.mapping.shapes import Choice, Family, Shape, ShapeChooser, families, fitting
 from spikeloom.compiler.mapping.tiles import Piece, TileChooser
 from spikeloom.errors import Problem, UnsupportedError
@@ -21,7 +21,8 @@ ROUNDS = 7
 """How often shapes are chosen for fewer cores where packing took more than it should."""
 
 PACKED = 12_000
-"""Cores that are packed in all rounds together: large networks have fewer rounds, with longer steps."""
+"""Cores that are packed in all rounds together: large networks have fewer rounds, with longer steps, and one
+round above what fills gaps where it saves messages."""
 
 
 REPAIRED = 1.06
@@ -43,7 +44,7 @@ def cut(network: Network, chip: Chip, rates: Mapping[str, float], slack: float =
     budget = float(most)
     found: list[list[Group]] = []
     tried: set[tuple[Choice, ...]] = set()
-    rounds = min(max(PACKED // most, 2), ROUNDS)
+    rounds = min(max(PACKED // most, 2), ROUNDS) if most <= MANY else 1
     for _ in range(rounds):
         shapes = chooser.choose(budget)
         if tuple(shapes) not in tried:

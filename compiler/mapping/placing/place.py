@@ -32,7 +32,7 @@ STRAIN = 1.0
 MANY = 40_000
 """Placements of more cores have one start, few passes of swaps and no annealing."""
 
-FEW_PASSES = 6
+FEW_PASSES = 8
 
 
 @dataclass
