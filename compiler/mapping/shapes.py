@@ -46,7 +46,10 @@ FUSED_PARTS = (1, 2, 3, 4, 6, 8)
 """Into how many blocks the channels of fused families may be cut."""
 
 LIGHT = 0.35
-"""Families whose kernels take at most this share of a core's synaptic memory can fill gaps anywhere."""
+"""Families whose kernels take at most this share of a core's synaptic memory are cut to fill gaps."""
+
+FREE = 0.04
+"""Those whose kernels take at most this share find gaps on any core, even one that is full of kernels."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +138,7 @@ class Shape:
         tiles: how many there are.
         messages: a step, that arrive at all of them.
         cores: that the tiles fill, where what needs no memory fills up the rest.
-        is_light: whether its tiles can be cut anywhere to fill gaps, since they hardly need memory.
+        is_light: whether its tiles can be cut to fill gaps, since they need little memory.
         apart: shapes of the followers, where they have tiles of their own.
     """
 
@@ -371,30 +374,34 @@ class ShapeChooser:
 
     def _judge(self, family: Family, blocks: Blocks) -> Shape | None:
         messages, cores, tiles = 0.0, 0.0, 0
-        is_light = self._is_light(family)
-        free = 0.0 if is_light else self._light_share(family) / self._chip.neurons
+        is_light, is_free = self._takes_at_most(LIGHT, family), self._takes_at_most(FREE, family)
+        free = self._free_share(family) / self._chip.neurons
         for box, count in sorted(family.kinds(blocks), key=lambda kind: -kind[0].size):
             demand = needed_by(pieces_of(self._network, family, box))
             uses = demand.uses(self._network, self._chip)
             if violations(uses, self._chip):
                 return None
             messages += count * demand.arriving(self._rates)
-            cores += 0.0 if is_light else count * (filled(uses, self._chip) - free * uses["neurons"])
+            if is_light:
+                cores += 0.0 if is_free else count * uses["neurons"] * (1 / self._chip.neurons - free)
+            else:
+                cores += count * (filled(uses, self._chip) - free * uses["neurons"])
             tiles += count
         return Shape(blocks, tiles, messages, cores, is_light)
 
-    def _light_share(self, family: Family) -> float:
+    def _free_share(self, family: Family) -> float:
         """The share of a fused family's neurons that could as well fill gaps by themselves."""
         if len(family.populations) == 1:
             return 0.0
-        light = sum(one.size for one in family.populations if self._is_light(Family((one,))))
-        return light / family.size
+        free = sum(one.size for one in family.populations if self._takes_at_most(FREE, Family((one,))))
+        return free / family.size
 
-    def _is_light(self, family: Family) -> bool:
+    def _takes_at_most(self, share: float, family: Family) -> bool:
+        """Whether a family's kernels take at most a share of a core's synaptic memory."""
         limit = self._chip.limit("synaptic_memory")
         if limit is None:
             return True
-        return self._kernel_bits(family) <= LIGHT * limit.value * self._chip.encoding.word_bits
+        return self._kernel_bits(family) <= share * limit.value * self._chip.encoding.word_bits
 
     def _kernel_bits(self, family: Family) -> int:
         into = {n for one in family.populations for n in self._network.into(one.name)}
