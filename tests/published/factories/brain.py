@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -60,8 +62,9 @@ def _swiglu(gate: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None) -> Ten
     return functional.linear(functional.silu(gate) * x, weight, bias)
 
 
-def _stand_in() -> None:
-    """Put the equations where the model's files import from."""
+@contextmanager
+def _stood_in() -> Iterator[None]:
+    """While this is open, the equations are where the model's files import from."""
     provided: dict[str, dict[str, Any]] = {
         "einops": {"rearrange": _split_heads},
         "transformers": {},
@@ -84,6 +87,7 @@ def _stand_in() -> None:
         "flash_attn.bert_padding": {"pad_input": lambda x, indices, batch, length: x},
         "W8ASpike.activations": {"swiglu_linear": _swiglu},
     }
+    before = {name: sys.modules.get(name) for name in provided}
     for name, names in provided.items():
         module = ModuleType(name)
         vars(module).update(names)
@@ -91,6 +95,14 @@ def _stand_in() -> None:
         package, _, child = name.rpartition(".")
         if package in provided:
             setattr(sys.modules[package], child, module)
+    try:
+        yield
+    finally:
+        for name, module_before in before.items():
+            if module_before is None:
+                del sys.modules[name]
+            else:
+                sys.modules[name] = module_before
 
 
 class NextTokens(nn.Module):
@@ -126,11 +138,11 @@ def build(
         tokens: how many there are.
         spread: whether counts go through the authors' own coder of bits and back, as upstream.
     """
-    _stand_in()
-    code = importlib.import_module("W8ASpike.modeling_gla_swa")
-    counting: Any = importlib.import_module("W8ASpike.quant_linear")
+    with _stood_in():
+        code = importlib.import_module("W8ASpike.modeling_gla_swa")
+        counting: Any = importlib.import_module("W8ASpike.quant_linear")
     counting.spike_is_available = spread
-    config = importlib.import_module("W8ASpike.configuration_gla_swa").GLAswaConfig(
+    config = code.GLAswaConfig(
         vocab_size=tokens,
         hidden_size=width,
         num_hidden_layers=layers,
