@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from spikeloom.compiler.frontends.torch.axes import InputShape, Lead, classify
 from spikeloom.compiler.frontends.torch.capture import Capture, capture
 from spikeloom.compiler.frontends.torch.eager import prove_capture, run_eager
-from spikeloom.compiler.frontends.torch.lowering import supported_operations
 from spikeloom.compiler.frontends.torch.opaque import opaque_neurons
+from spikeloom.compiler.frontends.torch.rule import supported_operations
 from spikeloom.compiler.graph.graph import Graph, Stage
 from spikeloom.compiler.graph.kinds import SPIKES, levels
 from spikeloom.compiler.graph.printer import to_text

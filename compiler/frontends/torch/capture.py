@@ -14,7 +14,7 @@ from torch.export import ExportedProgram
 from spikeloom.compiler.frontends.torch.axes import Captures, InputShape, Lead, Sizes, captures
 from spikeloom.compiler.frontends.torch.libraries.library import SpikingNeuron
 from spikeloom.compiler.frontends.torch.libraries.spikingjelly import SPIKINGJELLY
-from spikeloom.compiler.frontends.torch.lowering import Folded, Lowering, Memory, Value
+from spikeloom.compiler.frontends.torch.lowering import Lowering
 from spikeloom.compiler.frontends.torch.neurons import (
     find_neurons,
     is_neuron,
@@ -23,6 +23,7 @@ from spikeloom.compiler.frontends.torch.neurons import (
     survey_neurons,
 )
 from spikeloom.compiler.frontends.torch.opaque import opaque_neurons
+from spikeloom.compiler.frontends.torch.operands import Folded, Memory, Value
 from spikeloom.compiler.frontends.torch.quiet import quiet_torch
 from spikeloom.compiler.graph.graph import Graph, GraphBuilder, Stage, live_nodes
 from spikeloom.compiler.graph.kinds import Kind, Type

@@ -19,7 +19,6 @@ from spikeloom.compiler.frontends.torch.axes import InputShape, Lead
 from spikeloom.compiler.frontends.torch.capture import Capture
 from spikeloom.compiler.frontends.torch.interpreter import TorchInterpreter
 from spikeloom.compiler.frontends.torch.libraries.held import holding
-from spikeloom.compiler.frontends.torch.lowering import Memory
 from spikeloom.compiler.frontends.torch.neurons import (
     find_neurons,
     holders,
@@ -27,6 +26,7 @@ from spikeloom.compiler.frontends.torch.neurons import (
     reset_states,
     spikes_of,
 )
+from spikeloom.compiler.frontends.torch.operands import Memory
 from spikeloom.errors import InternalError
 
 After = Callable[[str, nn.Module, Tensor], Tensor | None]

@@ -9,10 +9,9 @@ import numpy as np
 from torch import Tensor
 
 from spikeloom.compiler.frontends.torch.axes import Lead, NoCounterpartError
-from spikeloom.compiler.frontends.torch.lowering import (
-    Call,
+from spikeloom.compiler.frontends.torch.lowering import Lowering
+from spikeloom.compiler.frontends.torch.operands import (
     Folded,
-    Lowering,
     Masked,
     Operand,
     Pairs,
@@ -20,8 +19,8 @@ from spikeloom.compiler.frontends.torch.lowering import (
     Value,
     constant_of,
     constants_of_steps,
-    rule,
 )
+from spikeloom.compiler.frontends.torch.rule import Call, rule
 from spikeloom.compiler.frontends.torch.rules.complex import rotated
 from spikeloom.compiler.frontends.torch.rules.folding import each_element
 from spikeloom.compiler.frontends.torch.rules.fourier import filtered

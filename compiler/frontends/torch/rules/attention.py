@@ -7,7 +7,9 @@ from torch import Tensor
 
 from spikeloom.compiler.frontends.torch.attention import scale_root, window_of
 from spikeloom.compiler.frontends.torch.axes import OWN, NoCounterpartError
-from spikeloom.compiler.frontends.torch.lowering import Call, Lowering, Operand, Value, constant_of, rule
+from spikeloom.compiler.frontends.torch.lowering import Lowering
+from spikeloom.compiler.frontends.torch.operands import Operand, Value, constant_of
+from spikeloom.compiler.frontends.torch.rule import Call, rule
 from spikeloom.compiler.frontends.torch.rules.folding import arranged
 from spikeloom.compiler.frontends.torch.rules.gated import LAYOUT, one_step
 from spikeloom.compiler.graph.op import Array

@@ -8,15 +8,9 @@ import numpy as np
 from torch import Tensor
 
 from spikeloom.compiler.frontends.torch.axes import OWN, NoCounterpartError
-from spikeloom.compiler.frontends.torch.lowering import (
-    Call,
-    Lowering,
-    Operand,
-    Pairs,
-    Value,
-    constant_of,
-    rule,
-)
+from spikeloom.compiler.frontends.torch.lowering import Lowering
+from spikeloom.compiler.frontends.torch.operands import Operand, Pairs, Value, constant_of
+from spikeloom.compiler.frontends.torch.rule import Call, rule
 from spikeloom.compiler.graph.ops.add import Add
 from spikeloom.compiler.graph.ops.affine import Affine
 from spikeloom.compiler.graph.ops.concat import Concat

@@ -7,7 +7,9 @@ import math
 import numpy as np
 
 from spikeloom.compiler.frontends.torch.axes import NoCounterpartError
-from spikeloom.compiler.frontends.torch.lowering import Call, Lowering, Operand, Value, rule
+from spikeloom.compiler.frontends.torch.lowering import Lowering
+from spikeloom.compiler.frontends.torch.operands import Operand, Value
+from spikeloom.compiler.frontends.torch.rule import Call, rule
 from spikeloom.compiler.graph.graph import Node
 from spikeloom.compiler.graph.ops.affine import Affine
 from spikeloom.compiler.graph.ops.clip import Clip

@@ -15,16 +15,9 @@ from torch import Tensor
 
 from spikeloom.compiler.frontends.torch.axes import OWN, Lead, NoCounterpartError
 from spikeloom.compiler.frontends.torch.folds import Axis, regrouped
-from spikeloom.compiler.frontends.torch.lowering import (
-    Call,
-    Folded,
-    Lowering,
-    Operand,
-    Rule,
-    StillFoldedError,
-    Value,
-    rule,
-)
+from spikeloom.compiler.frontends.torch.lowering import Lowering
+from spikeloom.compiler.frontends.torch.operands import Folded, Operand, StillFoldedError, Value
+from spikeloom.compiler.frontends.torch.rule import Call, Rule, rule
 from spikeloom.compiler.graph.ops.reshape import Reshape
 from spikeloom.compiler.graph.ops.transpose import Transpose
 

@@ -10,14 +10,9 @@ import torch
 from torch import Tensor
 
 from spikeloom.compiler.frontends.torch.axes import OWN, Lead, NoCounterpartError
-from spikeloom.compiler.frontends.torch.lowering import (
-    Call,
-    Lowering,
-    Memory,
-    Operand,
-    Spectrum,
-    rule,
-)
+from spikeloom.compiler.frontends.torch.lowering import Lowering
+from spikeloom.compiler.frontends.torch.operands import Memory, Operand, Spectrum
+from spikeloom.compiler.frontends.torch.rule import Call, rule
 from spikeloom.compiler.graph.ops.linear import Linear
 from spikeloom.compiler.graph.ops.linear_state import LinearState
 

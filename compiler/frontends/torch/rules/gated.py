@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from spikeloom.compiler.frontends.torch.axes import OWN, Lead, NoCounterpartError
-from spikeloom.compiler.frontends.torch.lowering import Call, Lowering, Operand, Value, rule
+from spikeloom.compiler.frontends.torch.lowering import Lowering
+from spikeloom.compiler.frontends.torch.operands import Operand, Value
+from spikeloom.compiler.frontends.torch.rule import Call, rule
 from spikeloom.compiler.frontends.torch.rules.folding import arranged
 from spikeloom.compiler.graph.ops.broadcast import Broadcast
 from spikeloom.compiler.graph.ops.gated_state import GatedState

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from spikeloom.compiler.frontends.torch.axes import OWN, NoCounterpartError
-from spikeloom.compiler.frontends.torch.lowering import Call, Lowering, Masked, Operand, rule
+from spikeloom.compiler.frontends.torch.lowering import Lowering
+from spikeloom.compiler.frontends.torch.operands import Masked, Operand
+from spikeloom.compiler.frontends.torch.rule import Call, rule
 from spikeloom.compiler.frontends.torch.rules.folding import each_element
 from spikeloom.compiler.graph.ops.affine import Affine
 from spikeloom.compiler.graph.ops.divide import Divide

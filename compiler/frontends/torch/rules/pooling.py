@@ -5,13 +5,9 @@ from __future__ import annotations
 import math
 
 from spikeloom.compiler.frontends.torch.axes import NoCounterpartError
-from spikeloom.compiler.frontends.torch.lowering import (
-    Call,
-    Lowering,
-    Operand,
-    Value,
-    rule,
-)
+from spikeloom.compiler.frontends.torch.lowering import Lowering
+from spikeloom.compiler.frontends.torch.operands import Operand, Value
+from spikeloom.compiler.frontends.torch.rule import Call, rule
 from spikeloom.compiler.graph.ops.avg_pool2d import AvgPool2d
 from spikeloom.compiler.graph.ops.max_pool2d import MaxPool2d
 from spikeloom.compiler.graph.ops.mean import Mean

@@ -9,16 +9,9 @@ import numpy as np
 from torch import Tensor, fx
 
 from spikeloom.compiler.frontends.torch.axes import OWN, Lead, NoCounterpartError, Shape
-from spikeloom.compiler.frontends.torch.lowering import (
-    Border,
-    Call,
-    Lowering,
-    Operand,
-    Value,
-    View,
-    constant_of,
-    rule,
-)
+from spikeloom.compiler.frontends.torch.lowering import Lowering
+from spikeloom.compiler.frontends.torch.operands import Border, Operand, Value, View, constant_of
+from spikeloom.compiler.frontends.torch.rule import Call, rule
 from spikeloom.compiler.frontends.torch.rules.folding import arranged
 from spikeloom.compiler.graph.op import Array
 from spikeloom.compiler.graph.ops.affine import Affine

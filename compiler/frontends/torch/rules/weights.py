@@ -8,13 +8,9 @@ from typing import Any
 import numpy as np
 
 from spikeloom.compiler.frontends.torch.axes import OWN, Lead, NoCounterpartError
-from spikeloom.compiler.frontends.torch.lowering import (
-    Call,
-    Lowering,
-    Operand,
-    Value,
-    rule,
-)
+from spikeloom.compiler.frontends.torch.lowering import Lowering
+from spikeloom.compiler.frontends.torch.operands import Operand, Value
+from spikeloom.compiler.frontends.torch.rule import Call, rule
 from spikeloom.compiler.graph.op import Array
 from spikeloom.compiler.graph.ops.batch_norm import BatchNorm
 from spikeloom.compiler.graph.ops.conv1d import Conv1d
