@@ -51,7 +51,7 @@ def round_to_integers(run: Compilation, profile: NumericProfile, target: Target,
             "SL0901",
             "--attention",
             f"{target.name} executes attention in one way",
-            remedy="leave it out, or try --target loihi2",
+            remedy="leave it out",
         )
     graph = run.quantized.graph
     if obstacles := target.obstacles(graph):
