@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -304,6 +305,19 @@ def test_delays_are_those_of_netx(shape: tuple[int, ...], lava_dl: Path, tmp_pat
     frames = (rng.random((80, 20)) < 0.3).astype(np.int64)
     path = written(tmp_path / "late.net", [first, second])
     assert agrees(lava_dl, path, frames, 0, writes=shape in ((9,), ())) == 80 * 23
+
+
+@pytest.mark.lava
+def test_a_trained_network_with_delays_is_that_of_netx(lava_dl: Path, tmp_path: Path) -> None:
+    """N-TIDIGITS of lava-dl's tests, two layers of learned delays up to 62, on its own recording."""
+    path = in_lava_dl(lava_dl, "ntidigits/ntidigits.net")
+    frames = np.load(path.parent / "input.npy").T[:300].astype(np.int64).reshape(300, 1, 1, 64)
+    whole = lower_netx(read_netx(path)).graph
+    assert whole.types[whole.outputs[0]].shape == (11,)
+    copy = Path(shutil.copy(path, tmp_path / "five.net"))
+    with h5py.File(copy, "a") as file:
+        del file["layer/5"]  # an average, which netx does not load
+    assert agrees(lava_dl, copy, frames, 0, writes=False) == 300 * (256 + 256 + 242)
 
 
 def has_lava() -> bool:

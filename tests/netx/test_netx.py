@@ -65,11 +65,19 @@ def test_a_layer_that_is_only_read_is_a_sum_over_time() -> None:
     assert float(graph.units[graph.outputs[0]].scale) == 2.0  # v >> 6
 
 
+def test_an_average_is_the_mean_of_groups_in_a_row() -> None:
+    average = NetxLayer("average", {"shape": np.array([2, 1, 1])})
+    net = NetxFile("net", (dense([[60], [0], [60], [60]]), average))
+    graph = lower_netx(net, 4).graph
+    assert run(net, np.ones((2, 1), np.int64)).tolist() == [[1, 2], [1, 2]]
+    assert float(graph.units[graph.outputs[0]].scale) == 0.5
+
+
 @pytest.mark.parametrize(
     ("layer", "what"),
     [
         (NetxLayer("pool", {}), "has no integer meaning here"),
-        (NetxLayer("average", {}), "own netx does not load it either"),
+        (NetxLayer("concat", {}), "own netx does not load it either"),
         (dense([[2, 4]], type="ALIF"), "its neurons are not known"),
         (dense([[2, 4]], type="SDNN", activation="tanh"), "netx rectifies whatever is said"),
         (dense([[2, 4]], refDelay=2), "refractory time"),

@@ -38,6 +38,7 @@ from spikeloom.compiler.graph.ops.delay import Delay
 from spikeloom.compiler.graph.ops.integer_neuron import DECAY_ONE, IntegerNeuron
 from spikeloom.compiler.graph.ops.linear import Linear
 from spikeloom.compiler.graph.ops.recurrent_neuron import RecurrentNeuron
+from spikeloom.compiler.graph.ops.reduce_sum import ReduceSum
 from spikeloom.compiler.graph.ops.reshape import Reshape
 from spikeloom.compiler.graph.ops.resonator import Resonator
 from spikeloom.compiler.graph.ops.sigma_delta import SigmaDelta
@@ -48,9 +49,10 @@ LARGEST_WEIGHT = 127
 """Of a chip's weight as it is counted here; an even one of a sigma-delta layer that is larger is halved."""
 INPUT_WEIGHT = 64
 """Of an input layer that does not say it, as in netx."""
-KNOWN = ("input", "conv", "dense", "dense_rec", "dense_comp", "flatten")
+KNOWN = ("input", "conv", "dense", "dense_rec", "dense_comp", "flatten", "average")
+WITHOUT_NEURONS = ("flatten", "average")
 NOT_LOADED = dict.fromkeys(
-    ("pool", "convT", "unpool", "average", "concat"), "lava-dl's own netx does not load it either"
+    ("pool", "convT", "unpool", "concat"), "lava-dl's own netx does not load it either"
 )
 
 
@@ -99,7 +101,7 @@ def _faults(number: int, layer: NetxLayer) -> list[Problem]:
     if layer.type not in KNOWN:
         what = NOT_LOADED.get(layer.type, "is no layer of netx that is known here")
         return [Problem("SL0214", where, f"has no integer meaning here: {what}", wanted=" or ".join(KNOWN))]
-    if layer.type == "flatten" or (layer.type == "input" and not layer.neuron):
+    if layer.type in WITHOUT_NEURONS or (layer.type == "input" and not layer.neuron):
         return []
     kind = kind_of(layer)
     if is_complex(layer) and not is_resonator(layer):
@@ -169,6 +171,8 @@ class _Reader:
         if layer.type == "flatten":
             size = int(np.prod(self.builder.types[x].shape))
             return self.builder.add(name, Reshape((size,)), x)[0]
+        if layer.type == "average":
+            return self._average(name, layer, x)
         if layer.type == "input":
             return self._input(name, layer, x)
         if is_complex(layer):
@@ -185,6 +189,16 @@ class _Reader:
             return self._read(name, layer, y, digits)
         neurons = (self._lif if kind_of(layer) == "LIF" else self._sdnn)(name, layer, y, digits)
         return self._late(name, layer, neurons) if layer.type == "conv" else neurons
+
+    def _average(self, name: str, layer: NetxLayer, x: str) -> str:
+        """Sums of neurons in a row, one for each output; slayer (``block/base.py``) takes their mean."""
+        outputs, neurons = int(layer.values["shape"].reshape(-1)[0]), self.builder.types[x].size
+        if neurons % outputs:
+            raise ValueError(f"{neurons} neurons are no equal groups for {outputs} outputs")
+        (y,) = self.builder.add(f"{name}.groups", Reshape((outputs, neurons // outputs)), x)
+        (y,) = self.builder.add(name, ReduceSum((1,)), y)
+        unit = self.builder.units.get(x)
+        return self._measured(y, (1.0 if unit is None else float(unit.scale)) * outputs / neurons)
 
     def _input(self, name: str, layer: NetxLayer, x: str) -> str:
         if not layer.neuron:

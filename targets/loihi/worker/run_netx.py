@@ -65,6 +65,8 @@ def run(path: str, frames: Arrays, interval: int, spike_exp: int, message_bits: 
     )
     steps = len(frames)
     entrance = network.in_layer.neuron.a_in if own else network.inp
+    if len(entrance.shape) == 1:  # an input that is flattened before anything else
+        frames = frames.reshape(len(frames), -1)
     Source(data=frames.T.astype(np.int32)).s_out.connect(entrance)
     configuration = Loihi2SimCfg(select_tag="fixed_pt", select_sub_proc_model=True)
     sinks = []
