@@ -195,6 +195,19 @@ def _better(rows: list[Row], peer: Row) -> Row | None:
     return min(mine, key=lambda row: (row["hops"], row["cores"]), default=None)
 
 
+def _name(document: Document, row: Row) -> str:
+    return f"{row['network']} †" if row["network"] in document["older"] else str(row["network"])
+
+
+def _footnote(document: Document, rows: list[Row]) -> list[str]:
+    if not any(row["network"] in document["older"] for row in rows):
+        return []
+    return [
+        "",
+        "† Measured with the mapper before layers shared tiles, with rates that were all drawn, and not made anew yet.",
+    ]
+
+
 def _bounds(document: Document) -> list[str]:
     lines = [
         "## Against the provable bounds\n",
@@ -210,7 +223,7 @@ def _bounds(document: Document) -> list[str]:
             continue
         why = document["explanations"].get(row["network"], {})
         cells = (
-            row["network"],
+            _name(document, row),
             _large(row["neurons"]),
             f"{100 * row['measured']:.0f} %" if row["measured"] else "–",
             f"{row['cores']:,}",
@@ -223,7 +236,7 @@ def _bounds(document: Document) -> list[str]:
             f"{row['seconds']:.1f}",
         )
         lines.append(f"| {' | '.join(cells)} |")
-    return [*lines, ""]
+    return [*lines, *_footnote(document, document["rows"]), ""]
 
 
 def _placed(document: Document) -> list[Row]:
@@ -260,8 +273,10 @@ def _placement(document: Document) -> list[str]:
     ]
     for one in sorted(_placed(document), key=lambda one: one["cores"]):
         if one["cores"] > 2:
-            lines.append(f"| {one['network']} | {one['cores']:,} | {_hops(one):.2f} | {_link(one):.2f} |")
-    return [*lines, ""]
+            lines.append(
+                f"| {_name(document, one)} | {one['cores']:,} | {_hops(one):.2f} | {_link(one):.2f} |"
+            )
+    return [*lines, *_footnote(document, _placed(document)), ""]
 
 
 def _is_peer(row: Row) -> bool:
@@ -280,6 +295,11 @@ def _peers(document: Document) -> list[str]:
         base = next(row for row in rows if row["mapper"] == OURS)
         lines += [
             f"### {name}\n",
+            *(
+                ["These rows are older: see the note under the bounds.\n"]
+                if name in document["older"]
+                else []
+            ),
             "| mapper | cores | messages | hops | busiest link | seconds | cores that break a limit |",
             "|---|--:|--:|--:|--:|--:|---|",
         ]
@@ -356,7 +376,7 @@ def _size(document: Document) -> list[str]:
     ]
     for one in document["scale"]:
         cells = (
-            one["network"],
+            _name(document, one),
             _large(one["neurons"]),
             f"{one['cores']:,}",
             _ratio(one["cores"], one["least_cores"]),
@@ -367,7 +387,7 @@ def _size(document: Document) -> list[str]:
             f"{one['violations']}" if "violations" in one else "not checked",
         )
         lines.append(f"| {' | '.join(cells)} |")
-    return [*lines, ""]
+    return [*lines, *_footnote(document, document["scale"]), ""]
 
 
 def _binding(document: Document) -> list[str]:
