@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeloom.errors import InputError, Problem
+from spikeloom.errors import InputError, Problem, counted
 from spikeloom.runtime.events.stream import Chunk, DropReport, Events, Geometry
 
 _BEFORE_ALL = np.iinfo(np.int64).min
@@ -73,20 +73,20 @@ class Check:
         elif not self.seen:
             found.append(Problem("SL0102", place, "holds no events", remedy="leave it out"))
         if report.unknown:
-            what = f"{report.unknown:,} records are of no kind that the format knows"
+            what = f"{counted(report.unknown, 'record')} of no kind that the format knows"
             remedy = "copy the file again, or pass --no-strict to leave them out"
             found.append(Problem("SL0108", place, what, remedy=remedy))
         if report.outside:
-            what = f"{report.outside:,} of {self.seen:,} events lie outside the sensor"
+            what = f"{report.outside:,} of {counted(self.seen, 'event')} outside the sensor"
             remedy = "name the right sensor in the recipe, or pass --no-strict to drop them"
             found.append(Problem("SL0104", place, what, str(self.geometry), self._first["outside"], remedy))
         if report.backwards:
-            what = f"{report.backwards:,} of {self.seen:,} events run backwards in time"
+            what = f"{report.backwards:,} of {counted(self.seen, 'event')} backwards in time"
             remedy = "sort the recording by time, or pass --no-strict to drop them"
             wanted = "times that never fall"
             found.append(Problem("SL0105", place, what, wanted, self._first["backwards"], remedy))
         if report.jumps:
-            what = f"{report.jumps:,} of {self.seen:,} events come after a silence that no sensor has"
+            what = f"{report.jumps:,} of {counted(self.seen, 'event')} after a silence that no sensor has"
             remedy = "cut the recording there, or pass --no-strict to drop them"
             wanted = f"at most {MAX_GAP_US // 1_000_000} s between events"
             found.append(Problem("SL0109", place, what, wanted, self._first["jumps"], remedy))
@@ -144,8 +144,8 @@ class Check:
 
     def _truncated(self, place: str) -> Problem:
         rest = self.report.left_over_bytes
-        left = "1 byte is left over" if rest == 1 else f"{rest:,} bytes are left over"
-        what = f"is truncated: {left} after {self.seen:,} events"
+        left = f"{counted(rest, 'byte')} {'is' if rest == 1 else 'are'} left over"
+        what = f"is truncated: {left} after {counted(self.seen, 'event')}"
         wanted = f"records of {self._record_bytes} bytes" if self._record_bytes else "whole records"
         remedy = "copy the file again, or pass --no-strict to use what is whole"
         return Problem("SL0103", place, what, wanted, remedy=remedy)

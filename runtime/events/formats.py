@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from stat import S_ISREG
 
-from spikeloom.errors import InputError, Problem
+from spikeloom.errors import InputError, Problem, counted
 from spikeloom.runtime.events.check import Check, leniently, strictly
 from spikeloom.runtime.events.source import (
     COMPRESSIONS,
@@ -273,7 +273,7 @@ def _opened(path: Path, reader: Format | None = None) -> Iterator[ByteStream]:
 
 def _problem(path: Path, error: Malformed, lost: int) -> Problem:
     if lost:
-        what = f"is damaged: {lost:,} bytes cannot be decompressed"
+        what = f"is damaged: {counted(lost, 'byte')} cannot be decompressed"
         return Problem("SL0103", str(path), what, remedy="copy the file again")
     return Problem("SL0108", str(path), error.what, error.wanted, error.got, error.remedy)
 

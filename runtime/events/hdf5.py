@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from spikeloom.errors import counted
 from spikeloom.runtime.events.hdf5_chunks import require_whole_chunks
 from spikeloom.runtime.events.source import stream_of
 from spikeloom.runtime.events.stream import (
@@ -114,7 +115,9 @@ def decode(source: Source, chunk_events: int) -> Iterator[Chunk]:
     """
     with _opened(source) as (file, layout):
         if found := layout.items(file):
-            raise Malformed(f"holds {len(found):,} recordings", "one", remedy="name the file in --events")
+            raise Malformed(
+                f"holds {counted(len(found), 'recording')}", "one", remedy="name the file in --events"
+            )
         table = layout.table(file)
         yield from _chunks(table, chunk_events)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from spikeloom.errors import InputError, Problem
+from spikeloom.errors import InputError, Problem, counted
 
 FOLDERS = "folders"
 """Instead of a table: the folder that a recording lies in says its class."""
@@ -45,8 +45,8 @@ def read_labels(path: Path | str) -> dict[Path, int]:
             repeated.append(f"{cells[0]} in line {line}")
         labels[file] = int(cells[1])
     problems = [
-        *_listed(path, malformed, "lines are malformed", "a file, a tab and a whole number from 0"),
-        *_listed(path, repeated, "recordings are named twice", "one line a recording"),
+        *_listed(path, malformed, "malformed", "line", "a file, a tab and a whole number from 0"),
+        *_listed(path, repeated, "named twice", "recording", "one line a recording"),
     ]
     if problems:
         raise InputError(problems)
@@ -69,8 +69,8 @@ def labels_of(files: Sequence[Path], table: Path | str, folder: Path | None) -> 
     unlabelled = [file.name for file in resolved if file not in labels]
     missing = sorted(set(_inside(labels, folder)) - set(resolved))
     problems = [
-        *_listed(Path(table), unlabelled, "recordings have no label", "one line a recording"),
-        *_listed(Path(table), [file.name for file in missing], "labels name recordings that are not there"),
+        *_listed(Path(table), unlabelled, "without a label", "recording", "one line a recording"),
+        *_listed(Path(table), [file.name for file in missing], "labelled but not there", "recording"),
     ]
     if problems:
         raise InputError(problems)
@@ -116,9 +116,11 @@ def _inside(labels: dict[Path, int], folder: Path | None) -> list[Path]:
     return [file for file in labels if file.is_relative_to(root)]
 
 
-def _listed(path: Path, items: Sequence[str], what: str, wanted: str = "") -> list[Problem]:
+def _listed(path: Path, items: Sequence[str], what: str, noun: str, wanted: str = "") -> list[Problem]:
     """One problem that counts the items and names the first of them; none without items."""
     if not items:
         return []
+    is_or_are = "is" if len(items) == 1 else "are"
+    said = f"{counted(len(items), noun)} {is_or_are} {what}"
     more = ", ..." if len(items) > _SHOWN else ""
-    return [Problem("SL0120", str(path), f"{len(items):,} {what}", wanted, ", ".join(items[:_SHOWN]) + more)]
+    return [Problem("SL0120", str(path), said, wanted, ", ".join(items[:_SHOWN]) + more)]

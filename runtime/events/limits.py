@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from spikeloom.errors import InputError, Problem
+from spikeloom.errors import InputError, Problem, counted
 from spikeloom.runtime.events.stream import Events, Geometry
 
 
@@ -28,7 +28,7 @@ def require_writable_events(
     for field, limit in limits.items():
         bad = np.flatnonzero((events[field] < 0) | (events[field] > limit))
         if len(bad):
-            what = f"{len(bad):,} of {len(events):,} events do not fit the {format_name} format"
+            what = f"{len(bad):,} of {counted(len(events), 'event')} beyond the {format_name} format"
             got = f"{field}={events[field][bad[0]]} in event {bad[0]:,}"
             problems.append(Problem("SL0107", str(path), what, f"{field} from 0 to {limit:,}", got))
     falls = np.flatnonzero(events["t"][1:] < events["t"][:-1])

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from spikeloom.atomic import write_bytes
-from spikeloom.errors import InputError, Problem
+from spikeloom.errors import InputError, Problem, counted
 from spikeloom.runtime.events.stream import EVENT, Chunk, Events, Format, Geometry, Source
 
 RECORD_BYTES = 5
@@ -77,7 +77,7 @@ def _unwritable(path: Path, events: Events) -> list[Problem]:
     for field, limit in limits.items():
         bad = np.flatnonzero((events[field] < 0) | (events[field] > limit))
         if len(bad):
-            what = f"{len(bad):,} of {len(events):,} events do not fit the N-MNIST format"
+            what = f"{len(bad):,} of {counted(len(events), 'event')} beyond the N-MNIST format"
             got = f"{field}={events[field][bad[0]]} in event {bad[0]:,}"
             problems.append(Problem("SL0107", str(path), what, f"{field} from 0 to {limit:,}", got))
     return problems

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeloom.errors import InputError, Problem
+from spikeloom.errors import InputError, Problem, counted
 from spikeloom.factories import load_factory
 from spikeloom.runtime.events.check import Check, leniently, strictly
 from spikeloom.runtime.events.convert import Encoder, to_events, to_frames, to_labels
@@ -84,7 +84,7 @@ class Samples(ABC):
         bad = 1
         for place, index in enumerate(indices):
             if bad == _BAD_SAMPLES:
-                what = f"{len(indices) - place:,} more samples were not looked at"
+                what = f"{counted(len(indices) - place, 'more sample')} not looked at"
                 problems.append(Problem(problems[-1].code, self.names[index], what))
                 break
             try:
@@ -240,7 +240,7 @@ def _sources(file: Path, label: int | None) -> list[_Source]:
     if not found:
         return [_Source(file, None, "", label)]
     if label is not None:
-        what = f"has one label for {len(found):,} recordings"
+        what = f"has one label for {counted(len(found), 'recording')}"
         raise InputError.of("SL0120", file, what, remedy="such files bring their own labels")
     return [_Source(file, index, f"[{item.name}]", item.label) for index, item in enumerate(found)]
 

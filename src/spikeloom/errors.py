@@ -172,3 +172,12 @@ class InternalError(SpikeloomError):
     """Spikeloom broke its own rules; the message is for its developers."""
 
     exit_status = 1
+
+
+def counted(number: int, noun: str, plural: str = "s") -> str:
+    """A number of things, with the noun and the ending of its plural where there is not one.
+
+    >>> counted(1, "sample"), counted(1060, "sample")
+    ('1 sample', '1,060 samples')
+    """
+    return f"{number:,} {noun}" + ("" if number == 1 else plural)

@@ -52,8 +52,8 @@ def damaged(workshop: Workshop, tmp_path: Path) -> Callable[..., Path]:
 FAULTS = [
     (empty, "SL0102", "holds no events"),
     (truncated, "SL0103", "is truncated"),
-    (outside, "SL0104", "lie outside the sensor"),
-    (backwards, "SL0105", "run backwards"),
+    (outside, "SL0104", "outside the sensor"),
+    (backwards, "SL0105", "backwards in time"),
 ]
 
 
@@ -76,7 +76,7 @@ def test_an_event_outside_the_sensor_is_located(
     bundle: Path, damaged: Callable[..., Path], tmp_path: Path
 ) -> None:
     [problem] = refused("run", bundle, "--events", damaged(outside) / "outside.bs2", within=tmp_path)
-    assert problem.what == f"1 of {EVENTS + 1} events lie outside the sensor"
+    assert problem.what == f"1 of {EVENTS + 1} events outside the sensor"
     assert problem.wanted == "8×8 pixels, 2 polarities"
     assert problem.got == "event 0 at byte 0: x=32 y=4 p=0 t=7 us"
     assert "--no-strict" in problem.remedy
@@ -113,7 +113,7 @@ def test_many_bad_recordings_are_not_all_read(bundle: Path, tmp_path: Path) -> N
         (tmp_path / f"{index}.bs2").write_bytes(b"")
     problems = refused("run", bundle, "--events", tmp_path, within=tmp_path)
     assert len(problems) == 21
-    assert problems[-1].what == "10 more samples were not looked at"
+    assert problems[-1].what == "10 more samples not looked at"
 
 
 def test_recordings_that_are_not_there(bundle: Path, tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_recordings_that_are_not_there(bundle: Path, tmp_path: Path) -> None:
 LABELS = {
     "file,label\n": "has no header",
     "file\tlabel\ntest/0.bs2\tseven\n": "line",
-    "file\tlabel\ntest/0.bs2\t1\n": "no label",
+    "file\tlabel\ntest/0.bs2\t1\n": "without a label",
     "": "has no header",
 }
 

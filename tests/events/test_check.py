@@ -65,10 +65,10 @@ def test_strict_gives_nothing_after_the_first_fault_and_names_all_faults() -> No
     assert [str(problem) for problem in raised.value.problems] == [
         "SL0103 f.bin: is truncated: 3 bytes are left over after 5 events (wanted records of 5 bytes); "
         "copy the file again, or pass --no-strict to use what is whole",
-        "SL0104 f.bin: 1 of 5 events lie outside the sensor (wanted 3×2 pixels, 2 polarities, "
+        "SL0104 f.bin: 1 of 5 events outside the sensor (wanted 3×2 pixels, 2 polarities, "
         "got event 3 at byte 15: x=9 y=0 p=0 t=3 us); "
         "name the right sensor in the recipe, or pass --no-strict to drop them",
-        "SL0105 f.bin: 1 of 5 events run backwards in time (wanted times that never fall, "
+        "SL0105 f.bin: 1 of 5 events backwards in time (wanted times that never fall, "
         "got event 2 at byte 10: x=0 y=0 p=0 t=1 us after t=2 us); "
         "sort the recording by time, or pass --no-strict to drop them",
     ]

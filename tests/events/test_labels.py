@@ -56,7 +56,7 @@ def test_all_malformed_and_repeated_lines_are_counted_at_once(tmp_path: Path) ->
         read_labels(table(tmp_path, "file\tlabel\n" + "\n".join(rows)))
     assert messages(raised.value) == [
         "6 lines are malformed: line 2, line 3, line 4, ...",
-        "1 recordings are named twice: ./6.bin in line 9",
+        "1 recording is named twice: ./6.bin in line 9",
     ]
 
 
@@ -67,8 +67,8 @@ def test_recordings_and_labels_must_match(tmp_path: Path) -> None:
     with pytest.raises(InputError) as raised:
         labels_of(files, path, tmp_path / "in")
     assert messages(raised.value) == [
-        "1 recordings have no label: 2.bin",
-        "1 labels name recordings that are not there: gone.bin",
+        "1 recording is without a label: 2.bin",
+        "1 recording is labelled but not there: gone.bin",
     ]
     assert labels_of(files[:1], path, None) == [5]
 

@@ -49,7 +49,7 @@ def test_evt3_new_high_bits_forget_the_low_ones(tmp_path: Path) -> None:
 def test_evt3_reserved_words_are_faults(tmp_path: Path, kind: int) -> None:
     content = words("3.0", "<u2", 0x8001, 0x0001, kind << 12, 0x2001, 0xE000, 0xF000, 0x7000, 0xA000)
     assert read(tmp_path / "a.raw", content) == ([(4096, 1, 1, 0)], {"unknown": 1})
-    with pytest.raises(InputError, match=r"SL0108 .*1 records are of no kind"):
+    with pytest.raises(InputError, match=r"SL0108 .*1 record of no kind"):
         read(tmp_path / "a.raw", content, strict=True)
 
 

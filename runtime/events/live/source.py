@@ -74,6 +74,7 @@ class LiveEvents:
         self._check = Check(sensor)
         self._queue = EventQueue(queue_events, when_full or receiver.when_full)  # type: ignore[arg-type]
         self._stop = Event()
+        self._stopped = False
         self._error: BaseException | None = None
         self._end = None if seconds is None else time.monotonic() + seconds
         self._shift = 0
@@ -121,6 +122,10 @@ class LiveEvents:
         """Events in the queue."""
         return self._queue.waiting
 
+    def stop(self) -> None:
+        """Let the iteration end soon; a signal handler may call this, since it takes no lock."""
+        self._stopped = True
+
     def close(self) -> None:
         """End it: what still waits or arrives is counted as dropped by the queue."""
         self._stop.set()
@@ -132,7 +137,8 @@ class LiveEvents:
         self.account.queue_dropped = self._queue.dropped
 
     def _over(self) -> bool:
-        return self._stop.is_set() or (self._end is not None and time.monotonic() >= self._end)
+        late = self._end is not None and time.monotonic() >= self._end
+        return late or self._stopped or self._stop.is_set()
 
     def _receive(self, receiver: Receiver) -> None:
         try:

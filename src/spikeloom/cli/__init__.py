@@ -35,6 +35,7 @@ from spikeloom.cli import compile as compile_command
 from spikeloom.cli import exit as exit_command
 from spikeloom.cli import log as log_command
 from spikeloom.cli.console import ClosedOutputError, errors, print_json, show_problems
+from spikeloom.cli.stopping import TERMINATED, interrupted_by_sigterm
 from spikeloom.cli.weights import weights
 from spikeloom.errors import InputError, InternalError, SpikeloomError
 
@@ -96,7 +97,10 @@ def main(arguments: list[str] | None = None) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # for terminals that know no more than ASCII
     try:
-        status = _run(arguments, as_json="--json" in arguments)
+        with interrupted_by_sigterm() as terminated:
+            status = _run(arguments, as_json="--json" in arguments)
+        if status == INTERRUPTED and terminated.asked:
+            status = TERMINATED
     except ClosedOutputError:  # the reader of a pipe has seen enough
         status = 0
     sys.exit(status)

@@ -24,6 +24,7 @@ from rich.table import Table
 from rich.text import Text
 
 from spikeloom.errors import Problem
+from spikeloom.errors import counted as counted
 
 CONTAMINATED = (
     "the model lets neuron layers run on from sample to sample of a batch; compiled for single ones"
@@ -218,12 +219,3 @@ def running_on(latency: int, flush: int) -> str:
     """
     late = f"answers {counted(latency, 'time step')} late, and " if latency else ""
     return f"{late}runs on for {counted(flush, 'time step')} after the last frame"
-
-
-def counted(number: int, noun: str, plural: str = "s") -> str:
-    """A number of things, with the noun and the ending of its plural where there is not one.
-
-    >>> counted(1, "sample"), counted(1060, "sample")
-    ('1 sample', '1,060 samples')
-    """
-    return f"{number:,} {noun}" + ("" if number == 1 else plural)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json as json_format
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -14,6 +14,7 @@ from spikeloom.atomic import require_writable
 from spikeloom.cli.console import counted, print_dropped
 from spikeloom.cli.console import output as console
 from spikeloom.cli.sources import Json, Strict
+from spikeloom.cli.stopping import Stop, StoppedError, stopping
 from spikeloom.compiler.bundle import read_bundle
 from spikeloom.errors import InputError
 from spikeloom.runtime.events.array_recipe import event_recipe
@@ -66,7 +67,8 @@ def stream(
 ) -> None:
     """Run a stream of events window by window, and print each window's answer as it comes.
 
-    With --json every line is an object: a window, and at the end a summary. Stop with Ctrl-C.
+    With --json every line is an object: a window, and at the end a summary. Ctrl-C or SIGTERM stops it
+    between two windows; the state is saved as at the end.
     """
     if when_full not in (None, "wait", "drop"):
         raise InputError.of("SL0901", "--when-full", "there is no such choice", wanted="wait or drop")
@@ -84,13 +86,15 @@ def stream(
         else:
             events = open_events(source, sensor, strict)
         skipped = before.consumed if before and isinstance(events, EventFile) else 0
-        count = _follow(session, _after(events, skipped), windows, before, state, json)
+        stop = stack.enter_context(stopping(events.stop if isinstance(events, LiveEvents) else _go_on))
+        count = _follow(session, _after(events, skipped), stop, windows, before, state, json)
     _summarize(session, events, count, json)
 
 
 def _follow(
     session: Session,
     events: Iterable[Events],
+    stop: Stop,
     windows: Windows,
     before: SessionState | None,
     state: Path | None,
@@ -98,17 +102,21 @@ def _follow(
 ) -> int:
     """Run to the end, or until the user has seen enough; how many windows there were."""
     count = 0
-    try:
-        for window in session.windows(events, windows, before):
+    with suppress(StoppedError):
+        for window in session.windows(stop.events(events), windows, before):
             _show(window, json)
             count += 1
+            if stop.asked:
+                break
             if state is not None and count % SAVED_EVERY == 0:
                 save_state(session.state(), state)
-    except KeyboardInterrupt:
-        return count
     if state is not None:
         save_state(session.state(), state)
     return count
+
+
+def _go_on() -> None:
+    """A recording waits for nothing."""
 
 
 def _after(events: Iterable[Events], skipped: int) -> Iterator[Events]:
