@@ -7,6 +7,7 @@ its neurons fires; a layer that cannot be brought to fire fails the test that as
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -118,6 +119,22 @@ class Grower:
     def advance(self, name: str, op: StatefulOp, *inputs: str) -> str:
         """Append an operation with state, and run it from its start."""
         (output,) = self.builder.add(self.builder.unique(name), op, *inputs)
+        self._values[output] = self._advanced(op, inputs)
+        return output
+
+    def tuned(self, name: str, op_of: Callable[[int], StatefulOp], *inputs: str) -> str | None:
+        """Append a layer whose threshold is a power of two at which it fires; None if it does at none."""
+        for exponent in range(22):
+            op = op_of(2**exponent)
+            spikes = self._advanced(op, inputs)
+            if self._fires(spikes):
+                (output,) = self.builder.add(self.builder.unique(name), op, *inputs)
+                self._values[output] = spikes
+                self.rates[output] = float((spikes > 0).mean())
+                return output
+        return None
+
+    def _advanced(self, op: StatefulOp, inputs: tuple[str, ...]) -> Array:
         initial = op.initial(*(self.builder.types[x] for x in inputs))
         batch = self.frames.shape[1]
         state = {key: np.broadcast_to(value, (batch, *value.shape)) for key, value in initial.items()}
@@ -125,8 +142,7 @@ class Grower:
         for values in zip(*(self._values[x] for x in inputs), strict=True):
             (y,), state = op.step(values, state)
             steps.append(y)
-        self._values[output] = np.stack(steps)
-        return output
+        return np.stack(steps)
 
     def shape(self, value: str) -> tuple[int, ...]:
         return self.builder.types[value].shape
@@ -464,18 +480,22 @@ class _Walk:
         return self.ringing(y)
 
     def ringing(self, x: str) -> str:
-        """Neurons whose spikes come back, and resonators that both drive; their spikes beside the value."""
+        """Neurons whose spikes come back, and resonators, where they fire; their spikes beside the value."""
         n = self.grow.shape(x)[0]
-        drive = self.grow.value(x)
         weight = (np.arange(n * n).reshape(n, n) * 7 % 23 - 11).astype(np.int8)
-        theta = np.full((1, n), int(np.abs(drive).max()) // 2 + 20)
-        loop = RecurrentNeuron(weight, theta, np.arange(n) - 9, 1024, 1, 2048)
-        s = self.grow.advance("loop", loop, x)
-        rung = Resonator(2000, 3300, int(np.abs(drive).max()) + 1, 1, by_phase=True)
-        rung_over = Resonator(-1500, 3500, int(np.abs(drive).max()) + 1, 1)
-        (r,) = self.grow.add("rung", Add(), self.grow.advance("rung", rung, x, s), s)
-        (r,) = self.grow.add("rung", Add(), self.grow.advance("over", rung_over, s, x), r)
-        return self.grow.add("beside", Add(), x, r)[0]
+        bias = np.arange(n) - 9
+
+        def loop(theta: int) -> StatefulOp:
+            return RecurrentNeuron(weight, np.full((1, n), theta), bias, 1024, 1, 2048)
+
+        layers = (
+            self.grow.tuned("loop", loop, x),
+            self.grow.tuned("rings", lambda theta: Resonator(2000, 3300, theta, 1, by_phase=True), x, x),
+            self.grow.tuned("rings", lambda theta: Resonator(-1500, 3500, theta, 1), x, x),
+        )
+        for spikes in layers:
+            x = x if spikes is None else self.grow.add("beside", Add(), x, spikes)[0]
+        return x
 
     def gated(self, x: str) -> str:
         """What no spike drives: a norm, a gate by a table, shares of the largest."""
