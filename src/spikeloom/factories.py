@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+import sysconfig
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import wraps
@@ -110,9 +111,11 @@ def _run(file: Path) -> ModuleType:
 
 
 def _forget(before: dict[str, ModuleType], folders: list[str]) -> None:
-    """Take out of ``sys.modules`` what came from these folders."""
+    """Take out of ``sys.modules`` what came from these folders, but for an environment that lies in them."""
+    installed = tuple(f"{sysconfig.get_path(kind)}/" for kind in ("purelib", "platlib"))
+    inside = tuple(f"{folder}/" for folder in folders)
     for name, module in list(sys.modules.items()):
         origin = getattr(module, "__file__", None) or ""
-        own = name.startswith("spikeloom_user_")
-        if name not in before and not own and any(origin.startswith(f"{folder}/") for folder in folders):
+        new = name not in before and not name.startswith("spikeloom_user_")
+        if new and origin.startswith(inside) and not origin.startswith(installed):
             del sys.modules[name]

@@ -128,3 +128,22 @@ def test_a_file_that_changes_the_import_path(tmp_path: Path) -> None:
         load_factory(f"{tmp_path / 'm.py'}:build")
     finally:
         sys.path[:] = path
+
+
+def test_an_environment_beside_the_model_stays_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its modules may not be loaded twice; those of the user's own are forgotten."""
+    installed = tmp_path / ".venv"
+    installed.mkdir()
+    (installed / "a_library_there.py").write_text("x = 1\n")
+    (tmp_path / "a_part_here.py").write_text("y = 2\n")
+    (tmp_path / "model.py").write_text(
+        "import a_library_there, a_part_here\ndef build():\n    return a_library_there.x + a_part_here.y\n"
+    )
+    monkeypatch.syspath_prepend(str(installed))
+    monkeypatch.setattr("sysconfig.get_path", lambda kind: str(installed))
+    assert load_factory(f"{tmp_path}/model.py:build")() == 3
+    assert "a_library_there" in sys.modules
+    assert "a_part_here" not in sys.modules
+    monkeypatch.delitem(sys.modules, "a_library_there")

@@ -24,6 +24,7 @@ FIELDS = [
     "unknown",
     "left_over_bytes",
     "unplaced",
+    "cropped",
     "late",
     "tail",
     "saturated",
