@@ -88,6 +88,8 @@ TRIED = """\
 - *A billion neurons.* Memory is no question, since layers are boxes and never lists of neurons. Above 20,000 cores gaps
   are filled in order of width only, and above 40,000 cores placement has one start, few passes of swaps
   and no annealing.
+- *The whole table at once.* The machine at hand was shared by many; what was not made anew is marked †, and a
+  comparison at 16,000 cores (134 M neurons) did not end in its time there. Nothing is claimed for it.
 - *Attention over very many tokens.* An accumulator of `k^T v` hears all tokens; beyond 8,000 no core holds its
   axons. The large networks of the table of sizes therefore attend within squares of 8 by 8 tokens.
 """
@@ -125,6 +127,7 @@ def _goals(document: Document) -> list[str]:
             continue
         got = (
             f"{near['seconds']:.0f} s of processor time for {_large(near['neurons'])}, {near['gib']:.1f} GiB"
+            f"{', †' if near['network'] in document['older'] else ''}"
         )
         lines.append(
             f"| {_large(neurons)} neurons within {seconds} s | {_yes(near['seconds'] <= seconds)} | {got} |"
