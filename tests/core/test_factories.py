@@ -143,7 +143,7 @@ def test_an_environment_beside_the_model_stays_imported(
     )
     monkeypatch.syspath_prepend(str(installed))
     monkeypatch.setattr("sysconfig.get_path", lambda kind: str(installed))
-    assert load_factory(f"{tmp_path}/model.py:build")() == 3
+    assert load_factory(f"{tmp_path}/model.py:build")[0]() == 3
     assert "a_library_there" in sys.modules
     assert "a_part_here" not in sys.modules
     monkeypatch.delitem(sys.modules, "a_library_there")
