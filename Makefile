@@ -43,7 +43,7 @@ lint: $(READY)  ## check style, formatting and types
 	$(PY) -m mypy --explicit-package-bases examples tests docs .ci/readme.py .ci/packages.py
 
 bench: $(READY)  ## time the engines on generated networks against every peer, and write docs/benchmarks.md
-	OMP_NUM_THREADS=1 $(PY) -m spikeloom bench --compile --large \
+	OMP_NUM_THREADS=1 $(PY) -m spikeloom bench --compile --large --lava \
 	    --networks spikformer-2-128,spikformer-4-384,spikegpt-216m --output docs/benchmarks.json
 	$(PY) docs/render_benchmarks.py docs/benchmarks.json
 

@@ -53,16 +53,19 @@ def page(document: dict[str, Any]) -> str:
     parts = [OPENING, _machine(document), _goals(document)]
     parts += [_network(entry) for entry in document["networks"]]
     parts.append(_layers(document["layers"]))
+    if document.get("lava"):
+        parts.append(_lava(document["lava"]))
     return "\n".join(parts)
 
 
 def _machine(document: dict[str, Any]) -> str:
     limits, found = document["limits"], document["machine"]
     versions = ", ".join(f"{name} {number}" for name, number in document["versions"].items())
+    others = ", ".join(document["left_out"]) or "none"
     absent = ", ".join(document["missing"]) or "none"
     return (
         f"- Machine: {found['processor']}, {found['system']}.\n"
-        f"- Versions: {versions}. Peers that were not installed: {absent}.\n"
+        f"- Versions: {versions}. Peers that were not installed: {absent}; left out, since their neurons are others: {others}.\n"
         f"- Limits of one core, measured: {limits['products'] / 1e9:.0f} G 8-bit products a second, "
         f"{limits['bandwidth'] / 1e9:.1f} GB/s read from memory, "
         f"{limits['update'] * 1e9:.2f} ns a neuron update.\n"
@@ -96,11 +99,21 @@ def _network(entry: dict[str, Any]) -> str:
         f"{second['median']:.2f} times one ({second['min']:.2f} to {second['max']:.2f}).\n",
         *_table(entry, ["SpikingJelly, float32", "ONNX Runtime, float32", "torch.compile, float32"]),
     ]
-    if entry["left_out"]:
-        lines.append(
-            f"\nLeft out, because as set up here they compute something else: {', '.join(entry['left_out'])}."
-        )
+    if entry["throughput"]:
+        lines += _throughput(entry["throughput"])
     return "\n".join(lines) + "\n"
+
+
+def _throughput(found: dict[str, Any]) -> list[str]:
+    """Contenders by samples a second, best first."""
+    rows = sorted(found["contenders"].items(), key=lambda row: -row[1]["samples_a_second"])
+    lines = [
+        f"\nWith {found['threads']} threads, each at the batch that suits it best (1, 8 or 32; ONNX Runtime's "
+        "float graph has batch 1), samples a second by the clock:\n",
+        "| contender | samples a second | batch |",
+        "|---|---|---|",
+    ]
+    return [*lines, *(f"| {name} | {row['samples_a_second']:.1f} | {row['batch']} |" for name, row in rows)]
 
 
 def _layers(entries: list[dict[str, Any]]) -> str:
@@ -113,6 +126,25 @@ def _layers(entries: list[dict[str, Any]]) -> str:
             "",
         ]
     return "\n".join(lines)
+
+
+def _lava(entries: list[dict[str, Any]]) -> str:
+    lines = [
+        "## Layers under Lava\n",
+        "A source, the layer, its LIF neurons and a sink of Lava's own, with its fixed-point models, against the "
+        "`event` engine step by step; every spike is equal. By the clock, since Lava runs each process as one "
+        "of the system's: most of its time for small layers is their talking to each other.\n",
+        "| layer | fires | Lava, ms a step | event, ms a step | times as fast |",
+        "|---|---|---|---|---|",
+    ]
+    for entry in entries:
+        ratio = entry["times_as_fast"]
+        lines.append(
+            f"| {entry['network']} | {entry['rate']:.1%} | {entry['lava_seconds'] * 1e3:.3g} | "
+            f"{entry['event_seconds'] * 1e3:.3g} | "
+            f"{ratio['median']:.0f} ({ratio['min']:.0f} to {ratio['max']:.0f}) |"
+        )
+    return "\n".join(lines) + "\n"
 
 
 def _table(entry: dict[str, Any], peers: list[str]) -> list[str]:

@@ -12,15 +12,24 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spikeloom.benchmarks import suite
+from spikeloom.benchmarks import lava, suite
 from spikeloom.benchmarks.bound import Limits
 from spikeloom.benchmarks.goals import goals
-from spikeloom.benchmarks.networks import RATE, TOLERANCE, BenchNetwork, dense_layer, spikformer
-from spikeloom.benchmarks.peers import EAGER, SPIKINGJELLY
-from spikeloom.errors import InternalError
+from spikeloom.benchmarks.networks import (
+    RATE,
+    TOLERANCE,
+    BenchNetwork,
+    chip_conv_layer,
+    chip_dense_layer,
+    dense_layer,
+    spikformer,
+)
+from spikeloom.benchmarks.peers import EAGER, SPIKINGJELLY, differs, neurons
+from spikeloom.errors import InputError, InternalError
 from spikeloom.runtime.engines.event.engine import EventEngine
 from spikeloom.runtime.engines.reference import ReferenceEngine
 from spikeloom.runtime.session import run_from_reset
+from spikeloom.targets.loihi.environment import find_worker
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -93,6 +102,31 @@ def test_the_figures_name_peers_and_bound(document: dict[str, Any]) -> None:
         assert row["share_of_bound"] == pytest.approx(network["bound_seconds"] / times["median"])
     assert network["outputs"][suite.ONNX] == 0
     assert network["outputs"][EAGER] < 0.5
+
+
+def test_throughput_takes_the_best_batch(document: dict[str, Any]) -> None:
+    found = document["networks"][0]["throughput"]
+    assert set(found["contenders"]) >= {suite.EVENT, suite.ORT_FLOAT, SPIKINGJELLY, EAGER}
+    assert all(row["samples_a_second"] > 0 for row in found["contenders"].values())
+    assert found["contenders"][suite.ORT_FLOAT]["batch"] == 1
+
+
+def test_a_peer_with_other_neurons_is_found_out() -> None:
+    assert not any(differs(make) for make in neurons().values())
+    half = neurons()[EAGER]
+    assert differs(lambda level: half(level / 2))
+
+
+def test_lava_gives_the_spikes_of_a_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    try:
+        find_worker()
+    except InputError as error:
+        pytest.skip(str(error))
+    layers = (partial(chip_dense_layer, 64, 20), partial(chip_conv_layer, 6, 4, 10))
+    monkeypatch.setattr(lava, "LAYERS", layers)
+    rows = lava.against_lava(1)
+    assert [row["steps"] for row in rows] == [20, 10]
+    assert all(abs(row["rate"] - RATE) <= TOLERANCE for row in rows)
 
 
 @pytest.mark.parametrize("make", [tiny, partial(dense_layer, 64)])

@@ -26,12 +26,12 @@ from spikeloom.compiler.graph.ops.reshape import Reshape
 from spikeloom.compiler.graph.ops.transpose import Transpose
 
 
-def float_session(network: BenchNetwork) -> Callable[[NDArray[np.uint8]], object]:
-    """ONNX Runtime on the float32 graph, one thread: frames [steps, 1, ...] to outputs."""
+def float_session(network: BenchNetwork, threads: int = 1) -> Callable[[NDArray[np.uint8]], object]:
+    """ONNX Runtime on the float32 graph: frames [steps, 1, ...] to outputs."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(
         _Export(network).model(), options, providers=["CPUExecutionProvider"]

@@ -77,7 +77,15 @@ def _of_sizes(document: Document) -> Iterator[Goal]:
     )
     times = None if compiled is None else compiled["peak_bytes"] / compiled["float_bytes"]
     yield Goal("the same: peak memory over the float weights", 4, False, times)
-    yield Goal("a step of dense layers over Lava's simulation on a processor", 100, True, None)
+    yield from _over_lava(document)
+
+
+def _over_lava(document: Document) -> Iterator[Goal]:
+    what = "a step over Lava's simulation on a processor, by the clock"
+    for entry in document.get("lava", ()):
+        yield Goal(f"{entry['network']}: {what}", 100, True, entry["times_as_fast"]["median"])
+    if not document.get("lava"):
+        yield Goal(what, 100, True, None)
 
 
 def _network(document: Document, name: str) -> Document | None:

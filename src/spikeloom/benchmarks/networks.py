@@ -90,6 +90,10 @@ class _Grower:
     def weights(self, *shape: int) -> NDArray[np.int8]:
         return self.rng.integers(-127, 128, shape, np.int8)
 
+    def even_weights(self, *shape: int) -> NDArray[np.int8]:
+        """As a chip holds weights of mixed sign."""
+        return 2 * self.rng.integers(-63, 64, shape, np.int8)
+
     def add(self, name: str, op: Op, *inputs: str) -> str:
         """Append an operation without state."""
         (output,) = self.builder.add(self.builder.unique(name), op, *inputs)
@@ -100,10 +104,17 @@ class _Grower:
 
     def fire(self, x: str, name: str = "lif") -> str:
         """Append a layer of neurons whose channels have no mean input, as after a batch norm."""
+        rest = tuple(axis for axis in range(self._values[x].ndim) if axis != 2)
+        mean = self._values[x].mean(rest, keepdims=True)[0, 0]
+        return self._fire(x, name, -np.rint(mean * 2**FRACTION_BITS).astype(np.int64))
+
+    def fire_on_grid(self, x: str) -> str:
+        """Append a layer of neurons without biases, whose threshold is a whole input, as a chip holds it."""
+        rank = self._values[x].ndim - 2
+        return self._fire(x, "lif", np.zeros((1,) * rank, np.int64), 2**FRACTION_BITS)
+
+    def _fire(self, x: str, name: str, bias: Array, grid: int = 1) -> str:
         drive = self._values[x]
-        rest = tuple(axis for axis in range(drive.ndim) if axis != 2)
-        mean = drive.mean(rest, keepdims=True)[0, 0]
-        bias = -np.rint(mean * 2**FRACTION_BITS).astype(np.int64)
         low, high = 0, int(2 ** (FRACTION_BITS + 1) * (np.abs(drive).max() + 1))
         for _ in range(_BISECTIONS):
             middle = (low + high) // 2
@@ -111,7 +122,7 @@ class _Grower:
                 low = middle
             else:
                 high = middle
-        op = _neuron(high, bias)
+        op = _neuron(-(-high // grid) * grid, bias)
         (output,) = self.builder.add(self.builder.unique(name), op, x)
         self._values[output] = _spikes(op, drive)
         self.rates[output] = self._rate(self._values[output])
@@ -223,6 +234,22 @@ def dense_layer(size: int, rate: float = 0.1) -> BenchNetwork:
     frames = (rng.random((8, 1, size)) < rate).astype(np.uint8)
     grow = _Grower(f"layer {size} x {size}", frames, rng)
     return grow.finish(grow.fire(grow.add("fc", Linear(grow.weights(size, size)), grow.entry)))
+
+
+def chip_dense_layer(size: int, steps: int = 200) -> BenchNetwork:
+    """One linear layer of ``size`` squared on frames active at 10 %, with what a chip's registers hold."""
+    rng = np.random.default_rng(size)
+    grow = _Grower(f"dense {size} x {size}", (rng.random((steps, 1, size)) < 0.1).astype(np.uint8), rng)
+    return grow.finish(grow.fire_on_grid(grow.add("fc", Linear(grow.even_weights(size, size)), grow.entry)))
+
+
+def chip_conv_layer(size: int, channels: int, steps: int = 200) -> BenchNetwork:
+    """One convolution of 3 x 3 on ``channels`` pictures of ``size`` squared, likewise."""
+    rng = np.random.default_rng(size)
+    frames = (rng.random((steps, 1, channels, size, size)) < 0.1).astype(np.uint8)
+    grow = _Grower(f"conv 3 x 3, {channels} channels of {size} x {size}", frames, rng)
+    op = Conv2d(grow.even_weights(channels, channels, 3, 3), None, (1, 1), (1, 1), (1, 1))
+    return grow.finish(grow.fire_on_grid(grow.add("conv", op, grow.entry)))
 
 
 def spikegpt_216m() -> BenchNetwork:

@@ -7,9 +7,10 @@ name where somebody has installed them; one that is missing is left out and said
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,35 +18,70 @@ from numpy.typing import NDArray
 from spikeloom.benchmarks.floats import KEEP
 from spikeloom.benchmarks.networks import BenchNetwork
 
+if TYPE_CHECKING:
+    from spikeloom.benchmarks.torch_network import MakeNeuron
+
 Contender = Callable[[NDArray[np.uint8]], object]
 SPIKINGJELLY = "SpikingJelly, float32"
 EAGER = "torch eager, float32"
 COMPILED = "torch.compile, float32"
 
 
-def torch_peers(network: BenchNetwork, compiles: bool) -> dict[str, Contender]:
-    """The peers on torch that are installed, by name: one thread, no gradients."""
+def torch_peers(network: BenchNetwork, compiles: bool, threads: int = 1) -> dict[str, Contender]:
+    """The peers on torch that can be imported, by name, without those whose neurons are others."""
     found: dict[str, Contender] = {}
-    if _installed("torch"):
+    if _usable("torch"):
+        import torch
+
         from spikeloom.benchmarks.torch_network import torch_network
 
-        for name, package, make in (
-            (SPIKINGJELLY, "spikingjelly", _spikingjelly),
-            ("snnTorch, float32", "snntorch", _snntorch),
-            ("norse, float32", "norse", _norse),
-            ("sinabs, float32", "sinabs", _sinabs),
-        ):
-            if _installed(package):
-                found[name] = _run(torch_network(network, make))
-        found[EAGER] = _run(torch_network(network, _plain))
+        for name, make in neurons().items():
+            if not differs(make):
+                found[name] = _run(torch_network(network, make), threads)
         if compiles:
-            found[COMPILED] = _compiled(network)
+            found[COMPILED] = _run(torch.compile(torch_network(network, _plain)), threads)
     return found
 
 
+def neurons() -> dict[str, MakeNeuron]:
+    """How each peer makes a layer of neurons, where the peer can be imported."""
+    frameworks = {
+        SPIKINGJELLY: ("spikingjelly", _spikingjelly),
+        "snnTorch, float32": ("snntorch", _snntorch),
+        "norse, float32": ("norse", _norse),
+        "sinabs, float32": ("sinabs", _sinabs),
+        EAGER: ("torch", _plain),
+    }
+    return {name: make for name, (package, make) in frameworks.items() if _usable(package)}
+
+
+def differs(make: MakeNeuron) -> bool:
+    """Whether a peer's neurons, as set up here, fire otherwise than the networks mean.
+
+    They get currents that floats hold exactly, and a threshold that no potential comes near.
+    """
+    import torch
+
+    rng = np.random.default_rng(0)
+    currents = (rng.integers(-8, 12, (12, 1, 4, 64)) + 0.25).astype(np.float32)
+    level, v = 7.1, np.zeros(currents.shape[1:])
+    spikes = np.empty(currents.shape, np.float32)
+    for step, current in enumerate(currents):
+        v = KEEP * v + current
+        spikes[step] = v >= level
+        v[v >= level] = 0.0
+    with torch.inference_mode():
+        return bool((make(level)(torch.from_numpy(currents)).numpy() != spikes).any())
+
+
+def unequal() -> list[str]:
+    """Peers whose neurons, as set up here, are others."""
+    return [name for name, make in neurons().items() if differs(make)]
+
+
 def missing() -> list[str]:
-    """Peers that are not installed here."""
-    return [name for name in ("torch", "spikingjelly", "snntorch", "norse", "sinabs") if not _installed(name)]
+    """Peers that cannot be imported here."""
+    return [name for name in ("torch", "spikingjelly", "snntorch", "norse", "sinabs") if not _usable(name)]
 
 
 def versions() -> dict[str, str]:
@@ -53,35 +89,28 @@ def versions() -> dict[str, str]:
     names = (
         "numpy", "onnxruntime", "numba", "torch", "spikingjelly", "snntorch", "norse", "sinabs",
     )  # fmt: skip
-    return {name: version(name) for name in names if _installed(name)}
+    return {name: version(name) for name in names if _usable(name)}
 
 
-def _installed(package: str) -> bool:
+@cache
+def _usable(package: str) -> bool:
+    """Whether it is installed, with all that it needs itself."""
     try:
-        version(package)
-    except PackageNotFoundError:
+        import_module(package)
+    except ImportError:
         return False
     return True
 
 
-def _run(module: Any) -> Contender:
+def _run(module: Any, threads: int) -> Contender:
     import torch
 
-    torch.set_num_threads(1)
-
     def run(frames: NDArray[np.uint8]) -> object:
+        torch.set_num_threads(threads)
         with torch.inference_mode():
             return module(torch.from_numpy(frames).float())
 
     return run
-
-
-def _compiled(network: BenchNetwork) -> Contender:
-    import torch
-
-    from spikeloom.benchmarks.torch_network import torch_network
-
-    return _run(torch.compile(torch_network(network, _plain)))
 
 
 def _plain(level: float) -> Any:
@@ -190,6 +219,7 @@ def _sinabs(level: float) -> Any:
             self.neuron = layers.LIF(
                 tau_mem=float(-1 / np.log(KEEP)),
                 spike_threshold=torch.tensor(level),
+                spike_fn=activation.SingleSpike,
                 reset_fn=activation.MembraneReset(),
                 norm_input=False,
             )

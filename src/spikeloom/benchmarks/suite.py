@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from spikeloom.benchmarks.apart import cost_of_compiling, peak_of_run
 from spikeloom.benchmarks.bound import Limits, measure_limits
 from spikeloom.benchmarks.float_onnx import float_session
+from spikeloom.benchmarks.lava import against_lava
 from spikeloom.benchmarks.networks import BenchNetwork, dense_layer, spikformer_8_768
-from spikeloom.benchmarks.peers import Contender, missing, torch_peers, versions
+from spikeloom.benchmarks.peers import Contender, missing, torch_peers, unequal, versions
+from spikeloom.benchmarks.throughput import throughput
 from spikeloom.compiler.graph.engine import Engine
 from spikeloom.compiler.graph.target import find_target
 from spikeloom.errors import MismatchError
@@ -33,7 +35,6 @@ ORT_FLOAT = "ONNX Runtime, float32"
 ORT_INT8 = "ONNX Runtime, int8"
 LAYER_SIZES = (1024, 2048, 4096)
 _CALLS = 20
-_TOO_FAR = 0.5  # a peer whose outputs differ by this share computes something else
 
 
 @dataclass(frozen=True)
@@ -74,13 +75,15 @@ def run_suite(
     say: Callable[[str], None] = lambda text: None,
     sizes: Sequence[int] = LAYER_SIZES,
     large: bool = False,
+    lava: bool = False,
 ) -> dict[str, Any]:
     """Time every network; returns the document that is printed and saved.
 
     One thread and batch 1, processor time of the process, except for the second core, which is timed by
     the clock. Before a network is timed, its engines are compared with the reference: a difference ends
     the benchmark. The load of the machine (of other processes too, over five minutes) is noted before and
-    after. With ``large``, peak memory and the time to compile of Spikformer-8-768 are measured as well.
+    after. With ``large``, peak memory and the time to compile of Spikformer-8-768 are measured as well;
+    with ``lava``, layers under Lava's simulation, where its environment exists.
 
     Raises:
         MismatchError: SL0802, an engine gives other spikes than the reference.
@@ -101,12 +104,16 @@ def run_suite(
     if large:
         say("peak memory, time to compile")
         extra = {"memory": peak_of_run(spikformer_8_768()), "compile": cost_of_compiling()}
+    if lava:
+        say("Lava")
+        extra["lava"] = against_lava(rounds)
     return {
         **extra,
         "machine": machine(),
         "load": [load, os.getloadavg()[1]],
         "versions": {**versions(), "python": platform.python_version()},
         "missing": missing(),
+        "left_out": unequal(),
         "rounds": rounds,
         "limits": limits.to_json(),
         "networks": documents,
@@ -123,8 +130,6 @@ def _time_network(network: BenchNetwork, limits: Limits, rounds: int, compiles: 
     runs[ORT_FLOAT] = float_session(network)
     runs.update(torch_peers(network, compiles and not network.streamed))
     outputs = _outputs(network, runs)
-    wrong = [name for name, difference in outputs.items() if not difference < _TOO_FAR]
-    runs = {name: run for name, run in runs.items() if name not in wrong}
     race = _race(network.name, runs, network.frames, rounds, process_time)
     rates = network.rates.values()
     return {
@@ -134,9 +139,9 @@ def _time_network(network: BenchNetwork, limits: Limits, rounds: int, compiles: 
         "updates": network.updates,
         "weights": network.weights,
         "firing_rates": {"min": min(rates), "max": max(rates)},
-        "outputs": {name: outputs[name] for name in runs},
-        "left_out": wrong,
+        "outputs": outputs,
         "second_core": _second_core(network, rounds),
+        "throughput": None if network.streamed else throughput(network, EVENT, ORT_FLOAT, compiles),
     }
 
 

@@ -53,6 +53,9 @@ def bench(
     large: Annotated[
         bool, typer.Option("--large/--no-large", help="Peak memory and time to compile of Spikformer-8-768.")
     ] = False,
+    lava: Annotated[
+        bool, typer.Option("--lava/--no-lava", help="Layers under Lava's simulation, which takes minutes.")
+    ] = False,
     output: Annotated[Path | None, typer.Option(help="Write the figures of the fixed set as JSON.")] = None,
     strict: Strict = True,
     json: Json = False,
@@ -63,7 +66,7 @@ def bench(
     fire at 15 %, against every peer that is installed and against what the machine could do at best.
     """
     if bundle is None:
-        document = _fixed(networks, rounds, compiles, large, output)
+        document = _fixed(networks, rounds, compiles, large, lava, output)
         (print_json if json else _print_fixed)(document)
         return
     compiled = read_bundle(bundle)
@@ -95,7 +98,9 @@ def bench(
         _print(document)
 
 
-def _fixed(networks: str, rounds: int, compiles: bool, large: bool, output: Path | None) -> dict[str, Any]:
+def _fixed(
+    networks: str, rounds: int, compiles: bool, large: bool, lava: bool, output: Path | None
+) -> dict[str, Any]:
     """The figures of the fixed set."""
     from spikeloom.benchmarks.networks import NETWORKS
     from spikeloom.benchmarks.suite import run_suite
@@ -109,7 +114,7 @@ def _fixed(networks: str, rounds: int, compiles: bool, large: bool, output: Path
         require_writable(output)
     chosen = {name: NETWORKS[name] for name in names}
     document = run_suite(
-        chosen, rounds, compiles, lambda text: errors.print(text, highlight=False), large=large
+        chosen, rounds, compiles, lambda text: errors.print(text, highlight=False), large=large, lava=lava
     )
     if output is not None:
         write_text(output, dumps(document, indent=2) + "\n")
