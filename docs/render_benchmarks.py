@@ -37,8 +37,9 @@ The *limit of the machine* is the peer's time over the bound. Why goals are miss
 - *One row at 10 %.* A row of weights that is not in the cache of a core comes from the next one; the events of
   the frames of a run touch different rows. The call itself takes half a microsecond.
 - *Two workers* depend on an idle second core: at a load above 1 the figure says nothing.
-- *Peak memory of compiling.* The captured and the canonical graph hold the weights in 64-bit floats, and the
-  ledger's comparisons hold every value of a step.
+- *Peak memory of compiling.* Python, PyTorch and the model in float32 take three times the weights before
+  anything is compiled. The canonical graph holds them in 64-bit floats, since batch norms are folded into them, and
+  the check of the integers against PyTorch holds a model in 64-bit floats with every value of a step.
 """
 
 
