@@ -19,7 +19,7 @@ from spikeloom.errors import InputError, Problem
 from spikeloom.runtime.early_exit.rule import ExitRule
 from spikeloom.runtime.engines import open_engine
 from spikeloom.runtime.events.array_recipe import event_recipe, read_recipe
-from spikeloom.runtime.events.framer import Framer
+from spikeloom.runtime.events.framer import Framer, FramerState
 from spikeloom.runtime.events.recipe import require_streamable
 from spikeloom.runtime.events.samples import Sample
 from spikeloom.runtime.events.stream import DropReport, Events
@@ -266,8 +266,16 @@ class Session:
         else:
             self.restore(state)
             if state.framer is not None:
-                framer.restore(state.framer)
+                self._restore(framer, state.framer)
         return framer
+
+    def _restore(self, framer: Framer, state: FramerState) -> None:
+        try:
+            framer.restore(state)
+        except (KeyError, ValueError) as error:
+            raise InputError.of(
+                "SL0811", self.bundle.path, "the state's frame is none of this recipe"
+            ) from error
 
     def _carry_on(self, frame: NDArray[np.uint8]) -> dict[str, int]:
         """Run a frame without a reset; how many neurons fired."""

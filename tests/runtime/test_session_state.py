@@ -103,6 +103,17 @@ def test_a_state_of_another_network_is_refused(bundle: Bundle, tmp_path: Path) -
         Session(bundle).restore(replace(state, network="0" * 64))
 
 
+def test_a_state_whose_frame_is_damaged_is_refused(bundle: Bundle) -> None:
+    session = Session(bundle)
+    next(session.stream([recording(2)]))
+    state = session.state()
+    assert state.framer is not None
+    for arrays in ({}, {"counts": np.zeros((1, 2), np.int64)}):
+        damaged = replace(state, framer=replace(state.framer, arrays=arrays))
+        with pytest.raises(InputError, match=r"SL0811 .*none of this recipe"):
+            next(Session(bundle).stream([recording(2)], damaged))
+
+
 @pytest.mark.parametrize("damage", ["missing", "empty", "cut", "text", "foreign"])
 def test_damaged_states_are_refused(bundle: Bundle, tmp_path: Path, damage: str) -> None:
     path = tmp_path / "state"
