@@ -95,6 +95,24 @@ def test_every_metric_of_a_small_network() -> None:
     }
 
 
+def test_membrane_updates_of_a_reset_by_subtraction() -> None:
+    """As neurobench 2.3.0 gives them for snnTorch's Leaky without reset_delay, of threshold 4."""
+    rng = np.random.default_rng(0)
+    weights = [rng.integers(-2, 4, (6, 4)).astype(np.float32), rng.integers(-2, 3, (3, 6)).astype(np.float32)]
+    frames = (rng.random((N, T, 4)) < 0.4).astype(np.uint8).swapaxes(0, 1)
+    builder = GraphBuilder("subtract", Stage.CANONICAL)
+    x = builder.input("x", Type((4,), REAL))
+    for number, weight in enumerate(weights, 1):
+        (x,) = builder.add(f"fc{number}", Linear(weight), x)
+        soft = Neuron(decay=0.5, gain=1.0, threshold=4.0, strict=True, reset="soft")
+        (x,) = builder.add(f"l{number}", soft, x)
+    builder.output(x)
+    found = measure(builder.build(), [frames]).neurobench.to_json()
+    assert found["MembraneUpdates"] == 56.4
+    assert found["SynapticOperations"] == {"Effective_MACs": 0.0, "Effective_ACs": 74.8, "Dense": 294}
+    assert found["ConnectionSparsity"] == 0.119
+
+
 def test_batches_make_no_difference() -> None:
     graph, frames = small()
     whole = measure(graph, [frames]).neurobench
