@@ -511,7 +511,8 @@ class _Walk:
         if self.chance(0.5):
             return self.fading(y)
         if self.chance(0.4):
-            y = grow.advance("counts", CountCode(int(grow.rng.integers(1, 128)), 3), y, gate)
+            most = int(grow.rng.integers(1, 128))
+            y = grow.tuned("counts", lambda finer: CountCode(most, finer.bit_length() - 1), y, gate) or y
         return grow.advance("kept", GatedState(8, 900), gate, y) if self.chance(0.6) else y
 
     def fading(self, keys: str) -> str:
