@@ -133,13 +133,17 @@ def compare_free_running(
 def can_ask_oracle(capture: Capture, quantized: Quantized) -> bool:
     """Whether the bound of :func:`ask_oracle` holds for a network.
 
-    Its weights must be parameters of the model, its input whole numbers, and no value may be rounded
-    between the weights and a neuron.
+    Its weights must be parameters of the model, and no product of several; its input whole numbers, and no
+    value may be rounded between the weights and a neuron.
     """
     rounds = any(isinstance(node.op, Rescale) for node in quantized.graph.nodes)
     units = [quantized.graph.units[name] for name in quantized.graph.inputs]
     whole = all(np.all(unit.scale == 1) and np.all(unit.offset == 0) for unit in units)
-    stored = all(grid.layer in capture.weights for grid in quantized.grids)
+    stored = all(
+        grid.layer in capture.weights
+        and _weight(quantized.graph, grid.layer).shape == _weight(capture.graph, grid.layer).shape
+        for grid in quantized.grids
+    )
     plain = all(_is_plain(node.op) for node in capture.graph.neurons())
     plain = plain and all(
         hasattr(capture.model.get_submodule(node.name), "v_threshold") for node in capture.graph.neurons()

@@ -53,6 +53,7 @@ times their rate). `compile` prints the same table.
 | `--correct`, `--no-correct` | after rounding, the mean of each layer's currents goes back into the biases, and each threshold becomes the nearby one with the fewest flips; where thresholds are shared, biases alone. By default below 6 bits |
 | `--bits auto --max-flips S` | each layer gets the fewest bits with which the flips that rounding it alone causes, summed over layers, stay below a share S |
 | `--bits auto --max-bytes N` | the same, for weights that must fit N bytes |
+| `--repconv auto`, `dense`, `chain` | whether convolutions without a neuron between them (RepConv) become one: by default where that costs fewer operations at the measured density of the input, and no trained grid is lost |
 
 Weights whose channels lie on a grid of the width already (LSQ checkpoints) are taken over, not rounded. Ranges of
 values that are rescaled have 18 bits for twice the largest magnitude seen, so that their error is far below

@@ -8,8 +8,10 @@ from spikeloom.compiler.graph.graph import Graph
 from spikeloom.compiler.graph.interpret import Interpreter
 from spikeloom.compiler.graph.op import Array
 from spikeloom.compiler.graph.passes import run_passes
+from spikeloom.compiler.graph.profile import NumericProfile
 from spikeloom.compiler.ledger import Comparison
 from spikeloom.compiler.passes.canonicalise import CANONICALISE
+from spikeloom.compiler.pipeline.chains import settle_chains
 from spikeloom.compiler.pipeline.compilation import Compilation
 from spikeloom.compiler.pipeline.options import Options
 from spikeloom.compiler.quantize.activity import measure_activity
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     pass
 
 
-def canonicalise(run: Compilation, options: Options) -> Graph:
+def canonicalise(run: Compilation, profile: NumericProfile, options: Options) -> Graph:
     """Bring the captured graph to its canonical form, and measure what fires in it.
 
     Raises:
@@ -26,7 +28,11 @@ def canonicalise(run: Compilation, options: Options) -> Graph:
     """
     assert run.captured is not None
     assert run.inputs is not None
-    graph = run_passes(run.captured, CANONICALISE)
+    if run.prepared is not None:  # its weights are those of its own canonical graph
+        graph = run.prepared.canonical
+    else:
+        graph = run_passes(run.captured, CANONICALISE)
+        graph, run.chains = settle_chains(graph, options.repconv, profile, run.inputs.trial_real)
     run.canonical = graph
     seen = options.within.percentile if options.within.method == "percentile" else 100.0
     run.activity = measure_activity(graph, run.inputs.real, options.silence, seen)

@@ -19,6 +19,7 @@ from spikeloom.compiler.layer_report import LayerReport, report_layers
 from spikeloom.compiler.ledger import Ledger
 from spikeloom.compiler.mapping.explanation import Explanation
 from spikeloom.compiler.mapping.placement import Mapping as ChipMapping
+from spikeloom.compiler.pipeline.chains import ChainChoice
 from spikeloom.compiler.quantize.activity import Activity
 from spikeloom.compiler.quantize.correct import Correction
 from spikeloom.compiler.quantize.quantize import Quantized
@@ -84,12 +85,14 @@ class Compilation:
     Attributes:
         capture: of a PyTorch model; None for a network that came as a graph.
         captured: the graph of one time step, as trained.
+        chains: what became of chains of convolutions.
     """
 
     prepared: PreparedNetwork | None = None
     capture: Capture | None = None
     captured: Graph | None = None
     canonical: Graph | None = None
+    chains: tuple[ChainChoice, ...] = ()
     activity: Activity | None = None
     sensitivity: tuple[Sensitivity, ...] = ()
     quantized: Quantized | None = None

@@ -178,7 +178,7 @@ def _compile(
     profile = target.profile(options.bits)
     for stage, work in (
         ("capture", captured),
-        ("canonical", lambda: canonicalise(run, options)),
+        ("canonical", lambda: canonicalise(run, profile, options)),
         ("integer", lambda: round_to_integers(run, profile, target, options)),
         ("mapped", lambda: map_to_chip(run, target, options)),
         ("bundle", lambda: write_artifact(run, target, options, output, provenance)),

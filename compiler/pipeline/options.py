@@ -37,6 +37,8 @@ class Options:
             None: where a weight has fewer than 6 bits.
         budget: if given, each layer has the width that its sensitivity asks for, up to ``bits``.
         attention: how attention is executed, in a word of the target; empty: as it costs the target least.
+        repconv: what becomes of chains of convolutions: ``dense``, one convolution; ``chain``; or ``auto``,
+            the cheaper where no trained grid is lost (:mod:`~spikeloom.compiler.pipeline.chains`).
     """
 
     target: str
@@ -51,6 +53,7 @@ class Options:
     correct: bool | None = None
     budget: Budget | None = None
     attention: str = ""
+    repconv: str = "auto"
 
     @property
     def corrects(self) -> bool:

@@ -49,6 +49,7 @@ class PreparedNetwork(nn.Module):
         captured: the trained network, as it was captured.
         recipe: what the input's integers mean.
         input_shape: axes of the input, as the trained network takes it.
+        canonical: the graph of which the integer one was made.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class PreparedNetwork(nn.Module):
         super().__init__()
         self.target, self.captured, self.recipe = target, captured, recipe
         self.input_shape: InputShape = captured.input_shape
+        self.canonical = canonical
         self._quantized, self._profile, self._activity = quantized, profile, activity
         self._template = quantized.graph
         self._modules_of: dict[str, Any] = dict(find_neurons(captured.model))

@@ -84,6 +84,42 @@ def test_everything_in_the_way_is_in_one_report(model: str, tmp_path: Path) -> N
     assert document["nodes"] is None
 
 
+RUNS_ON = """
+import torch
+from spikingjelly.activation_based import neuron
+from torch import nn
+
+
+class Video(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.fc, self.head = nn.Linear(6, 8), nn.Linear(8, 3)
+        self.lif = neuron.LIFNode(tau=2.0, v_threshold=0.2, step_mode="m")
+
+    def forward(self, x):
+        y = self.lif(self.fc(x.flatten(0, 1)))
+        return self.head(y.unflatten(0, x.shape[:2]))
+
+
+def build():
+    return Video()
+"""
+
+
+def test_what_runs_on_from_sample_to_sample_is_named_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "video.py").write_text(RUNS_ON)
+    line = RUNS_ON.splitlines().index("        y = self.lif(self.fc(x.flatten(0, 1)))") + 1
+    command = f"check {tmp_path}/video.py:build --input-shape B,T,6 --steps 4 --target onnx"
+    found = spikeloom(*command.split(), "--json").json
+    assert found["obstacles"] == []
+    assert found["over_samples"] == [f"lif (video.py:{line})"]
+    assert found["not_spike_driven"] == pytest.approx(6 * 8 / (6 * 8 + 8 * 3))
+    told = spikeloom(*command.split()).out
+    assert f"lif (video.py:{line})" in told
+    assert "compiled for single ones" in told
+
+
 def test_arrays_compile_run_and_verify(model: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     np.save(tmp_path / "calibration.npy", rng.normal(size=(6, 2, 6, 6)))

@@ -53,7 +53,10 @@ from spikeloom.cli.rounding import (
     MaxFlips,
     Percentile,
     RangeMethod,
+    RepConv,
+    check_repconv,
     layers_table,
+    print_chains,
     ranges,
     widths,
 )
@@ -92,6 +95,7 @@ def compile_(
     range_: RangeMethod = "error",
     percentile: Percentile = 99.9,
     correct: Correct = None,
+    repconv: RepConv = "auto",
     input_shape: Axes = None,
     steps: Steps = 0,
     execution: Preset = None,
@@ -139,8 +143,9 @@ def compile_(
     frame_recipe = None if recipe is None else FrameRecipe.from_toml(recipe)
     silence = calibrate.startswith(RANDOM)
     options = Options(
-        target, width, chips, seed, ledger, stop_after, steps, silence, within, correct, budget, attention
-    )
+        target, width, chips, seed, ledger, stop_after, steps, silence, within, correct, budget, attention,
+        check_repconv(repconv),
+    )  # fmt: skip
     given: dict[str, object] = {
         "--weights": weights,
         "--arg": arg,
@@ -294,6 +299,7 @@ def _summary(run: Compilation) -> dict[str, Any]:
         document["rates"] = dict(run.activity.rates)
         document["silent"] = [*run.activity.silent]
     if run.quantized is not None:
+        document["chains"] = [vars(choice) for choice in run.chains]
         document["weights"] = [vars(grid) for grid in run.quantized.grids]
         document["layers"] = [layer.to_json() for layer in run.layers]
     if run.mapping is not None:
@@ -313,6 +319,7 @@ def _print(run: Compilation, document: dict[str, Any]) -> None:
         title = f"\nLayers, on {samples}: firing rates, and the spikes that differ"
         console.print(layers_table(title, run.layers))
     console.print()
+    print_chains(run.chains)
     _print_left_over("tensors of the checkpoint have no place in the model", document["dead_keys"])
     _print_left_over("neuron layers reach no output", document.get("dead_layers", []))
     _print_left_over(

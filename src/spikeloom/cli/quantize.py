@@ -29,7 +29,10 @@ from spikeloom.cli.rounding import (
     MaxFlips,
     Percentile,
     RangeMethod,
+    RepConv,
+    check_repconv,
     layers_table,
+    print_chains,
     ranges,
     widths,
 )
@@ -61,6 +64,7 @@ def quantize(
     range_: RangeMethod = "error",
     percentile: Percentile = 99.9,
     correct: Correct = None,
+    repconv: RepConv = "auto",
     input_shape: Axes = None,
     steps: Steps = 0,
     samples: Annotated[int, typer.Option(min=1, help="Calibrate on at most so many recordings.")] = 64,
@@ -75,6 +79,7 @@ def quantize(
     options = Options(
         target, width, ledger=ledger, stop_after="integer", steps=steps, silence=calibrate.startswith(RANDOM),
         within=ranges(range_, percentile), correct=correct, budget=budget,
+        repconv=check_repconv(repconv),
     )  # fmt: skip
     source = ModelSource(model, weights, arguments_of(arg, model_config), repo, model_inputs)
     loaded = load_model(source, input_shape, frame_recipe)
@@ -98,6 +103,7 @@ def _document(run: Compilation) -> dict[str, Any]:
     return {
         "layers": [layer.to_json() for layer in run.layers],
         "weights": [vars(grid) for grid in run.quantized.grids] if run.quantized is not None else [],
+        "chains": [vars(choice) for choice in run.chains],
         "bytes": _bytes(run),
         "samples": run.agreement.samples,
         "predictions_equal": run.agreement.predictions,
@@ -124,6 +130,7 @@ def _bytes(run: Compilation) -> int:
 def _print(run: Compilation, document: dict[str, Any]) -> None:
     samples = counted(document["samples"], "recording")
     console.print(layers_table(f"Layers, on {samples}", run.layers))
+    print_chains(run.chains)
     console.print(
         "\nforced: decisions that differ from equal inputs and membranes\n"
         "cumulative: spikes that differ when both networks run alone",

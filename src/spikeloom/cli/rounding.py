@@ -8,7 +8,9 @@ from typing import Annotated, Any, get_args
 import typer
 from rich.table import Table
 
-from spikeloom.cli.console import percent, table
+from spikeloom.cli.console import counted, percent, table
+from spikeloom.cli.console import output as console
+from spikeloom.compiler.pipeline.chains import FORMS, ChainChoice
 from spikeloom.compiler.quantize.sensitivity import NARROWEST, Budget
 from spikeloom.compiler.quantize.weights import Method, Range
 from spikeloom.errors import InputError
@@ -41,6 +43,37 @@ Correct = Annotated[
         show_default=False,
     ),
 ]
+RepConv = Annotated[
+    str,
+    typer.Option(
+        help=f"What becomes of chains of convolutions without a neuron between them: {', '.join(FORMS)}; "
+        "dense makes one of each, auto the cheaper where no trained grid is lost."
+    ),
+]
+
+
+def check_repconv(form: str) -> str:
+    """The form, if there is such a one.
+
+    Raises:
+        InputError: SL0901, there is not.
+    """
+    if form not in FORMS:
+        raise InputError.of(
+            "SL0901", "--repconv", "there is no such form", wanted=" or ".join(FORMS), got=form
+        )
+    return form
+
+
+def print_chains(chains: Sequence[ChainChoice]) -> None:
+    """What became of chains of convolutions, and why."""
+    for form, what in (("dense", "became one convolution each"), ("chain", "stay as they are")):
+        for reason in dict.fromkeys(chain.reason for chain in chains if chain.form == form):
+            of = [chain for chain in chains if (chain.form, chain.reason) == (form, reason)]
+            before, after = (sum(getattr(chain, kind) for chain in of) for kind in ("chain", "dense"))
+            number = counted(len(of), "RepConv chain")
+            costs = f"{before:,.0f} operations a step as chains, {after:,.0f} as one convolution each"
+            console.print(f"{number} {what} ({reason}): {costs}", markup=False)
 
 
 def widths(bits: str, flips: float | None, size: int | None) -> tuple[int, Budget | None]:
