@@ -175,3 +175,38 @@ def test_summands_of_each_step_need_the_number_of_steps() -> None:
     found = capture(_NumberOfTheStep(), STEPS_FIRST, REAL, steps=6)
     frames = torch.from_numpy(np.random.default_rng(0).normal(size=(6, 2, 6, 4)).astype(np.float32))
     assert prove_capture(found, frames).steps == 6
+
+
+class _OneByOne(_Tokens):
+    """What works on single elements works on any fold, also on one of which only the order is known."""
+
+    def forward(self, x: Tensor) -> Any:
+        y = 4 * self.fc(x)
+        cut = torch.relu(y.reshape(2, -1, 4).contiguous() if self.cuts else y.reshape(len(x), -1, 4))
+        return self.lif(cut.reshape(y.shape).transpose(0, 1)).transpose(0, 1)
+
+    cuts = False
+
+
+class _Cut(_OneByOne):
+    cuts = True
+
+
+class _Turned(_Tokens):
+    def forward(self, x: Tensor) -> Any:
+        return self.fc(x.reshape(2, -1, 4).transpose(0, 1).reshape(x.shape))
+
+
+class _Averaged(_Tokens):
+    def forward(self, x: Tensor) -> Any:
+        return x.reshape(2, -1, 4).mean(1)
+
+
+def test_single_elements_need_axes_that_are_known() -> None:
+    frames = torch.randn(5, 3, 6, 4, generator=torch.Generator().manual_seed(2))
+    found = capture(_OneByOne(), VECTORS, REAL)
+    assert prove_capture(found, frames).cells > 0
+    for model, needing in ((_Cut(), "relu"), (_Turned(), "transpose.int"), (_Averaged(), "mean.dim")):
+        named = rf"(?:reshape|view) mixes .*; {needing} at test_folds.py:\d+ needs them apart"
+        with pytest.raises(UnsupportedError, match=named):
+            capture(model, VECTORS, REAL)

@@ -29,6 +29,8 @@ our own, after what is published of them.
 - *Decisions*: of the neurons of the integer graph, those that differ from the float64 graph from the same
   membranes; this is the error of rounding, measured.
 - *Engines*: cells (spikes and outputs) in which ONNX Runtime differs from the reference engine.
+- *Single samples*: the authors' code lets neurons run on from one sample of a batch to the next; what is
+  compiled is what it computes of one sample. `spikeloom check` names these layers and their lines.
 - *Weights*: what the integer weights take, and as float32; layers that were trained on a grid keep it. The
   steps of QSD-Transformer's 4-bit weights are fresh here, and leave one of the four bits unused.
 
@@ -36,10 +38,13 @@ our own, after what is published of them.
 
 
 def main() -> None:
-    """Print the page."""
+    """Print the page; or, of models that are named as arguments, the rows alone."""
+    named = sys.argv[1:]
     torch.set_num_threads(2)
     rows = []
     for model in (*known_models(), *OWN):
+        if named and model.name not in named:
+            continue
         if model not in OWN and clone_of(model) is None:
             rows.append(f"| {model.title} | no clone |" + " |" * 9)
             continue
@@ -48,7 +53,7 @@ def main() -> None:
             rows.append(_row(model))
         except SpikeloomError as error:
             rows.append(f"| {model.title} | {_cell(str(error.problems[0]))} |" + " |" * 9)
-    print(HEAD + "\n".join([*_table_head(), *rows]))
+    print("\n".join(rows) if named else HEAD + "\n".join([*_table_head(), *rows]))
 
 
 def _table_head() -> list[str]:

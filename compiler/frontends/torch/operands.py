@@ -98,6 +98,8 @@ class Folded:
     def around(self, value: Value, counts: tuple[int, ...] | None = None) -> Operand:
         """Another value with its axes folded like this one's; as a value again where nothing is."""
         counts = self.counts if counts is None else counts
+        if not counts:
+            return replace(self, value=value)
         if all(count == 1 for count in counts):
             return value
         if counts[0] == 2 and all(count == 1 for count in counts[1:]):

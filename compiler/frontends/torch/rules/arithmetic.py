@@ -16,6 +16,7 @@ from spikeloom.compiler.frontends.torch.operands import (
     Operand,
     Pairs,
     Spectrum,
+    StillFoldedError,
     Value,
     constant_of,
     constants_of_steps,
@@ -203,6 +204,8 @@ def reduce(lower: Lowering, call: Call) -> Operand:
 
 def _reduced_apart(lower: Lowering, call: Call, x: Folded) -> Operand:
     """A mean or sum over axes that fold time with others: over each that they are made of, at once."""
+    if not x.counts:
+        raise StillFoldedError(x)
     if call.arguments["keepdim"]:
         raise NoCounterpartError("it keeps an axis that folds time or samples with others")
     dims, rank = call.arguments["dim"], len(x.counts)

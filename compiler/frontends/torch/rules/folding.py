@@ -102,6 +102,8 @@ def transpose(lower: Lowering, call: Call) -> Operand:
     x = _first_operand(call)
     if isinstance(x, Value):
         return _permuted(lower, call, x, _full_order(call, len(x.tags)))
+    if not x.counts:
+        raise StillFoldedError(x)
     order = _full_order(call, len(x.counts))
     places = [place for axis in order for place in x.places(axis)]
     return x.around(_permuted(lower, call, x.value, places), tuple(x.counts[axis] for axis in order))
@@ -166,6 +168,8 @@ def each_element(function: Rule) -> Rule:
 def _apart(lower: Lowering, like: Folded, operand: Any) -> Any:
     """An operand with the axes that a folded one has before it is folded."""
     if isinstance(operand, Tensor) and operand.ndim:
+        if operand.ndim > len(like.counts):
+            raise NoCounterpartError("its constant has more axes than its operand, which is folded")
         sizes = _sizes(lower, like.value)
         padded = (1,) * (len(like.counts) - operand.ndim) + tuple(operand.shape)
         each = [
