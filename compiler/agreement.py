@@ -11,6 +11,7 @@ declared, or the compiler is wrong.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -265,7 +266,9 @@ class _Judge:
 
         if path in self._bounds:  # nothing reads the other layers
             potential = self._before[f"{path}/v"] * self._bounds[path].unit + _rest(module)
-            module.v = torch.from_numpy(np.ascontiguousarray(potential))
+            own = getattr(module.v, "shape", ())  # a neuron that runs on over samples has no axis for them
+            shape = own if math.prod(own) == potential.size else potential.shape
+            module.v = torch.from_numpy(np.ascontiguousarray(potential)).reshape(shape)
 
     def after(self, path: str, module: Any, spikes: Tensor) -> Tensor | None:
         """Judge a layer, and replace its spikes by the integer network's."""
