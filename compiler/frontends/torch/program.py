@@ -19,7 +19,7 @@ def needed_calls(nodes: list[fx.Node]) -> set[str]:
     """The calls that the program's output depends on, those that change a value in place included."""
     needed: set[str] = set()
     for node in reversed(nodes):
-        schema = getattr(node.target, "parameters_of", None)
+        schema = getattr(node.target, "_schema", None)
         changes = schema is not None and schema.is_mutable and _base(node) in needed
         if node.op == "output" or node.name in needed or changes:
             needed.add(node.name)
@@ -30,7 +30,7 @@ def needed_calls(nodes: list[fx.Node]) -> set[str]:
 def _base(node: fx.Node) -> str:
     """The value that a call, or the pieces it works on, lie in."""
     while node.op == "call_function" and node.all_input_nodes:
-        schema = getattr(node.target, "parameters_of", None)
+        schema = getattr(node.target, "_schema", None)
         if schema is None or not any(argument.alias_info is not None for argument in schema.arguments):
             break
         node = node.all_input_nodes[0]
