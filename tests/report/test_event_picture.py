@@ -43,5 +43,7 @@ def test_inspect_draws(tmp_path: Path) -> None:
     path.write_bytes(FILES["evt2"][1](events(300)))
     spikeloom("inspect", path, "--picture", tmp_path / "a.svg", "--json")
     ElementTree.fromstring((tmp_path / "a.svg").read_text())
+    [problem] = refused("inspect", path, "--picture", tmp_path / "a.png", within=tmp_path)
+    assert (problem.code, problem.where) == ("SL0901", "--picture")
     [problem] = refused("inspect", tmp_path / "a.pt", "--picture", tmp_path / "b.svg", within=tmp_path)
     assert problem.code == "SL0901"

@@ -81,6 +81,10 @@ def _holds_events(file: Path) -> bool:
 
 def _inspect_events(path: Path, picture: Path | None, json: bool) -> None:
     if picture is not None:
+        if picture.suffix != ".svg":
+            raise InputError.of(
+                "SL0901", "--picture", "is drawn as SVG", wanted="a name in .svg", got=picture
+            )
         require_writable(picture)
     found = describe(path)
     if picture is not None:
