@@ -158,7 +158,7 @@ def compile_integer(
     ):
         progress(stage)
         after_stage(stage, work())
-        give_back()
+        give_back(graph)
         if stage == options.stop_after:
             break
     return run
@@ -185,7 +185,7 @@ def _compile(
     ):
         progress(stage)
         after_stage(stage, work())
-        give_back()
+        give_back(run.captured)
         if stage == options.stop_after:
             break
     return run
