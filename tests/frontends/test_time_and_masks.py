@@ -13,7 +13,8 @@ from torch.nn import functional
 
 from spikeloom.compiler.frontends.torch.axes import InputShape
 from spikeloom.compiler.frontends.torch.capture import capture
-from spikeloom.compiler.frontends.torch.eager import OneStepAtATime, prove_capture, run_eager
+from spikeloom.compiler.frontends.torch.eager import prove_capture, run_eager
+from spikeloom.compiler.frontends.torch.one_step import OneStepAtATime
 from spikeloom.compiler.graph.kinds import REAL, SPIKES
 from spikeloom.errors import InternalError, UnsupportedError
 

@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.markup import escape
 from rich.padding import Padding
+from rich.panel import Panel
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -23,7 +24,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from spikeloom.errors import Problem
+from spikeloom.errors import CODES, Problem
 from spikeloom.errors import counted as counted
 
 CONTAMINATED = (
@@ -75,6 +76,8 @@ _DROPPED = {
     "saturated": ("event", "at saturated pixels"),
 }
 
+_FIELDS = {"remedy": "next"}
+
 output = _Output(highlight=False, emoji=False)
 errors = Console(stderr=True, highlight=False, emoji=False)
 
@@ -89,10 +92,30 @@ def printable(text: str) -> str:
 
 
 def show_problems(problems: Sequence[Problem]) -> None:
-    """Print problems to standard error, one a line."""
+    """Print problems to standard error: a panel for each code on a terminal, else one a line."""
+    if errors.is_terminal:
+        for code in dict.fromkeys(problem.code for problem in problems):
+            errors.print(problem_panel([problem for problem in problems if problem.code == code]))
+        return
     for problem in problems:
         code, _, rest = printable(str(problem)).partition(" ")
         errors.print(f"[bold red]{code}[/] {escape(rest)}", soft_wrap=True)
+
+
+def problem_panel(problems: Sequence[Problem]) -> Panel:
+    """Problems of one code, each with its fields under each other; what a field does not say is left out."""
+    code = problems[0].code
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim")
+    grid.add_column(overflow="fold")
+    for number, problem in enumerate(problems):
+        if number:
+            grid.add_row()
+        for name, text in problem.to_json().items():
+            if text and name != "code":
+                grid.add_row(_FIELDS.get(name, name), Text(printable(text), "bold" if name == "what" else ""))
+    title = f"[bold red]{code}[/] {escape(CODES[code])}"
+    return Panel(grid, title=title, title_align="left", border_style="red")
 
 
 def print_json(document: Any) -> None:
