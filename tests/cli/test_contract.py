@@ -16,7 +16,7 @@ from tests.cli.test_chain import check_estimate, check_log, check_outputs
 
 SAMPLES, STEPS, CLASSES, NEURONS = 60, 5, 10, 10_168
 LAYERS = 10
-RIGHT = 59  # of 60, as PyTorch gives it: SOURCES.md beside the recordings
+RIGHT = 59  # of 60, as PyTorch gives it: SOURCES.md
 
 
 def compile_command(data: Path, target: str, output: Path) -> list[str]:

@@ -160,7 +160,7 @@ def test_a_long_silence_is_a_fault(tmp_path: Path) -> None:
     assert recording.report.counts() == {"jumps": 1}
 
 
-COUNTS = {  # SOURCES.md of the shared recordings
+COUNTS = {  # SOURCES.md
     "evt2.raw": (521_252, 95_871),
     "dvs.es": (473_225, 999_000),
     "tonic_sample.aedat4": (111_954, 589_917),
