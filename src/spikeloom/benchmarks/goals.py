@@ -85,7 +85,7 @@ def _of_sizes(document: Document) -> Iterator[Goal]:
 
 
 def _over_lava(document: Document) -> Iterator[Goal]:
-    what = "a step over Lava's simulation on a processor, by the clock"
+    what = "over Lava's simulation on a processor, all frames in one call, by the clock"
     for entry in document.get("lava", ()):
         yield Goal(f"{entry['network']}: {what}", 100, True, entry["times_as_fast"]["median"])
     if not document.get("lava"):

@@ -8,6 +8,7 @@ spike is compared.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Callable
 from functools import partial
@@ -40,7 +41,10 @@ _PATIENCE = 300.0
 
 
 def against_lava(rounds: int) -> list[dict[str, Any]]:
-    """Seconds of a step of each layer under Lava and on the event engine, step by step; empty without Lava.
+    """Seconds of a step of each layer under Lava and on the event engine; empty without Lava.
+
+    Both get all frames in one call; the engine also one frame a call. The load of the machine (over five
+    minutes) is noted before each layer.
 
     Raises:
         MismatchError: SL0802, Lava's spikes are others.
@@ -53,29 +57,39 @@ def against_lava(rounds: int) -> list[dict[str, Any]]:
 
 
 def _race(network: BenchNetwork, python: Path, rounds: int) -> dict[str, Any]:
-    steps = len(network.frames)
+    steps, load = len(network.frames), os.getloadavg()[1]
     with TemporaryDirectory() as folder:
         spikes, lava = _run(network, python, Path(folder), rounds)
     engine = EventEngine(network.graph)
-    ours, wanted = [], np.empty(0)
-    for _ in range(rounds + 1):
-        engine.reset(1)
-        start = perf_counter()
-        sent = [engine.run(frame[None]) for frame in network.frames]
-        ours.append(perf_counter() - start)
-        (layer,) = sent[0].spikes
-        wanted = np.concatenate([trace.spikes[layer][:, 0] for trace in sent])
+    ours, wanted = _time_event(engine, [network.frames], rounds)
+    stepped, _ = _time_event(engine, [frame[None] for frame in network.frames], rounds)
     if (wanted[:-1] != _ours(spikes)[1:]).any():  # Lava's synapses take a step
         raise MismatchError.of("SL0802", f"{network.name}, Lava", "differs from the event engine")
-    ratios = [a / b for a, b in zip(lava, ours[1:], strict=True)]
+    ratios = [a / b for a, b in zip(lava, ours, strict=True)]
     return {
         "network": network.name,
         "steps": steps,
         "rate": float(wanted.mean()),
+        "load": load,
         "lava_seconds": median(lava) / steps,
-        "event_seconds": median(ours[1:]) / steps,
+        "event_seconds": median(ours) / steps,
+        "event_step_seconds": median(stepped) / steps,
         "times_as_fast": {"median": median(ratios), "min": min(ratios), "max": max(ratios)},
     }
+
+
+def _time_event(
+    engine: EventEngine, calls: list[NDArray[np.uint8]], rounds: int
+) -> tuple[list[float], NDArray[np.uint8]]:
+    """Seconds of the event engine for all frames, handed over in these calls, and its spikes [steps, ...]."""
+    seconds, sent = [], []
+    for _ in range(rounds + 1):
+        engine.reset(1)
+        start = perf_counter()
+        sent = [engine.run(frames) for frames in calls]
+        seconds.append(perf_counter() - start)
+    (layer,) = sent[0].spikes
+    return seconds[1:], np.concatenate([trace.spikes[layer][:, 0] for trace in sent])
 
 
 def _run(network: BenchNetwork, python: Path, folder: Path, rounds: int) -> tuple[Array, list[float]]:
