@@ -6,19 +6,21 @@ enumerates the indices of every axis and marks what is used in boolean arrays.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import product
 from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeloom.compiler.mapping.network import Network, Population, SourceAxis
+from spikeloom.compiler.mapping.network import Network, Population, Projection, SourceAxis
 from spikeloom.compiler.mapping.placement import Mapping, Tile
 from spikeloom.errors import Problem
 
 Indices = NDArray[np.int64]
-Mask = NDArray[np.bool_]
+Block = list[Indices]
+"""Sorted indices along each axis: all tuples of them."""
 
 REMEDIES = {
     "neurons": "cut the population into smaller tiles",
@@ -54,7 +56,7 @@ def recount(mapping: Mapping, tiles: list[Tile]) -> dict[str, int]:
     neurons = [prod(stop - start for start, stop in tile.box.ranges) for tile in tiles]
     words = 0
     for (kernel, indexed, _), (outputs, rows) in _kernel_rows(mapping, tiles).items():
-        words += int(rows.sum()) * encoding.row_words(outputs, network.kernel(kernel).bits, indexed)
+        words += _marked(rows) * encoding.row_words(outputs, network.kernel(kernel).bits, indexed)
     state = sum(count * one.state_bytes for count, one in zip(neurons, populations, strict=True))
     groups = {
         (one.name, int(group))
@@ -66,7 +68,7 @@ def recount(mapping: Mapping, tiles: list[Tile]) -> dict[str, int]:
         "neuron_groups": len(groups),
         "synaptic_memory": words,
         "core_memory": words * encoding.word_bits // 8 + state,
-        "axons_in": sum(int(mask.sum()) for mask in _arriving(mapping, tiles)),
+        "axons_in": _arriving(mapping, tiles),
         "axons_out": sum(_leaving(mapping, tile) for tile in tiles),
         "fan_in": max([_fan_in(network, one) for one in populations], default=0),
     }
@@ -97,11 +99,13 @@ def _core_problems(mapping: Mapping, core: int, counted: dict[str, int]) -> list
 
 def _coverage(mapping: Mapping) -> list[Problem]:
     problems = []
+    boxes: dict[str, list[tuple[slice, ...]]] = {}
+    for tile in mapping.tiles:
+        boxes.setdefault(tile.population, []).append(tuple(slice(*span) for span in tile.box.ranges))
     for population in mapping.network.placed:
-        holders = np.zeros(population.shape, np.int64)
-        for tile in mapping.tiles:
-            if tile.population == population.name:
-                holders[tuple(slice(*span) for span in tile.box.ranges)] += 1
+        holders = np.zeros(population.shape, np.int16)
+        for slices in boxes.get(population.name, ()):
+            holders[slices] += 1
         wrong = int((holders != 1).sum())
         if wrong:
             what = "neurons are not on exactly one core"
@@ -177,9 +181,11 @@ def _reading(
                     yield number, piece, met
 
 
-def _kernel_rows(mapping: Mapping, tiles: list[Tile]) -> dict[tuple[str, bool, bytes], tuple[int, Mask]]:
+def _kernel_rows(
+    mapping: Mapping, tiles: list[Tile]
+) -> dict[tuple[str, bool, bytes], tuple[int, list[Block]]]:
     """For each kernel and set of outputs, how many outputs, and which rows are used."""
-    table: dict[tuple[str, bool, bytes], tuple[int, Mask]] = {}
+    table: dict[tuple[str, bool, bytes], tuple[int, list[Block]]] = {}
     for number, piece, met in _reading(mapping, tiles):
         projection = mapping.network.projections[number]
         outputs: list[Indices] = []
@@ -193,20 +199,17 @@ def _kernel_rows(mapping: Mapping, tiles: list[Tile]) -> dict[tuple[str, bool, b
                 )
         name = b"|".join(indices.tobytes() for indices in outputs)
         key = projection.kernel, projection.kind == "dense", name
-        sizes = [axis.size for axis in projection.kernel_axes if axis.target is None]
-        used = table.setdefault(key, (prod(map(len, outputs)), np.zeros(sizes, bool)))[1]
-        used[np.ix_(*rows)] = True
+        table.setdefault(key, (prod(map(len, outputs)), []))[1].append(rows)
     return table
 
 
-def _arriving(mapping: Mapping, tiles: list[Tile]) -> list[Mask]:
-    """For each projection, the axons that arrive."""
-    masks: dict[int, Mask] = {}
+def _arriving(mapping: Mapping, tiles: list[Tile]) -> int:
+    """Axons that arrive, of all projections."""
+    blocks: dict[int, list[Block]] = {}
     for number, _, met in _reading(mapping, tiles):
         axes = mapping.network.projections[number].axes
-        mask = masks.setdefault(number, np.zeros([1 if axis.atom else axis.size for axis in axes], bool))
-        mask[np.ix_(*(np.zeros(1, int) if a.atom else m for a, (m, _) in zip(axes, met, strict=True)))] = True
-    return list(masks.values())
+        blocks.setdefault(number, []).append(_axons(axes, [indices for indices, _ in met]))
+    return sum(map(_marked, blocks.values()))
 
 
 def _leaving(mapping: Mapping, tile: Tile) -> int:
@@ -214,13 +217,40 @@ def _leaving(mapping: Mapping, tile: Tile) -> int:
     total = 0
     for number in mapping.network.out_of(tile.population):
         projection = mapping.network.projections[number]
-        everything = [np.arange(size) for sizes in projection.target_grid for size in sizes]
-        read = [_met(axis, everything)[0] for axis in projection.axes]
-        mask = np.zeros([1 if axis.atom else axis.size for axis in projection.axes], bool)
+        read = _ever_read(projection)
+        blocks = []
         for piece in _pieces(tile, projection.source_grid):
-            common = [np.intersect1d(mine, theirs) for mine, theirs in zip(piece, read, strict=True)]
+            common = [
+                mine[(mine >= theirs[0]) & (mine <= theirs[-1])] if len(theirs) else theirs
+                for mine, theirs in zip(piece, read, strict=True)
+            ]
             if all(map(len, common)):
-                axons = zip(projection.axes, common, strict=True)
-                mask[np.ix_(*(np.zeros(1, int) if axis.atom else indices for axis, indices in axons))] = True
-        total += int(mask.sum())
+                blocks.append(_axons(projection.axes, common))
+        total += _marked(blocks)
     return total
+
+
+@lru_cache(maxsize=1024)
+def _ever_read(projection: Projection) -> Block:
+    """The source indices, along each axis, that anything of the target reads."""
+    everything = [np.arange(size) for sizes in projection.target_grid for size in sizes]
+    return [_met(axis, everything)[0] for axis in projection.axes]
+
+
+def _axons(axes: Sequence[SourceAxis], block: Block) -> Block:
+    """Neurons along the atoms of a projection share an axon."""
+    return [
+        np.zeros(1, np.int64) if axis.atom else indices for axis, indices in zip(axes, block, strict=True)
+    ]
+
+
+def _marked(blocks: list[Block]) -> int:
+    """How many tuples of indices lie in any of some products of sorted indices."""
+    if len(blocks) < 2:
+        return sum(prod(map(len, block)) for block in blocks)
+    lows = [min(int(indices[0]) for indices in column) for column in zip(*blocks, strict=True)]
+    highs = [max(int(indices[-1]) for indices in column) for column in zip(*blocks, strict=True)]
+    mask = np.zeros([high - low + 1 for low, high in zip(lows, highs, strict=True)], bool)
+    for block in blocks:
+        mask[np.ix_(*(indices - low for indices, low in zip(block, lows, strict=True)))] = True
+    return int(mask.sum())

@@ -10,6 +10,7 @@ from spikeloom.compiler.mapping.chip import Chip
 from spikeloom.compiler.mapping.dissolve import dissolve
 from spikeloom.compiler.mapping.network import Network
 from spikeloom.compiler.mapping.pack import MANY, Group, Packing
+from spikeloom.compiler.mapping.regroup import regroup
 from spikeloom.compiler.mapping.shapes import Choice, Family, Shape, ShapeChooser, families, fitting
 from spikeloom.compiler.mapping.tiles import Piece, TileChooser
 from spikeloom.errors import Problem, UnsupportedError
@@ -51,12 +52,12 @@ def cut(network: Network, chip: Chip, rates: Mapping[str, float], slack: float =
             tried.add(tuple(shapes))
             groups = _packed(network, chip, rates, shapes, hard, most)
             if len(groups) <= most:
-                return groups
+                return regroup(network, chip, rates, groups)
             found.append(groups)
             budget -= max((len(groups) - most) / (2 if rounds == ROUNDS else 1), 0.5)
         else:
             budget *= 0.98
-    return _repaired(network, chip, rates, found, most)
+    return regroup(network, chip, rates, _repaired(network, chip, rates, found, most))
 
 
 def _repaired(

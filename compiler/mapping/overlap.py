@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 
 import numpy as np
 from numba import njit
@@ -35,7 +36,9 @@ def overlaps(a: Sequence[Box], b: Sequence[Box]) -> tuple[Indices, Indices, Indi
 
 
 def _array(boxes: Sequence[Box]) -> Indices:
-    return np.array([box.ranges for box in boxes], np.int64)
+    axes = len(boxes[0].ranges)
+    edges = chain.from_iterable(chain.from_iterable(box.ranges) for box in boxes)
+    return np.fromiter(edges, np.int64, 2 * axes * len(boxes)).reshape(len(boxes), axes, 2)
 
 
 @njit(cache=True)

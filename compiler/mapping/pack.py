@@ -39,7 +39,8 @@ HORIZON = 4096
 """So many of the last cores are looked at for a tile that saves nothing anywhere."""
 
 MANY = 20_000
-"""Mappings onto more cores fill gaps in order of width only, not where that saves messages."""
+"""Mappings onto more cores fill gaps in order of width only, not where that saves messages; what fills them
+is cut along the axis that was best for the one before."""
 
 
 @dataclass(frozen=True)
@@ -143,26 +144,30 @@ class Packing:
         """Whole tiles to cores of their own while there may be more, then cut to the widest gaps."""
         waiting = deque(sorted(parts, key=lambda box: (-box.size, box.ranges)))
         gaps = Gaps()
+        axis: int | None = None
         while waiting:
             box = waiting.popleft()
             part = self._part(family, box)
             small = 2 * part.demand.neurons < self._chip.neurons
             core = self._any_core(part.demand) if small or self.cores >= most else -1
             if core < 0 and self.cores >= most:
-                found = self._cut_to_widest(family, box, gaps)
+                found = self._cut_to_widest(family, box, gaps, axis)
                 if found is not None:
                     core, cut = found
+                    axis = _cut_axis(box, cut.box) if most > MANY else None
                     self._put(core, cut.pieces, cut.demand)
                     waiting.extendleft(reversed(box.without(cut.box)))
                     continue
             self._put(core, part.pieces, part.demand)
 
-    def _cut_to_widest(self, family: Family, box: Box, gaps: Gaps) -> tuple[int, Part] | None:
-        """The part of a box that costs least in the widest gap where one fits."""
+    def _cut_to_widest(
+        self, family: Family, box: Box, gaps: Gaps, axis: int | None
+    ) -> tuple[int, Part] | None:
+        """The part of a box that costs least in the widest gap where one fits, cut along some axis or any."""
         rooms = self._limits[self._neurons] - self._filled[: self.cores, self._neurons]
         for core in gaps.widest(rooms, int(NARROW * self._chip.neurons)):
             best: tuple[float, Part] | None = None
-            for part in self._cuts_to_room(core, family, box):
+            for part in self._cuts_to_room(core, family, box, axis):
                 gain = self._gain(core, part.demand)
                 if gain is not None:
                     cost = (part.demand.arriving(self._rates) - gain) / part.demand.neurons
@@ -242,10 +247,14 @@ class Packing:
         found = {part: None for want in dict.fromkeys(wanted[:4]) for part in boxes.parts_in(want)}
         return sorted(found, key=lambda box: (-box.size, box.ranges))[:3]
 
-    def _cuts_to_room(self, core: int, family: Family, box: Box) -> Iterator[Part]:
-        """Parts of a box, each cut along one axis, that have no more neurons than a core has room for."""
+    def _cuts_to_room(self, core: int, family: Family, box: Box, axis: int | None = None) -> Iterator[Part]:
+        """Parts of a box, each cut along one axis, that have no more neurons than a core has room for.
+
+        Along the axis given only, if a part can be cut along it.
+        """
         least = min(self._in_members(family, int(SMALLEST * self._chip.neurons)), box.size)
-        for part in _parts(box, self._in_members(family, self._room(core))):
+        parts = _parts(box, self._in_members(family, self._room(core)))
+        for part in [one for one in parts if axis is not None and _cut_axis(box, one) == axis] or parts:
             if part.size >= least:
                 yield self._part(family, part)
 
@@ -367,3 +376,9 @@ def _parts(box: Box, room: int) -> list[Box]:
         half = (low, low + (high - low) // 2)
         return _parts(Box((*box.ranges[:axis], half, *box.ranges[axis + 1 :])), room)
     return found
+
+
+def _cut_axis(box: Box, part: Box) -> int | None:
+    """The first axis along which a part is not the whole box."""
+    spans = enumerate(zip(box.ranges, part.ranges, strict=True))
+    return next((axis for axis, (whole, cut) in spans if whole != cut), None)

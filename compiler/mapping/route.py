@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from spikeloom.compiler.mapping.box import Box, disjoint
 from spikeloom.compiler.mapping.demand import Demand, tile_demand
-from spikeloom.compiler.mapping.network import Network, Population
+from spikeloom.compiler.mapping.network import Network
 from spikeloom.compiler.mapping.overlap import overlaps
 from spikeloom.compiler.mapping.placement import Tile
 
@@ -64,28 +64,32 @@ def readers(network: Network, tiles: Sequence[Tile], population: str) -> dict[in
 
 def all_flows(network: Network, demands: Sequence[Demand]) -> Flows:
     """The flows of every population, from what each core holds and reads."""
+    reading: dict[str, list[tuple[int, Box]]] = {one.name: [] for one in network.populations}
+    holding = {
+        one.name: [(OUTSIDE, Box.whole(one.shape))] if one.role == "input" else []
+        for one in network.populations
+    }
+    for core, demand in enumerate(demands):
+        for wanted, table in ((demand.reads, reading), (demand.holds, holding)):
+            for name, boxes in wanted.items():
+                table[name] += [(core, box) for box in boxes]
     parts = [
-        _flows(number, network.populations[number], demands) for number in range(len(network.populations))
+        _flows(number, holding[one.name], reading[one.name], len(demands))
+        for number, one in enumerate(network.populations)
     ]
     columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
     return Flows(*columns)
 
 
 def _flows(
-    number: int, population: Population, demands: Sequence[Demand]
+    number: int, holding: list[tuple[int, Box]], reading: list[tuple[int, Box]], cores: int
 ) -> tuple[Counts, Counts, Counts, Counts]:
-    reading = [(core, box) for core, one in enumerate(demands) for box in one.reads.get(population.name, ())]
-    if population.role == "input":
-        holding = [(OUTSIDE, Box.whole(population.shape))]
-    else:
-        held = enumerate(demands)
-        holding = [(core, box) for core, one in held for box in one.holds.get(population.name, ())]
     first, second, shared = overlaps([box for _, box in holding], [box for _, box in reading])
     source = np.array([core for core, _ in holding], np.int64)[first]
     target = np.array([core for core, _ in reading], np.int64)[second]
-    keys, place = np.unique((source + 1) * (len(demands) + 1) + target, return_inverse=True)
+    keys, place = np.unique((source + 1) * (cores + 1) + target, return_inverse=True)
     neurons = np.bincount(place, shared, len(keys)).astype(np.int64)
-    ends = keys // (len(demands) + 1) - 1, keys % (len(demands) + 1)
+    ends = keys // (cores + 1) - 1, keys % (cores + 1)
     return np.full(len(keys), number, np.int64), *ends, neurons
 
 

@@ -8,7 +8,6 @@ all layers at which the tiles fill just the cores that there should be.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -19,7 +18,7 @@ from spikeloom.compiler.mapping.box import Box, Range
 from spikeloom.compiler.mapping.chip import Chip
 from spikeloom.compiler.mapping.demand import Demand, tile_demand, violations
 from spikeloom.compiler.mapping.network import Network, Population
-from spikeloom.compiler.mapping.tiles import Blocks, Piece
+from spikeloom.compiler.mapping.tiles import Blocks, Piece, cuts
 
 CHANNEL_PARTS = (*range(1, 17), 18, 20, 22, 24, 28, 32, 40, 48, 64, 80, 96, 128, 192, 256, 384, 512)
 """Into how many blocks channels may be cut; the numbers above 512 double."""
@@ -110,23 +109,31 @@ class Family:
 
     def kinds(self, blocks: Blocks) -> list[tuple[Box, int]]:
         """A box of each extent, of members and of followers, near the middle, and how many tiles have it."""
-        choices = []
-        for axis, ranges in enumerate(blocks.ranges(self.shape)):
-            extents = [self._extents(axis, span) for span in ranges]
-            counts = Counter(extents)
-            order = sorted(range(len(ranges)), key=lambda number: abs(2 * number - len(ranges)))
-            first = {extents[number]: ranges[number] for number in reversed(order)}
-            choices.append([(first[extent], count) for extent, count in counts.items()])
+        choices = [
+            _extents(extent, size, blocks.even, tuple(one.shape[axis] for one in self.followers))
+            for axis, (extent, size) in enumerate(zip(self.shape, blocks.sizes, strict=True))
+        ]
         return [
             (Box(tuple(span for span, _ in parts)), prod(count for _, count in parts))
             for parts in product(*choices)
         ]
 
-    def _extents(self, axis: int, span: Range) -> tuple[int, ...]:
-        """How far a range of an axis reaches in a member and in each follower."""
-        mine = self.shape[axis]
-        scaled = [[edge * one.shape[axis] // mine for edge in span] for one in self.followers]
-        return span[1] - span[0], *(stop - start for start, stop in scaled)
+
+@lru_cache(maxsize=65_536)
+def _extents(extent: int, size: int, even: bool, followers: tuple[int, ...]) -> tuple[tuple[Range, int], ...]:
+    """Extents of tiles along an axis, of members and followers: a range near the middle, and how many.
+
+    >>> _extents(10, 4, False, (5,))
+    (((4, 8), 2), ((8, 10), 1))
+    """
+    ranges = cuts(extent, size, even)
+    found: dict[tuple[int, ...], tuple[int, Range, int]] = {}
+    for number, (start, stop) in enumerate(ranges):
+        key = stop - start, *(stop * theirs // extent - start * theirs // extent for theirs in followers)
+        off = abs(2 * number - len(ranges))
+        best, span, count = found.get(key, (off + 1, (start, stop), 0))
+        found[key] = (off, (start, stop), count + 1) if off < best else (best, span, count + 1)
+    return tuple((span, count) for _, span, count in found.values())
 
 
 @dataclass(frozen=True)
@@ -436,7 +443,7 @@ def _candidates(family: Family, channels: int, cap: int) -> Iterator[Blocks]:
         for even in (True, False):
             blocks = Blocks((channels, *positions), even)
             if channels * prod(positions) <= cap:
-                found.setdefault(tuple(map(tuple, blocks.ranges(family.shape))), blocks)
+                found.setdefault(tuple(blocks.ranges(family.shape)), blocks)
     yield from found.values()
 
 

@@ -6,6 +6,7 @@ import heapq
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain, pairwise, product
 from math import inf, prod
 
@@ -54,9 +55,9 @@ class Blocks:
     sizes: tuple[int, ...]
     even: bool
 
-    def ranges(self, shape: tuple[int, ...]) -> list[list[Range]]:
+    def ranges(self, shape: tuple[int, ...]) -> list[tuple[Range, ...]]:
         """The cuts of every axis."""
-        return [_cuts(extent, size, self.even) for extent, size in zip(shape, self.sizes, strict=True)]
+        return [cuts(extent, size, self.even) for extent, size in zip(shape, self.sizes, strict=True)]
 
     def boxes(self, shape: tuple[int, ...]) -> Iterator[Box]:
         """Every tile."""
@@ -289,13 +290,19 @@ def _largest(blocks: Blocks, shape: tuple[int, ...]) -> Box:
     return max((box for box, _ in blocks.kinds(shape)), key=lambda box: box.size)
 
 
-def _cuts(extent: int, size: int, even: bool) -> list[Range]:
+@lru_cache(maxsize=8192)
+def cuts(extent: int, size: int, even: bool) -> tuple[Range, ...]:
+    """An axis cut into ranges of that size and a remainder, or into as few that differ by one at most.
+
+    >>> cuts(10, 4, even=False), cuts(10, 4, even=True)
+    (((0, 4), (4, 8), (8, 10)), ((0, 3), (3, 6), (6, 10)))
+    """
     parts = -(-extent // size)
     if even:
         edges = [extent * part // parts for part in range(parts + 1)]
     else:
         edges = [*range(0, extent, size), extent]
-    return list(pairwise(edges))
+    return tuple(pairwise(edges))
 
 
 def _extents(extent: int) -> tuple[int, ...]:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from examples.mapping.intel import compare
-from examples.mapping.networks import CATALOGUE, Workload, large_spikformer
+from examples.mapping.networks import CATALOGUE, HUGE, Workload, large_spikformer
 from examples.mapping.peers import partitions, placements
 from examples.mapping.peers.grains import Grain, grains
 from spikeloom.atomic import write_text
@@ -49,6 +49,9 @@ EXECUTED = 6_000_000
 OURS = "Spikeloom"
 GRAINS, LEAST_GRAIN = 1500, 96
 """How many blocks the peers' partitioners move about, and how small they get."""
+
+NETWORKS = {**CATALOGUE, **HUGE}
+"""All of the table."""
 
 Placer = Callable[[Talk, Chip], np.ndarray[tuple[int], np.dtype[np.int64]]]
 Cutter = Callable[[Workload, Chip], partitions.Clusters | None]
@@ -135,6 +138,16 @@ PEERS: Mapping[str, tuple[Cutter, Placer]] = {
         placements.hilbert_forces,
     ),
 }
+
+
+SCALABLE = (
+    "layer tiles (NxTF), row-major (Lava)",
+    "layer tiles (NxTF); Hilbert + forces",
+    "block split (nengo-loihi), in order",
+    "ASPLOS 2023: in order, neurons only; Hilbert + forces",
+    "ASPLOS 2023: in order, all limits; Hilbert + forces",
+)
+"""Peers that can run on the huge networks: the others look at blocks and clusters again and again."""
 
 
 def ours(name: str, load: Workload, chip: Chip, cores: int = 0) -> tuple[Row, ChipMapping]:
@@ -247,7 +260,7 @@ def scale(neurons: float) -> dict[str, Any]:
 def main() -> None:
     """Run what is asked for and write the results; docs/render_mapping.py makes the page of them."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", default=";".join(CATALOGUE), help="names of networks, with ';' between")
+    parser.add_argument("--only", default=";".join(NETWORKS), help="names of networks, with ';' between")
     parser.add_argument(
         "--peers",
         default="yes",
@@ -282,12 +295,12 @@ def main() -> None:
 
 def _run(name: str, with_peers: bool, results: dict[str, Any]) -> None:
     """All rows of a network, and the explanation of our mapping, in place of those before."""
-    load = CATALOGUE[name]()
-    chip = chip_for(load)
+    load = NETWORKS[name]()
+    chip = chip_for(load, 1.1 if name in HUGE else 1.3)
     row, mapping = ours(name, load, chip)
     rows = [row, our_tiles_placed(name, load, mapping)]
     if with_peers:
-        found = (peer(name, mapper, load, chip) for mapper in PEERS)
+        found = (peer(name, mapper, load, chip) for mapper in (SCALABLE if name in HUGE else PEERS))
         rows += [one for one in found if one is not None]
     else:
         rows += [Row(**one) for one in results["rows"] if one["network"] == name and one["mapper"] in PEERS]

@@ -259,3 +259,7 @@ def large_spikformer(neurons: float) -> Workload:
     unit = spikformer(8, 512, 224, pools).neurons / 224**2
     size = max(round((neurons / unit) ** 0.5 / step), 1) * step
     return spikformer(8, 512, size, pools, window=WINDOW if size % (16 * WINDOW) == 0 else 0)
+
+
+HUGE: Mapping[str, Callable[[], Workload]] = {"spikformer-8-512-640": lambda: large_spikformer(1.34e8)}
+"""What takes minutes to map, and is compared with those peers only that can run at its size."""

@@ -6,122 +6,109 @@ from math import exp
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
+from spikeloom.compiler.mapping.placing.board import Board
 from spikeloom.compiler.mapping.placing.graph import Counts, Weights
+from spikeloom.compiler.mapping.xorshift import State, next_number
 
 # pragma: no cover  (coverage does not see compiled functions)
 
-
-@njit(cache=True)
-def _apart(columns: Counts, rows: Counts, a: int, b: int) -> int:
-    return int(abs(columns[a] - columns[b]) + abs(rows[a] - rows[b]))
+SPELL = 256
+"""Moves of the annealing between changes of its temperature."""
 
 
 @njit(cache=True)
-def _median(values: Counts, weights: Weights) -> int:
-    order = np.argsort(values)
-    half = weights.sum() / 2
-    reached = 0.0
-    for i in order:
-        reached += weights[i]
-        if reached >= half:
-            return int(values[i])
-    return int(values[order[-1]])
+def _median(board: Board, core: int, of_slot: Counts, tally: Weights) -> int:
+    """The weighted median of the columns or rows of those that a core talks to; leaves the tally at zero."""
+    total, lowest, highest = 0.0, len(tally), 0
+    for k in range(board.first[core], board.first[core + 1]):
+        value = of_slot[board.slot_of[board.other[k]]]
+        tally[value] += board.weight[k]
+        total += board.weight[k]
+        lowest, highest = min(lowest, value), max(highest, value)
+    found, reached = -1, 0.0
+    for value in range(lowest, highest + 1):
+        reached += tally[value]
+        tally[value] = 0.0
+        if found < 0 and 2 * reached >= total:
+            found = value
+    return found if found >= 0 else highest
 
 
 @njit(cache=True)
-def swap_gain(
-    core: int,
-    slot: int,
-    slot_of: Counts,
-    core_at: Counts,
-    columns: Counts,
-    rows: Counts,
-    first: Counts,
-    other: Counts,
-    weight: Weights,
-) -> float:
+def swap_gain(board: Board, core: int, slot: int) -> float:
     """Hops saved if a core and what is in a slot change places."""
-    here = slot_of[core]
-    there = core_at[slot]
-    gain = 0.0
-    for k in range(first[core], first[core + 1]):
-        if other[k] != there:
-            place = slot_of[other[k]]
-            gain += weight[k] * (_apart(columns, rows, here, place) - _apart(columns, rows, slot, place))
+    here = board.slot_of[core]
+    there = board.core_at[slot]
+    gain = _nearer(board, core, there, here, slot)
     if there >= 0:
-        for k in range(first[there], first[there + 1]):
-            if other[k] != core:
-                place = slot_of[other[k]]
-                gain += weight[k] * (_apart(columns, rows, slot, place) - _apart(columns, rows, here, place))
+        gain += _nearer(board, there, core, slot, here)
     return gain
 
 
 @njit(cache=True)
-def _swap(core: int, slot: int, slot_of: Counts, core_at: Counts) -> None:
-    here = slot_of[core]
-    there = core_at[slot]
-    slot_of[core] = slot
-    core_at[slot] = core
-    core_at[here] = there
-    if there >= 0:
-        slot_of[there] = here
+def _nearer(board: Board, core: int, without: int, here: int, slot: int) -> float:
+    """Hops saved if a core moves from one slot to another, those to one other core left out."""
+    x, y = board.columns[here], board.rows[here]
+    to_x, to_y = board.columns[slot], board.rows[slot]
+    gain = 0.0
+    for k in range(board.first[core], board.first[core + 1]):
+        other = board.other[k]
+        if other != without:
+            place = board.slot_of[other]
+            u, v = board.columns[place], board.rows[place]
+            gain += board.weight[k] * (abs(x - u) + abs(y - v) - abs(to_x - u) - abs(to_y - v))
+    return gain
 
 
 @njit(cache=True)
-def median_swaps(
-    order: Counts,
-    slot_of: Counts,
-    core_at: Counts,
-    columns: Counts,
-    rows: Counts,
-    slots_at: Counts,
-    first: Counts,
-    other: Counts,
-    weight: Weights,
-    reach: int,
-) -> int:
+def _swap(board: Board, core: int, slot: int) -> None:
+    here = board.slot_of[core]
+    there = board.core_at[slot]
+    board.slot_of[core] = slot
+    board.core_at[slot] = core
+    board.core_at[here] = there
+    if there >= 0:
+        board.slot_of[there] = here
+
+
+@njit(cache=True)
+def median_swaps(board: Board, order: Counts, reach: int) -> int:
     """One pass: each core to the best slot around the median of those it talks to; how many moved.
 
     Args:
+        board: changed.
         order: of the turns.
-        slot_of: of each core; changed.
-        core_at: of each slot, -1 if empty; changed.
-        columns: of each slot.
-        rows: of each slot.
-        slots_at: [columns, rows, cores a router], slots, -1 if there is none.
-        first: rows of the graph.
-        other: its entries.
-        weight: of each entry.
         reach: routers around the median that are tried.
     """
     moved = 0
+    width, height = board.slots_at.shape[:2]
+    tally = np.zeros(max(width, height))
     for core in order:
-        low, high = first[core], first[core + 1]
-        if low == high:
+        if board.first[core] == board.first[core + 1]:
             continue
-        around = slot_of[other[low:high]]
-        column = _median(columns[around], weight[low:high])
-        row = _median(rows[around], weight[low:high])
+        column = _median(board, core, board.columns, tally)
+        row = _median(board, core, board.rows, tally)
         best, found = 1e-9, -1
-        for x in range(max(column - reach, 0), min(column + reach + 1, slots_at.shape[0])):
-            for y in range(max(row - reach, 0), min(row + reach + 1, slots_at.shape[1])):
-                for slot in slots_at[x, y]:
-                    if slot < 0 or slot == slot_of[core]:
+        for x in range(max(column - reach, 0), min(column + reach + 1, width)):
+            for y in range(max(row - reach, 0), min(row + reach + 1, height)):
+                for slot in board.slots_at[x, y]:
+                    if slot < 0 or slot == board.slot_of[core]:
                         continue
-                    gain = swap_gain(core, slot, slot_of, core_at, columns, rows, first, other, weight)
+                    gain = swap_gain(board, core, slot)
                     if gain > best:
                         best, found = gain, slot
         if found >= 0:
-            _swap(core, found, slot_of, core_at)
+            _swap(board, core, found)
             moved += 1
     return moved
 
 
 @njit(cache=True)
-def _route(loads: Weights, x: int, y: int, to_x: int, to_y: int, load: float, scale: float) -> float:
-    """Put a load on the links of a route, along the row, then along the column; the change of strain."""
+def _route(board: Board, loads: Weights, source: int, target: int, load: float, scale: float) -> float:
+    """Put a load on the links between two slots, first along the row; the change of strain."""
+    x, y = board.columns[source], board.rows[source]
+    to_x, to_y = board.columns[target], board.rows[target]
     strain = 0.0
     while x != to_x:
         direction = 0 if to_x > x else 1
@@ -139,159 +126,102 @@ def _route(loads: Weights, x: int, y: int, to_x: int, to_y: int, load: float, sc
 
 
 @njit(cache=True)
-def _lift(
-    core: int,
-    sign: float,
-    skip: int,
-    loads: Weights,
-    slot_of: Counts,
-    columns: Counts,
-    rows: Counts,
-    first: Counts,
-    other: Counts,
-    sent: Weights,
-    received: Weights,
-    scale: float,
-) -> float:
+def _lift(board: Board, loads: Weights, core: int, sign: float, without: int, scale: float) -> float:
     """Take all routes of a core off the links (sign -1), or put them on; the change of strain."""
     strain = 0.0
-    x, y = columns[slot_of[core]], rows[slot_of[core]]
-    for k in range(first[core], first[core + 1]):
-        if other[k] == skip:
+    here = board.slot_of[core]
+    for k in range(board.first[core], board.first[core + 1]):
+        if board.other[k] == without:
             continue
-        place = slot_of[other[k]]
-        u, v = columns[place], rows[place]
-        if sent[k] > 0:
-            strain += _route(loads, x, y, u, v, sign * sent[k], scale)
-        if received[k] > 0:
-            strain += _route(loads, u, v, x, y, sign * received[k], scale)
+        place = board.slot_of[board.other[k]]
+        if board.sent[k] > 0:
+            strain += _route(board, loads, here, place, sign * board.sent[k], scale)
+        if board.received[k] > 0:
+            strain += _route(board, loads, place, here, sign * board.received[k], scale)
     return strain
 
 
 @njit(cache=True)
-def link_loads(
-    slot_of: Counts,
-    columns: Counts,
-    rows: Counts,
-    first: Counts,
-    other: Counts,
-    sent: Weights,
-    width: int,
-    height: int,
-) -> Weights:
+def link_loads(board: Board) -> Weights:
     """Messages on every link with XY routes: [east, west, south, north; column; row] of where it starts."""
+    width, height = board.slots_at.shape[:2]
     loads = np.zeros((4, width, height))
-    for core in range(len(first) - 1):
-        for k in range(first[core], first[core + 1]):
-            if sent[k] > 0:
-                a, b = slot_of[core], slot_of[other[k]]
-                _route(loads, columns[a], rows[a], columns[b], rows[b], sent[k], 0.0)
+    for core in range(len(board.slot_of)):
+        for k in range(board.first[core], board.first[core + 1]):
+            if board.sent[k] > 0:
+                there = board.slot_of[board.other[k]]
+                _route(board, loads, board.slot_of[core], there, board.sent[k], 0.0)
     return loads
 
 
 @njit(cache=True)
-def _next(state: NDArray[np.uint64]) -> int:
-    """xorshift64* (Vigna, 2016): the same numbers on every machine."""
-    x = state[0]
-    x ^= x >> np.uint64(12)
-    x ^= x << np.uint64(25)
-    x ^= x >> np.uint64(27)
-    state[0] = x
-    return int((x * np.uint64(2685821657736338717)) >> np.uint64(33))
-
-
-@njit(cache=True)
-def _strained_swap(
-    core: int,
-    slot: int,
-    loads: Weights,
-    slot_of: Counts,
-    core_at: Counts,
-    columns: Counts,
-    rows: Counts,
-    first: Counts,
-    other: Counts,
-    sent: Weights,
-    received: Weights,
-    scale: float,
-) -> float:
+def _strained_swap(board: Board, loads: Weights, core: int, slot: int, scale: float) -> float:
     """Swap, with the links' loads; the change of strain. Swapping back undoes it."""
-    there = core_at[slot]
-    strain = _lift(core, -1, -1, loads, slot_of, columns, rows, first, other, sent, received, scale)
+    there = board.core_at[slot]
+    strain = _lift(board, loads, core, -1, -1, scale)
     if there >= 0:
-        strain += _lift(there, -1, core, loads, slot_of, columns, rows, first, other, sent, received, scale)
-    _swap(core, slot, slot_of, core_at)
-    strain += _lift(core, 1, -1, loads, slot_of, columns, rows, first, other, sent, received, scale)
+        strain += _lift(board, loads, there, -1, core, scale)
+    _swap(board, core, slot)
+    strain += _lift(board, loads, core, 1, -1, scale)
     if there >= 0:
-        strain += _lift(there, 1, core, loads, slot_of, columns, rows, first, other, sent, received, scale)
+        strain += _lift(board, loads, there, 1, core, scale)
     return strain
 
 
 @njit(cache=True)
-def _proposed(
-    core: int,
-    slot_of: Counts,
-    columns: Counts,
-    rows: Counts,
-    slots_at: Counts,
-    first: Counts,
-    other: Counts,
-    state: NDArray[np.uint64],
-) -> int:
-    """A slot next to one that the core talks to (three times in four) or to its own; -1 if there is none."""
-    low, high = first[core], first[core + 1]
-    beside = slot_of[core]
-    if low < high and _next(state) % 4:
-        beside = slot_of[other[low + _next(state) % (high - low)]]
-    x = columns[beside] + _next(state) % 3 - 1
-    y = rows[beside] + _next(state) % 3 - 1
-    if x < 0 or y < 0 or x >= slots_at.shape[0] or y >= slots_at.shape[1]:
+def _proposed(board: Board, core: int, reach: int, state: State) -> int:
+    """A slot near one that the core talks to (three times in four) or near its own; -1 if there is none."""
+    low, high = board.first[core], board.first[core + 1]
+    beside = board.slot_of[core]
+    if low < high and next_number(state) % 4:
+        beside = board.slot_of[board.other[low + next_number(state) % (high - low)]]
+    x = board.columns[beside] + next_number(state) % (2 * reach + 1) - reach
+    y = board.rows[beside] + next_number(state) % (2 * reach + 1) - reach
+    width, height, cores = board.slots_at.shape
+    if x < 0 or y < 0 or x >= width or y >= height:
         return -1
-    slot = slots_at[x, y, _next(state) % slots_at.shape[2]]
-    return -1 if slot == slot_of[core] else int(slot)
+    slot = board.slots_at[x, y, next_number(state) % cores]
+    return -1 if slot == board.slot_of[core] else int(slot)
 
 
 @njit(cache=True)
 def anneal(
-    slot_of: Counts,
-    core_at: Counts,
-    columns: Counts,
-    rows: Counts,
-    slots_at: Counts,
-    first: Counts,
-    other: Counts,
-    sent: Weights,
-    received: Weights,
-    moves: int,
-    hot: float,
-    cold: float,
-    strain_weight: float,
-    seed: int,
+    board: Board, moves: int, hot: float, cold: float, reach: int, strain_weight: float, state: State
 ) -> None:
     """Swaps that cost are taken with a probability that falls; the cost is hops and strained links.
 
     cost = hops + strain_weight * sum over links of load^3 / (busiest load at the start)^2
+
+    Args:
+        board: changed.
+        moves: that are tried.
+        hot: temperature at the start, in hops.
+        cold: at the end.
+        reach: routers around a slot that are tried at the start; it shrinks to one.
+        strain_weight: 0 leaves the links out.
+        state: of the random numbers that choose the moves.
     """
-    weight = sent + received
-    loads = link_loads(slot_of, columns, rows, first, other, sent, slots_at.shape[0], slots_at.shape[1])
+    loads = link_loads(board)
     scale = strain_weight / loads.max() ** 2
-    state = np.array([np.uint64(seed * 2654435769 + 88172645463325252)])
+    temperature, window = hot, reach
     for move in range(moves):
-        core = _next(state) % len(slot_of)
-        slot = _proposed(core, slot_of, columns, rows, slots_at, first, other, state)
+        if move % SPELL == 0:
+            temperature = hot * (cold / hot) ** (move / moves)
+            window = 1 + int((reach - 1) * (1 - move / moves) ** 2)
+        core = next_number(state) % len(board.slot_of)
+        slot = _proposed(board, core, window, state)
         if slot < 0:
             continue
-        cost = -swap_gain(core, slot, slot_of, core_at, columns, rows, first, other, weight)
-        temperature = hot * (cold / hot) ** (move / moves)
-        chance = (_next(state) % 1048576) / 1048576.0
+        cost = -swap_gain(board, core, slot)
+        chance = (next_number(state) % 1048576) / 1048576.0
+        if scale == 0.0:
+            if cost <= 0 or chance < exp(-cost / temperature):
+                _swap(board, core, slot)
+            continue
         # links are looked at only where hops leave a chance: strain seldom outweighs three temperatures
         if cost > 3 * temperature and chance >= exp(3 - cost / temperature):
             continue
-        here = slot_of[core]
-        cost += _strained_swap(
-            core, slot, loads, slot_of, core_at, columns, rows, first, other, sent, received, scale
-        )
+        here = board.slot_of[core]
+        cost += _strained_swap(board, loads, core, slot, scale)
         if cost > 0 and chance >= exp(-cost / temperature):
-            _strained_swap(
-                core, here, loads, slot_of, core_at, columns, rows, first, other, sent, received, scale
-            )
+            _strained_swap(board, loads, core, here, scale)

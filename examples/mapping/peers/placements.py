@@ -6,8 +6,8 @@ import numpy as np
 from numba import njit
 
 from spikeloom.compiler.mapping.chip import Chip
+from spikeloom.compiler.mapping.placing.board import Board, board_for, slot_table
 from spikeloom.compiler.mapping.placing.graph import Counts, Talk, Weights
-from spikeloom.compiler.mapping.placing.place import Plan, plan_for, slot_table
 from spikeloom.compiler.mapping.placing.refine import swap_gain
 from spikeloom.compiler.mapping.placing.starts import over_whole_mesh
 
@@ -35,15 +35,13 @@ def hilbert_forces(talk: Talk, chip: Chip) -> Counts:
     takes the tensest 30 % of the pairs (our choice; the paper's figure is not known to us), until a
     round finds none.
     """
-    plan = plan_for(talk, chip, over_whole_mesh(slot_table(chip))[: talk.cores])
-    pairs = _adjacent(plan)
-    weight = talk.sent + talk.received
+    board = board_for(talk, chip, over_whole_mesh(slot_table(chip))[: talk.cores])
+    pairs = _adjacent(board)
     while True:
-        state = (plan.slot_of, plan.core_at, plan.columns, plan.rows, talk.first, talk.other, weight)
-        gains = _gains(pairs, *state)
+        gains = _gains(board, pairs)
         order = np.argsort(-gains, kind="stable")[: int(TENSE * len(pairs)) + 1]
-        if not _swap_what_gains(pairs[order[gains[order] > LEAST_GAIN]], *state):
-            return plan.slot_of
+        if not _swap_what_gains(board, pairs[order[gains[order] > LEAST_GAIN]]):
+            return board.slot_of
 
 
 def particle_swarm(talk: Talk, chip: Chip, seed: int = 0) -> Counts:
@@ -53,7 +51,7 @@ def particle_swarm(talk: Talk, chip: Chip, seed: int = 0) -> Counts:
     """
     random = np.random.default_rng(seed)
     slots = row_major(talk, chip)
-    plan = plan_for(talk, chip, slots)
+    board = board_for(talk, chip, slots)
     place = random.random((PARTICLES, talk.cores))
     place[0] = np.arange(talk.cores) / talk.cores
     speed = np.zeros_like(place)
@@ -61,8 +59,8 @@ def particle_swarm(talk: Talk, chip: Chip, seed: int = 0) -> Counts:
     best, best_hops = place[0], np.inf
     for _ in range(ROUNDS):
         for particle in range(PARTICLES):
-            plan.slot_of = slots[np.argsort(np.argsort(place[particle], kind="stable"))]
-            hops = plan.hops
+            board.put(slots[np.argsort(np.argsort(place[particle], kind="stable"))])
+            hops = board.hops
             if hops < own_hops[particle]:
                 own[particle], own_hops[particle] = place[particle], hops
             if hops < best_hops:
@@ -76,71 +74,40 @@ def particle_swarm(talk: Talk, chip: Chip, seed: int = 0) -> Counts:
 
 
 @njit(cache=True)
-def _gain(
-    a: int,
-    b: int,
-    slot_of: Counts,
-    core_at: Counts,
-    columns: Counts,
-    rows: Counts,
-    first: Counts,
-    other: Counts,
-    weight: Weights,
-) -> float:  # pragma: no cover - compiled
+def _gain(board: Board, a: int, b: int) -> float:  # pragma: no cover - compiled
     """Hops saved by swapping what is in two slots."""
-    core, slot = (core_at[a], b) if core_at[a] >= 0 else (core_at[b], a)
-    if core < 0:
-        return 0.0
-    return swap_gain(core, slot, slot_of, core_at, columns, rows, first, other, weight)
+    core, slot = (board.core_at[a], b) if board.core_at[a] >= 0 else (board.core_at[b], a)
+    return swap_gain(board, core, slot) if core >= 0 else 0.0
 
 
 @njit(cache=True)
-def _gains(
-    pairs: Counts,
-    slot_of: Counts,
-    core_at: Counts,
-    columns: Counts,
-    rows: Counts,
-    first: Counts,
-    other: Counts,
-    weight: Weights,
-) -> Weights:  # pragma: no cover - compiled
+def _gains(board: Board, pairs: Counts) -> Weights:  # pragma: no cover - compiled
     gains = np.empty(len(pairs))
     for number in range(len(pairs)):
-        a, b = pairs[number]
-        gains[number] = _gain(a, b, slot_of, core_at, columns, rows, first, other, weight)
+        gains[number] = _gain(board, pairs[number, 0], pairs[number, 1])
     return gains
 
 
 @njit(cache=True)
-def _swap_what_gains(
-    pairs: Counts,
-    slot_of: Counts,
-    core_at: Counts,
-    columns: Counts,
-    rows: Counts,
-    first: Counts,
-    other: Counts,
-    weight: Weights,
-) -> int:  # pragma: no cover - compiled
+def _swap_what_gains(board: Board, pairs: Counts) -> int:  # pragma: no cover - compiled
     """Swap pair after pair, where that still saves hops; how many were swapped."""
     moved = 0
     for number in range(len(pairs)):
         a, b = pairs[number]
-        if _gain(a, b, slot_of, core_at, columns, rows, first, other, weight) > LEAST_GAIN:
-            one, two = core_at[a], core_at[b]
-            core_at[a], core_at[b] = two, one
+        if _gain(board, a, b) > LEAST_GAIN:
+            one, two = board.core_at[a], board.core_at[b]
+            board.core_at[a], board.core_at[b] = two, one
             if one >= 0:
-                slot_of[one] = b
+                board.slot_of[one] = b
             if two >= 0:
-                slot_of[two] = a
+                board.slot_of[two] = a
             moved += 1
     return moved
 
 
-def _adjacent(plan: Plan) -> Counts:
+def _adjacent(board: Board) -> Counts:
     """Pairs of slots at neighbouring routers."""
-    at = plan.slots_at[:, :, 0]
+    at = board.slots_at[:, :, 0]
     right = np.stack([at[:-1].ravel(), at[1:].ravel()], 1)
     down = np.stack([at[:, :-1].ravel(), at[:, 1:].ravel()], 1)
     pairs = np.concatenate([right, down])
