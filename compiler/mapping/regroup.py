@@ -43,7 +43,7 @@ class Seating(NamedTuple):
 
     Attributes:
         core_of: of every tile.
-        tiles_on, count: [cores, tiles], those on each core, and how many there are.
+        tiles_on, seats: [cores, tiles], those on each core, and how many there are.
         place: of every tile, in the row of its core.
         needs: [tiles, limits], what a tile uses of each limit.
         used: [cores, limits].
@@ -55,7 +55,7 @@ class Seating(NamedTuple):
 
     core_of: Counts
     tiles_on: Counts
-    count: Counts
+    seats: Counts
     place: Counts
     needs: Counts
     used: Counts
@@ -156,13 +156,13 @@ def _move(seating: Seating, tile: int, core: int) -> float:  # pragma: no cover 
         if seating.present[net, core] == 0:
             change += seating.spikes[net]
         seating.present[net, core] += 1
-    last = seating.tiles_on[here, seating.count[here] - 1]
+    last = seating.tiles_on[here, seating.seats[here] - 1]
     seating.tiles_on[here, seating.place[tile]] = last
     seating.place[last] = seating.place[tile]
-    seating.count[here] -= 1
-    seating.tiles_on[core, seating.count[core]] = tile
-    seating.place[tile] = seating.count[core]
-    seating.count[core] += 1
+    seating.seats[here] -= 1
+    seating.tiles_on[core, seating.seats[core]] = tile
+    seating.place[tile] = seating.seats[core]
+    seating.seats[core] += 1
     seating.core_of[tile] = core
     for limit in range(len(seating.limits)):
         seating.used[here, limit] -= seating.needs[tile, limit]
@@ -202,7 +202,7 @@ def _trade(
             continue
         other = -1
         if not _has_room(seating, core, tile, -1) or next_number(state) % 2:
-            other = seating.tiles_on[core, next_number(state) % seating.count[core]]
+            other = seating.tiles_on[core, next_number(state) % seating.seats[core]]
             if not _has_room(seating, core, tile, other) or not _has_room(seating, here, other, tile):
                 continue
         change = _move(seating, tile, core)

@@ -62,9 +62,18 @@ def board_for(talk: Talk, chip: Chip, slot_of: Counts) -> Board:
     place = np.arange(len(slots)) - np.searchsorted(router[order], router[order])
     slots_at[slots[order, 1], slots[order, 2], place] = order
     columns, rows = np.ascontiguousarray(slots[:, 1]), np.ascontiguousarray(slots[:, 2])
-    empty = np.empty(talk.cores, np.int64), np.empty(len(slots), np.int64)
-    lines = talk.first, talk.other, talk.sent, talk.received
-    board = Board(columns, rows, slots_at, *empty, *lines, talk.sent + talk.received)
+    board = Board(
+        columns,
+        rows,
+        slots_at,
+        np.empty(talk.cores, np.int64),
+        np.empty(len(slots), np.int64),
+        talk.first,
+        talk.other,
+        talk.sent,
+        talk.received,
+        talk.sent + talk.received,
+    )
     board.put(slot_of)
     return board
 
