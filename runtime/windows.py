@@ -17,7 +17,7 @@ from spikeloom.compiler.graph.ops.step_affine import StepAffine
 from spikeloom.compiler.graph.ops.step_rescale import StepRescale
 from spikeloom.compiler.graph.ops.time_gate import TimeGate
 from spikeloom.compiler.graph.ops.time_mean import TimeMean
-from spikeloom.errors import InputError, Problem
+from spikeloom.errors import InputError, Problem, counted
 
 Reset = Literal["window", "never"]
 
@@ -78,7 +78,7 @@ def check_windows(windows: Windows, steps: int, graph: Graph, where: object) -> 
     problems = []
     if not 1 <= stride <= steps:
         what = "the stride of windows is malformed"
-        problems.append(Problem("SL0901", str(where), what, f"1 to {steps} frames", str(stride)))
+        problems.append(Problem("SL0901", str(where), what, f"1 to {counted(steps, 'frame')}", str(stride)))
     if windows.reset not in get_args(Reset):
         what = "there is no such reset rule"
         problems.append(Problem("SL0901", str(where), what, " or ".join(get_args(Reset)), str(windows.reset)))

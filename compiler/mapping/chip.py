@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from spikeloom.compiler.graph.figure import Figure
-from spikeloom.errors import InputError, Problem
+from spikeloom.errors import InputError, Problem, counted
 
 LIMITS: dict[str, str] = {
     "neurons": "neurons",
@@ -151,7 +151,7 @@ class Chip:
         if chips < 1 or board is None:
             raise InputError.of(
                 "SL0901",
-                f"{chips} chips",
+                counted(chips, "chip"),
                 f"no board of {self.name} has so many",
                 wanted=f"1 to {self.boards[-1].chips}",
             )

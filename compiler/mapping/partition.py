@@ -17,7 +17,7 @@ from spikeloom.compiler.mapping.pack import Group
 from spikeloom.compiler.mapping.placement import CoreUse, Links, Load, Mapping, Tile, Traffic
 from spikeloom.compiler.mapping.placing.place import place
 from spikeloom.compiler.mapping.route import OUTSIDE, Flows, all_flows, distances, link_loads
-from spikeloom.errors import Problem, UnsupportedError
+from spikeloom.errors import Problem, UnsupportedError, counted
 
 
 def map_network(
@@ -100,7 +100,7 @@ def _too_many(network: Network, chip: Chip, groups: Sequence[Group]) -> list[Pro
         "SL0603",
         network.name,
         f"needs more cores than {chip.chips} {chip.name} has" + ("" if chip.chips == 1 else " chips"),
-        f"at most {chip.cores:,} cores",
+        f"at most {counted(chip.cores, 'core')}",
         f"{len(groups):,}",
         remedy,
     )
@@ -109,7 +109,7 @@ def _too_many(network: Network, chip: Chip, groups: Sequence[Group]) -> list[Pro
             "SL0603",
             network.name,
             f"no mapping fits: {name} alone fills more cores than there are",
-            f"at most {chip.cores:,} cores",
+            f"at most {counted(chip.cores, 'core')}",
             f"{cores:,}",
             REMEDIES[name],
         )

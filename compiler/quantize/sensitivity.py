@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import ceil
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from spikeloom.compiler.graph.op import Array, Op, StatefulOp
 from spikeloom.compiler.graph.ops.linear import Linear
 from spikeloom.compiler.quantize.activity import weighted_nodes
 from spikeloom.compiler.quantize.quantize import Quantized
-from spikeloom.errors import InputError
+from spikeloom.errors import InputError, counted
 
 NARROWEST = 2
 
@@ -103,9 +104,9 @@ def choose_bits(sensitivities: Sequence[Sensitivity], budget: Budget) -> dict[st
     if budget.size is not None:
         least = sum(one.weights * min(one.flips) for one in sensitivities) / 8
         if least > budget.size:
-            got = f"{least:.0f} bytes with {NARROWEST} bits everywhere"
+            got = f"{counted(ceil(least), 'byte')} with {NARROWEST} bits everywhere"
             what = "the weights do not fit"
-            raise InputError.of("SL0901", "--max-bytes", what, wanted=f"{budget.size} bytes", got=got)
+            raise InputError.of("SL0901", "--max-bytes", what, wanted=counted(budget.size, "byte"), got=got)
     while True:
         steps = [step for one in sensitivities for step in _narrower(one, chosen[one.layer])]
         steps = [step for step in steps if _allows(budget, sensitivities, chosen, step)]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeloom.errors import InputError
+from spikeloom.errors import InputError, counted
 from spikeloom.runtime.early_exit.conformal import Conformal
 from spikeloom.runtime.early_exit.dynamic_confidence import DynamicConfidence
 from spikeloom.runtime.early_exit.rule import ExitRule, exit_steps, probabilities, read_rule_document
@@ -151,9 +151,8 @@ def split_samples(count: int, share: float, seed: int) -> tuple[NDArray[np.int64
     order = np.random.default_rng(seed).permutation(count)
     cut = round(count * share)
     if not 0 < cut < count:
-        raise InputError.of(
-            "SL0812", "calibration", f"{count:,} recordings cannot be split at {share:g}", wanted="two parts"
-        )
+        what = f"{counted(count, 'recording')} cannot be split at {share:g}"
+        raise InputError.of("SL0812", "calibration", what, wanted="two parts")
     return order[:cut], order[cut:]
 
 

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeloom.errors import InputError
+from spikeloom.errors import InputError, counted
 from spikeloom.runtime.early_exit.rule import probabilities
 
 _TINY = 1e-300
@@ -118,7 +118,8 @@ def calibrate_conformal(
         raise InputError.of(
             "SL0812",
             "calibration",
-            f"there are too few recordings for a miscoverage of {miscoverage:g} at {len(stops)} checkpoints",
+            f"there are too few recordings for a miscoverage of {miscoverage:g} at "
+            f"{counted(len(stops), 'checkpoint')}",
             wanted=f"at least {ceil((1 - share) / share - 1e-9):,}",
             got=f"{samples:,}",
             remedy="give more recordings, fewer checkpoints, or allow more miscoverage",

@@ -61,7 +61,7 @@ def measure(
         for step, (rows, values, before, after) in enumerate(_steps(interpreter, batch, exit_rule)):
             steps += len(rows)
             counter.add(values, rows)
-            states.add(values, before, after, first=step == 0)
+            states.add(values, before, after, step == 0, rows)
             for name in totals:
                 totals[name] += int(np.count_nonzero(values[name]))
     if samples == 0:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from spikeloom.compiler.graph.graph import Graph, Node
 from spikeloom.compiler.graph.op import Array, StatefulOp
 from spikeloom.compiler.graph.ops.batch_norm import BatchNorm
+from spikeloom.compiler.graph.ops.neuron import Neuron
 from spikeloom.runtime.estimate.operations import Operations
 
 _COUNTER_BYTES = 8
@@ -52,7 +53,8 @@ class NeuroBench:
         activation_sparsity: share of the outputs of neurons that are zero, over layers, steps and samples.
         activation_sparsity_by_layer: the same of each layer.
         synaptic_operations: effective MACs and ACs and dense ones, per sample.
-        membrane_updates: potentials that changed in a step, and all of the first step, per sample.
+        membrane_updates: potentials that changed in a step, and all of the first step, per sample. They are
+            compared as the trained neuron keeps them: after its reset, or before it where that comes late.
     """
 
     static: StaticMetrics
@@ -98,10 +100,12 @@ class StateCounter:
 
     Attributes:
         graph: whose neurons are watched.
+        updates: of membrane potentials, so far.
     """
 
     graph: Graph
     updates: int = 0
+    _kept: dict[str, Array] = field(default_factory=dict)
     _active: dict[str, int] = field(default_factory=dict)
     _cells: dict[str, int] = field(default_factory=dict)
 
@@ -111,14 +115,16 @@ class StateCounter:
         before: Mapping[str, Array],
         after: Mapping[str, Array],
         first: bool,
+        rows: NDArray[np.int64] | None = None,
     ) -> None:
-        """Count one step of some samples.
+        """Count one step of a batch.
 
         Args:
             values: of the graph, [n, ...].
             before: states of its nodes, «node/state» to [n, ...].
             after: the same after the step.
-            first: whether it is the first step of the samples.
+            first: whether it is the first step of the batch; all of it is run then.
+            rows: which samples of the batch are run in this step; all by default.
         """
         for node in self.graph.neurons():
             spikes = values[node.output]
@@ -127,8 +133,28 @@ class StateCounter:
             potential = _potential(self.graph, node)
             if potential not in after:
                 continue
-            changed = after[potential] != before[potential]
-            self.updates += changed.size if first else int(np.count_nonzero(changed))
+            old, new = before[potential], after[potential]
+            if isinstance(node.op, Neuron) and node.op.late:
+                new = self._before_reset(node, node.op, values, before)
+                old = self._exchanged(node.name, new, first, rows)
+            self.updates += new.size if first else int(np.count_nonzero(new != old))
+
+    def _before_reset(
+        self, node: Node, op: Neuron, values: Mapping[str, Array], before: Mapping[str, Array]
+    ) -> Array:
+        """The potentials of a step as a late reset finds them."""
+        names = op.states(*self.graph.input_types(node))
+        states = {name: before[f"{node.name}/{name}"] for name in names}
+        return op.integrate(values[node.inputs[0]], states)["v"]
+
+    def _exchanged(self, name: str, new: Array, first: bool, rows: NDArray[np.int64] | None) -> Array:
+        """What was kept of these samples; the new potentials are kept in its place."""
+        if first:
+            self._kept[name] = new
+        kept, at = self._kept[name], slice(None) if rows is None else rows
+        old = kept[at].copy()
+        kept[at] = new
+        return old
 
     def result(self, operations: Operations) -> NeuroBench:
         """The metrics of all that was counted."""

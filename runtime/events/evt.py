@@ -10,7 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeloom.runtime.events.source import ByteStream, stream_of
-from spikeloom.runtime.events.stream import EVENT, Chunk, Events, Header, Malformed, Source, by_chunks
+from spikeloom.runtime.events.stream import (
+    EVENT,
+    Chunk,
+    Decoder,
+    Events,
+    Format,
+    Geometry,
+    Header,
+    Malformed,
+    Source,
+    by_chunks,
+)
 from spikeloom.runtime.events.text_header import evt_version, geometry_of, key_values, read_lines
 
 _SHOWN = ("date", "sensor_name", "system_id", "serial_number", "camera_integrator_name", "integrator_name")
@@ -50,6 +61,26 @@ def read_header(stream: ByteStream, version: str) -> Header:
     values = key_values(lines)
     facts = {key: values[key] for key in _SHOWN if values.get(key)}
     return Header(geometry_of(values), facts)
+
+
+def raw_format(version: str, decode: Decoder, widest: Geometry) -> Format:
+    """The format of raw files of one version, 2.0, 2.1 or 3.0."""
+
+    def header(source: Source) -> Header:
+        return read_header(stream_of(source), version)
+
+    def matches(head: bytes) -> bool:
+        return evt_version(head) == version
+
+    return Format(
+        "evt" + version.removesuffix(".0").replace(".", ""),
+        (".raw",),
+        decode,
+        title=f"Prophesee EVT {version}",
+        matches=matches,
+        header=header,
+        widest=widest,
+    )
 
 
 def decode_words(

@@ -13,21 +13,10 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeloom.runtime.events.evt import NO_TIME, State, advanced, decode_words, read_header
-from spikeloom.runtime.events.source import stream_of
-from spikeloom.runtime.events.stream import Chunk, Events, Format, Geometry, Header, Source
-from spikeloom.runtime.events.text_header import evt_version
+from spikeloom.runtime.events.evt import NO_TIME, State, advanced, decode_words, raw_format
+from spikeloom.runtime.events.stream import Chunk, Events, Geometry, Source
 
 WORD = np.dtype("<u4")
-
-
-def header(source: Source) -> Header:
-    """The header of an EVT 2.0 file.
-
-    Raises:
-        Malformed: it is none.
-    """
-    return read_header(stream_of(source), "2.0")
 
 
 def decode(source: Source, chunk_events: int) -> Iterator[Chunk]:
@@ -68,16 +57,4 @@ def _decode(words: NDArray[np.uint32], out: Events, state: State) -> int:
     return count
 
 
-def _matches(head: bytes) -> bool:
-    return evt_version(head) == "2.0"
-
-
-FORMAT = Format(
-    "evt2",
-    (".raw",),
-    decode,
-    title="Prophesee EVT 2.0",
-    matches=_matches,
-    header=header,
-    widest=Geometry(2048, 2048),
-)
+FORMAT = raw_format("2.0", decode, Geometry(2048, 2048))

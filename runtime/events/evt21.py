@@ -14,22 +14,12 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeloom.runtime.events.evt import NO_TIME, State, advanced, decode_words, read_header
+from spikeloom.runtime.events.evt import NO_TIME, State, advanced, decode_words, raw_format
 from spikeloom.runtime.events.source import stream_of
-from spikeloom.runtime.events.stream import Chunk, Events, Format, Geometry, Header, Source
-from spikeloom.runtime.events.text_header import evt_version
+from spikeloom.runtime.events.stream import Chunk, Events, Geometry, Source
 
 WORD = np.dtype("<u8")
 _MOST = 32
-
-
-def header(source: Source) -> Header:
-    """The header of an EVT 2.1 file.
-
-    Raises:
-        Malformed: it is none.
-    """
-    return read_header(stream_of(source), "2.1")
 
 
 def decode(source: Source, chunk_events: int) -> Iterator[Chunk]:
@@ -80,16 +70,4 @@ def _decode(words: NDArray[np.uint64], out: Events, state: State) -> int:
     return count
 
 
-def _matches(head: bytes) -> bool:
-    return evt_version(head) == "2.1"
-
-
-FORMAT = Format(
-    "evt21",
-    (".raw",),
-    decode,
-    title="Prophesee EVT 2.1",
-    matches=_matches,
-    header=header,
-    widest=Geometry(2048 + 31, 2048),
-)
+FORMAT = raw_format("2.1", decode, Geometry(2048 + 31, 2048))

@@ -16,25 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeloom.atomic import write_bytes
-from spikeloom.runtime.events.evt import NO_TIME, State, advanced, decode_words, read_header
+from spikeloom.runtime.events.evt import NO_TIME, State, advanced, decode_words, raw_format
 from spikeloom.runtime.events.limits import require_writable_events
-from spikeloom.runtime.events.source import stream_of
-from spikeloom.runtime.events.stream import MAX_SIDE, Chunk, Events, Format, Geometry, Header, Source
-from spikeloom.runtime.events.text_header import evt_version
+from spikeloom.runtime.events.stream import MAX_SIDE, Chunk, Events, Geometry, Source
 
 WORD = np.dtype("<u2")
 MAX_TIME_US = 2**40 - 1
 _UNKNOWN = -(1 << 40)  # still negative after any number of vectors in a block
 _MOST = 12
-
-
-def header(source: Source) -> Header:
-    """The header of an EVT 3.0 file.
-
-    Raises:
-        Malformed: it is none.
-    """
-    return read_header(stream_of(source), "3.0")
 
 
 def decode(source: Source, chunk_events: int) -> Iterator[Chunk]:
@@ -165,16 +154,4 @@ def _encode(events: Events, out: NDArray[np.uint16]) -> int:
     return count
 
 
-def _matches(head: bytes) -> bool:
-    return evt_version(head) == "3.0"
-
-
-FORMAT = Format(
-    "evt3",
-    (".raw",),
-    decode,
-    title="Prophesee EVT 3.0",
-    matches=_matches,
-    header=header,
-    widest=Geometry(2048, 2048),
-)
+FORMAT = raw_format("3.0", decode, Geometry(2048, 2048))

@@ -15,12 +15,14 @@ from pathlib import Path
 import numpy as np
 
 from spikeloom.atomic import write_bytes
-from spikeloom.errors import InputError, Problem, counted
+from spikeloom.errors import InputError
+from spikeloom.runtime.events.limits import beyond_limits
 from spikeloom.runtime.events.stream import EVENT, Chunk, Events, Format, Geometry, Source
 
 RECORD_BYTES = 5
 MAX_COORDINATE = 255
 MAX_TIME_US = 2**23 - 1
+LIMITS = {"t": MAX_TIME_US, "x": MAX_COORDINATE, "y": MAX_COORDINATE, "p": 1}
 
 
 def decode(file: Source, chunk_events: int) -> Iterator[Chunk]:
@@ -45,7 +47,7 @@ def write_nmnist(path: Path | str, events: Events) -> None:
         InputError: SL0107, an event that 8-bit coordinates, 23-bit times or one bit of polarity cannot
             hold; SL0902, the path cannot be written.
     """
-    if problems := _unwritable(Path(path), events):
+    if problems := beyond_limits(Path(path), events, LIMITS, "N-MNIST"):
         raise InputError(problems)
     records = np.empty((len(events), RECORD_BYTES), np.uint8)
     time = events["t"].astype(np.uint32)
@@ -69,18 +71,6 @@ def _events(data: bytes) -> Events:
     events["y"] = records[:, 1]
     events["p"] = records[:, 2] >> 7
     return events
-
-
-def _unwritable(path: Path, events: Events) -> list[Problem]:
-    limits = {"t": MAX_TIME_US, "x": MAX_COORDINATE, "y": MAX_COORDINATE, "p": 1}
-    problems = []
-    for field, limit in limits.items():
-        bad = np.flatnonzero((events[field] < 0) | (events[field] > limit))
-        if len(bad):
-            what = f"{len(bad):,} of {counted(len(events), 'event')} beyond the N-MNIST format"
-            got = f"{field}={events[field][bad[0]]} in event {bad[0]:,}"
-            problems.append(Problem("SL0107", str(path), what, f"{field} from 0 to {limit:,}", got))
-    return problems
 
 
 FORMAT = Format("nmnist", (".bs2", ".bin"), decode, RECORD_BYTES, title="N-MNIST", widest=Geometry(256, 256))

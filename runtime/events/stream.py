@@ -9,6 +9,8 @@ from typing import Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from spikeloom.errors import counted
+
 EVENT = np.dtype([("t", "<i8"), ("x", "<u2"), ("y", "<u2"), ("p", "u1")])
 """One event: time ``t`` in microseconds, column ``x``, row ``y``, polarity ``p`` (0 off, 1 on)."""
 
@@ -43,7 +45,7 @@ class Geometry:
         return inside
 
     def __str__(self) -> str:
-        return f"{self.width}×{self.height} pixels, {self.polarities} polarities"
+        return f"{self.width}×{self.height} pixels, {counted(self.polarities, 'polarity', 'polarities')}"
 
 
 @dataclass(frozen=True)

@@ -174,10 +174,10 @@ class InternalError(SpikeloomError):
     exit_status = 1
 
 
-def counted(number: int, noun: str, plural: str = "s") -> str:
-    """A number of things, with the noun and the ending of its plural where there is not one.
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """A number of things: the noun where there is one, else its plural.
 
-    >>> counted(1, "sample"), counted(1060, "sample")
-    ('1 sample', '1,060 samples')
+    >>> counted(1, "sample"), counted(1060, "sample"), counted(2, "axis", "axes")
+    ('1 sample', '1,060 samples', '2 axes')
     """
-    return f"{number:,} {noun}" + ("" if number == 1 else plural)
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"

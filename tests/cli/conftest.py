@@ -21,6 +21,40 @@ from tests.cli.terminal import spikeloom  # noqa: E402
 TRAIN, TEST, EVENTS, CLASSES = 10, 7, 250, 3
 RECIPE = "width = 8\nheight = 8\nsteps = 4\nduration_us = 1000\n"
 
+DATASET = """
+import os, signal
+from pathlib import Path
+import numpy as np
+
+HERE = Path(__file__).parent
+
+class Killing:
+    '''Recordings as frames; asking for the fourth kills the process, the first time.'''
+
+    def __init__(self):
+        with np.load(HERE / "frames.npz") as content:
+            self.x, self.y = content["x"], content["y"]
+
+    def __len__(self):
+        return len(self.x)
+
+    def __getitem__(self, index):
+        marker = HERE / "killed"
+        if index == 4 and not marker.exists():
+            marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self.x[index], self.y[index]
+
+def killing():
+    return Killing()
+
+def accuracy(evidence, labels):
+    return (evidence.argmax(1) == labels).mean()
+
+def nothing(evidence, labels):
+    return float("nan")
+"""
+
 
 @dataclass(frozen=True)
 class Workshop:
@@ -82,6 +116,18 @@ def bundle(workshop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> Path
     path = tmp_path_factory.mktemp("compiled") / "tiny.loom"
     spikeloom(*workshop.compile(path))
     return path
+
+
+@pytest.fixture(scope="module")
+def shelf(workshop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set that kills, and metrics."""
+    folder = tmp_path_factory.mktemp("shelf")
+    (folder / "mine.py").write_text(DATASET)
+    samples = list(recordings(workshop.test, FrameRecipe.from_toml(workshop.recipe), workshop.labels))
+    np.savez(
+        folder / "frames.npz", x=np.stack([s.frames for s in samples]), y=[s.label or 0 for s in samples]
+    )
+    return folder
 
 
 def random_events(rng: np.random.Generator, count: int) -> Events:

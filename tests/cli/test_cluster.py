@@ -4,26 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from spikeloom.runtime.events.recipe import FrameRecipe
-from spikeloom.runtime.events.samples import recordings
 from spikeloom.runtime.log.journal import read_log
 from tests.cli.conftest import TEST, Workshop
 from tests.cli.terminal import refused, run_program, spikeloom
-from tests.cli.test_run_log import DATASET
-
-
-@pytest.fixture(scope="module")
-def shelf(workshop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("shelf")
-    (folder / "mine.py").write_text(DATASET)
-    samples = list(recordings(workshop.test, FrameRecipe.from_toml(workshop.recipe), workshop.labels))
-    np.savez(
-        folder / "frames.npz", x=np.stack([s.frames for s in samples]), y=[s.label or 0 for s in samples]
-    )
-    return folder
 
 
 def test_a_worker_that_is_killed_changes_nothing(bundle: Path, shelf: Path, tmp_path: Path) -> None:

@@ -14,57 +14,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from spikeloom.runtime.events.recipe import FrameRecipe
-from spikeloom.runtime.events.samples import recordings
 from spikeloom.runtime.log.journal import read_log
 from tests.cli.conftest import TEST, Workshop
 from tests.cli.terminal import refused, run_program, spikeloom
-
-DATASET = """
-import os, signal
-from pathlib import Path
-import numpy as np
-
-HERE = Path(__file__).parent
-
-class Killing:
-    '''Recordings as frames; asking for the fourth kills the process, the first time.'''
-
-    def __init__(self):
-        with np.load(HERE / "frames.npz") as content:
-            self.x, self.y = content["x"], content["y"]
-
-    def __len__(self):
-        return len(self.x)
-
-    def __getitem__(self, index):
-        marker = HERE / "killed"
-        if index == 4 and not marker.exists():
-            marker.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-        return self.x[index], self.y[index]
-
-def killing():
-    return Killing()
-
-def accuracy(evidence, labels):
-    return (evidence.argmax(1) == labels).mean()
-
-def nothing(evidence, labels):
-    return float("nan")
-"""
-
-
-@pytest.fixture(scope="module")
-def shelf(workshop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data set that kills, and metrics."""
-    folder = tmp_path_factory.mktemp("shelf")
-    (folder / "mine.py").write_text(DATASET)
-    samples = list(recordings(workshop.test, FrameRecipe.from_toml(workshop.recipe), workshop.labels))
-    np.savez(
-        folder / "frames.npz", x=np.stack([s.frames for s in samples]), y=[s.label or 0 for s in samples]
-    )
-    return folder
 
 
 @pytest.fixture(scope="module")

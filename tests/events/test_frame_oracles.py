@@ -97,6 +97,16 @@ def columns(events: Events) -> dict[str, NDArray[Any]]:
     return {field: np.ascontiguousarray(events[field]) for field in ("t", "x", "y", "p")}
 
 
+def test_spikingjelly_reads_the_same_events(spikingjelly: ModuleType, data: Path) -> None:
+    files = [data / "events/sample_nmnist.bin", *sorted((data / "nmnist_small").glob("*/*.bs2"))]
+    assert len(files) == 1061
+    for file in files:
+        theirs = spikingjelly.load_ATIS_bin(file)
+        ours = np.concatenate(list(open_events(file)))
+        for field, values in columns(ours).items():
+            assert np.array_equal(theirs[field], values), (file.name, field)
+
+
 @pytest.mark.parametrize("steps", [4, 10])
 @pytest.mark.parametrize("split", ["number", "time"])
 def test_spikingjelly_fixed_number_of_frames(

@@ -266,6 +266,14 @@ def test_a_late_subtraction_is_a_soft_reset_of_another_amount() -> None:
     assert isinstance(equation, Neuron)
     assert (equation.reset, equation.reset_by, equation.current_decay) == ("soft", 3.0, 0.25)
     assert equation.strict
+    assert equation.late
+
+
+@pytest.mark.parametrize("delay", [True, False])
+def test_whether_potentials_wait_for_their_reset_is_kept(delay: bool) -> None:
+    equation = _equation(Leaky(reset=1, delay=delay))
+    assert isinstance(equation, Neuron)
+    assert (equation.reset, equation.late) == ("hard", delay)
 
 
 def test_norse_with_its_current() -> None:

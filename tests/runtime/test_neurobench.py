@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from spikeloom.compiler.frontends.torch.interpreter import TorchInterpreter
-from spikeloom.compiler.graph.graph import Graph, GraphBuilder, Stage
+from spikeloom.compiler.graph.graph import Graph, GraphBuilder, Stage, Unit
 from spikeloom.compiler.graph.kinds import REAL, Type
 from spikeloom.compiler.graph.ops.linear import Linear
-from spikeloom.compiler.graph.ops.neuron import Neuron
+from spikeloom.compiler.graph.ops.neuron import Neuron, Reset
 from spikeloom.runtime.estimate.activity import measure
 from spikeloom.runtime.estimate.neurobench import StateCounter, static_metrics
 from spikeloom.runtime.estimate.operations import OperationCounter
@@ -95,22 +95,61 @@ def test_every_metric_of_a_small_network() -> None:
     }
 
 
-def test_membrane_updates_of_a_reset_by_subtraction() -> None:
-    """As neurobench 2.3.0 gives them for snnTorch's Leaky without reset_delay, of threshold 4."""
+def leaky(reset: Reset, late: bool) -> tuple[Graph, np.ndarray]:
+    """Layers of Leaky(beta=0.5, threshold=4, reset_mechanism=..., reset_delay=late); input [T, N, 4]."""
     rng = np.random.default_rng(0)
     weights = [rng.integers(-2, 4, (6, 4)).astype(np.float32), rng.integers(-2, 3, (3, 6)).astype(np.float32)]
     frames = (rng.random((N, T, 4)) < 0.4).astype(np.uint8).swapaxes(0, 1)
-    builder = GraphBuilder("subtract", Stage.CANONICAL)
+    builder = GraphBuilder("leaky", Stage.CANONICAL)
+    by = 4.0 / 0.5 if late and reset == "soft" else None
     x = builder.input("x", Type((4,), REAL))
     for number, weight in enumerate(weights, 1):
         (x,) = builder.add(f"fc{number}", Linear(weight), x)
-        soft = Neuron(decay=0.5, gain=1.0, threshold=4.0, strict=True, reset="soft")
-        (x,) = builder.add(f"l{number}", soft, x)
+        neuron = Neuron(0.5, 1.0, 4.0, strict=True, reset=reset, reset_by=by, late=late)
+        (x,) = builder.add(f"l{number}", neuron, x)
     builder.output(x)
-    found = measure(builder.build(), [frames]).neurobench.to_json()
-    assert found["MembraneUpdates"] == 56.4
-    assert found["SynapticOperations"] == {"Effective_MACs": 0.0, "Effective_ACs": 74.8, "Dense": 294}
-    assert found["ConnectionSparsity"] == 0.119
+    builder.units[x] = Unit(np.ones(()), np.zeros(()))
+    return builder.build(), frames
+
+
+@pytest.mark.parametrize(
+    ("reset", "late", "updates", "acs", "sparsity"),
+    [
+        ("soft", False, 56.4, 74.8, 0.8761904761904763),
+        ("soft", True, 56.4, 70.6, 0.9111111111111111),
+        ("hard", False, 55.8, 71.8, 0.9015873015873016),
+        ("hard", True, 56.4, 71.8, 0.9015873015873016),
+    ],
+)
+def test_each_reset_of_snntorch(
+    reset: Reset, late: bool, updates: float, acs: float, sparsity: float
+) -> None:
+    """As neurobench 2.3.0 prints them for snnTorch 1.0.0; a late reset is reset_delay=True, the default.
+
+    NeuroBench multiplies the sparsity of a batch by its samples and divides by those of the data set.
+    """
+    graph, frames = leaky(reset, late)
+    found = measure(graph, [frames]).neurobench
+    assert found.membrane_updates == updates
+    assert found.activation_sparsity * N / N == sparsity
+    assert found.synaptic_operations == {"Effective_MACs": 0.0, "Effective_ACs": acs, "Dense": 294}
+    assert found.static.connection_sparsity == 0.119
+
+
+class OneEachStep:
+    """Sample n is answered after step n + 1."""
+
+    def stops(self, evidence: np.ndarray, step: int) -> np.ndarray:
+        return np.arange(N - len(evidence), N) < step
+
+
+@pytest.mark.parametrize("reset", ["soft", "hard"])
+def test_a_late_reset_with_an_early_exit(reset: Reset) -> None:
+    """What is counted of samples that leave one after the other is what is counted of each alone."""
+    graph, frames = leaky(reset, late=True)
+    found = measure(graph, [frames], OneEachStep()).neurobench.membrane_updates  # type: ignore[arg-type]
+    alone = [measure(graph, [frames[: n + 1, n : n + 1]]).neurobench.membrane_updates for n in range(N)]
+    assert found == sum(alone) / N
 
 
 def test_batches_make_no_difference() -> None:

@@ -7,6 +7,7 @@ import numpy as np
 from spikeloom.compiler.frontends.netx.file import NetxLayer
 from spikeloom.compiler.graph.op import Array
 from spikeloom.compiler.graph.ops.integer_neuron import DECAY_ONE
+from spikeloom.errors import counted
 
 SHIFT = 6
 """Lava shifts sums, thresholds and (netx) biases left by so many digits: ``state_exp`` and ``bias_exp``."""
@@ -119,4 +120,5 @@ def delays(layer: NetxLayer, outputs: int, inputs: int) -> Array | None:
         return steps.reshape(1, inputs)
     if steps.shape == (outputs, inputs):
         return steps
-    raise ValueError(f"delays {steps.shape} fit neither {outputs} neurons nor {inputs} inputs")
+    wanted = f"{counted(outputs, 'neuron')} nor {counted(inputs, 'input')}"
+    raise ValueError(f"delays {steps.shape} fit neither {wanted}")

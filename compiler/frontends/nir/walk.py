@@ -13,6 +13,7 @@ from spikeloom.compiler.graph.graph import GraphBuilder
 from spikeloom.compiler.graph.kinds import Kind
 from spikeloom.compiler.graph.op import Array, Op
 from spikeloom.compiler.graph.ops.affine import Affine
+from spikeloom.errors import counted
 
 
 class NotExpressibleError(Exception):
@@ -106,5 +107,6 @@ def per_axis(node: NirNode, name: str, axes: int, default: int) -> tuple[int, ..
     """A parameter with a number for each axis, or one for all."""
     values = np.atleast_1d(np.asarray(node.parameters.get(name, default))).astype(int).tolist()
     if len(values) not in (1, axes):
-        raise NotExpressibleError(f"its parameter {name} has {len(values)} numbers for {axes} axes")
+        found = counted(len(values), "number")
+        raise NotExpressibleError(f"its parameter {name} has {found} for {counted(axes, 'axis', 'axes')}")
     return tuple(values * axes if len(values) == 1 else values)

@@ -18,7 +18,7 @@ from spikeloom.compiler.frontends.onnx.evaluate import evaluate
 from spikeloom.compiler.frontends.onnx.file import OnnxNetwork, OnnxNode
 from spikeloom.compiler.frontends.onnx.regions import ELEMENTWISE
 from spikeloom.compiler.frontends.onnx.states import Step
-from spikeloom.errors import UnsupportedError
+from spikeloom.errors import UnsupportedError, counted
 
 SLICING = ("Gather", "Slice", "Split", "Squeeze", "Unsqueeze", "Reshape", "Identity", "Transpose")
 LEAST = 3
@@ -141,7 +141,7 @@ class _Copies:
         counts = [len(nodes) for nodes in self.nodes]
         if len(counts) < LEAST or (len(counts) == LEAST and counts[0] != counts[1]):
             remedy = f"export it with {LEAST + 1} or more"
-            raise _refused(self.where, f"has {len(counts)} time steps unrolled", remedy)
+            raise _refused(self.where, f"has {counted(len(counts), 'time step')} unrolled", remedy)
         if len(set(counts[1:-1])) != 1:
             raise _refused(self.where, "its time steps have different numbers of nodes")
         for step in range(2, self.base + 1):

@@ -32,7 +32,7 @@ from spikeloom.compiler.graph.ops.neuron import Neuron
 from spikeloom.compiler.graph.passes import run_passes
 from spikeloom.compiler.graph.verify import verify
 from spikeloom.compiler.passes.retime import Retime
-from spikeloom.errors import Problem, UnsupportedError
+from spikeloom.errors import Problem, UnsupportedError, counted
 
 LOOKED_AT = Sizes(3, 2)
 """Time steps and samples with which a model is called to see whether it loops."""
@@ -319,7 +319,7 @@ def _declare_output(lowering: Lowering, program: ExportedProgram) -> None:
             Problem(
                 "SL0302",
                 "the model's output",
-                f"{len(values)} of {len(results)} outputs depend on the input",
+                f"{len(values)} of {counted(len(results), 'output')} depend on the input",
                 wanted="the first, and no other",
             )
         )
@@ -371,7 +371,8 @@ def _retimed(graph: Graph, lowering: Lowering) -> Graph:
         raise UnsupportedError.of(
             "SL0302",
             "the model",
-            f"looks ahead or goes on in time, by {graph.flush} steps; how many a sample has is not known",
+            f"looks ahead or goes on in time, by {counted(graph.flush, 'step')}; "
+            "how many a sample has is not known",
             remedy="give --steps, or a recipe that says it",
         )
     retimed = run_passes(graph, [Retime(lowering.steps)])

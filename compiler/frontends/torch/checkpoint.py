@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
-from spikeloom.errors import InputError, Problem
+from spikeloom.errors import InputError, Problem, counted
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network", "model_ema", "state_dict_ema")
 PREFIXES = ("module.", "_orig_mod.", "model.")
@@ -197,7 +197,10 @@ def _unwrap(content: Any) -> dict[str, Tensor]:
 def _check_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
     problems = [
         Problem(
-            "SL0204", name, f"is not finite in {path.name}", got=f"{int((~value.isfinite()).sum())} values"
+            "SL0204",
+            name,
+            f"is not finite in {path.name}",
+            got=counted(int((~value.isfinite()).sum()), "value"),
         )
         for name, value in tensors.items()
         if value.is_floating_point() and not bool(value.isfinite().all())

@@ -43,6 +43,8 @@ class Neuron(StatefulOp):
         current_decay: what is left of the synaptic current after a step; None if there is none.
         reset_by: what a soft reset subtracts. A reset that comes one step late, after the leak (snnTorch),
             subtracts threshold / decay.
+        late: whether the trained neuron keeps its potential as it was before the reset until the next step
+            (snnTorch's ``reset_delay``). It changes no spike; whoever looks at potentials must know.
     """
 
     name: ClassVar[str] = "neuron"
@@ -60,6 +62,7 @@ class Neuron(StatefulOp):
     strict: bool = False
     current_decay: float | None = None
     reset_by: float | None = None
+    late: bool = False
 
     @staticmethod
     def from_equations(
@@ -143,13 +146,22 @@ class Neuron(StatefulOp):
         self, inputs: tuple[Array, ...], state: dict[str, Array]
     ) -> tuple[tuple[Array, ...], dict[str, Array]]:
         """Integrate, fire, reset."""
-        u, after = self.gain * inputs[0], {}
-        if self.current_decay is not None:
-            after["u"] = u = self.current_decay * state["u"] + u
-        h = self.decay * state["v"] + u + self.drift
+        after = self.integrate(inputs[0], state)
+        h = after["v"]
         s = self._fired(h)
         after["v"] = np.where(s > 0, self.v_reset, h) if self.reset == "hard" else h - s * self.subtracted
         return (s / self.divisor if self.divisor != 1 else s,), after
+
+    def integrate(self, x: Array, state: Mapping[str, Array]) -> dict[str, Array]:
+        """The states after the input has come and before a reset.
+
+        >>> Neuron(decay=0.5, gain=1.0, threshold=1.0).integrate(np.array([3.0]), {"v": np.array([2.0])})
+        {'v': array([4.])}
+        """
+        u, after = self.gain * x, {}
+        if self.current_decay is not None:
+            after["u"] = u = self.current_decay * state["u"] + u
+        return {**after, "v": self.decay * state["v"] + u + self.drift}
 
     @property
     def memoryless(self) -> bool:

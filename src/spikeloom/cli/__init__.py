@@ -48,7 +48,7 @@ app = typer.Typer(
     invoke_without_command=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
 )
 app.command("compile")(compile_command.compile_)
 app.command("quantize")(quantize.quantize)

@@ -13,7 +13,8 @@ import typer
 from spikeloom.atomic import require_writable, write_text
 from spikeloom.cli.console import counted, errors, percent, print_json, si, table
 from spikeloom.cli.console import output as console
-from spikeloom.cli.sources import Data, Events, Inputs, Json, Strict, open_samples
+from spikeloom.cli.options import spread
+from spikeloom.cli.sources import Json, SampleOptions
 from spikeloom.compiler.bundle import Bundle, read_bundle
 from spikeloom.errors import InputError
 from spikeloom.runtime.bench import Contender, machine, race
@@ -30,13 +31,13 @@ FIXED = ("spikformer-2-128", "spikformer-4-384", "spikformer-8-768", "spikegpt-2
 PEER = "PyTorch eager, float32"
 
 
+@spread
 def bench(
     bundle: Annotated[
         Path | None, typer.Argument(help="A compiled network; without one, the fixed set of networks.")
     ] = None,
-    events: Events = None,
-    inputs: Inputs = None,
-    data: Data = None,
+    *,
+    source: SampleOptions,
     model: Annotated[
         str | None,
         typer.Option(help="The trained model, as the peer to compare with.", metavar="FILE.py:factory"),
@@ -46,7 +47,7 @@ def bench(
     samples: Annotated[int, typer.Option(min=1, help="How many samples.")] = 16,
     networks: Annotated[
         str, typer.Option(help="Of the fixed set, by name: " + ", ".join(FIXED) + ".")
-    ] = "spikformer-2-128,spikformer-4-384",
+    ] = "spikformer-2-128, spikformer-4-384",
     compiles: Annotated[
         bool, typer.Option("--compile/--no-compile", help="Time torch.compile, which takes minutes to begin.")
     ] = False,
@@ -57,7 +58,6 @@ def bench(
         bool, typer.Option("--lava/--no-lava", help="Layers under Lava's simulation, which takes minutes.")
     ] = False,
     output: Annotated[Path | None, typer.Option(help="Write the figures of the fixed set as JSON.")] = None,
-    strict: Strict = True,
     json: Json = False,
 ) -> None:
     """Time the engines: batch 1, one thread, all contenders in turn in one process.
@@ -75,9 +75,8 @@ def bench(
         raise InputError.of(
             "SL0901", "--model", "only models that take frames of events can be timed", remedy="leave it out"
         )
-    shape = compiled.graph.types[compiled.graph.inputs[0]].shape
-    source = open_samples(recipe, shape, events, inputs, data, None, strict)
-    frames = [sample.frames[:, None] for sample in source.at(range(min(samples, len(source))))]
+    opened = source.open(compiled)
+    frames = [sample.frames[:, None] for sample in opened.at(range(min(samples, len(opened))))]
     contenders = _contenders(compiled, model, weights)
     rates = _firing_rates(compiled, frames)
     timings = race(contenders, frames, rounds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
+from spikeloom.cli.sources import Strict
 from spikeloom.errors import InputError
 from spikeloom.runtime.events.npz import holds_events
 from spikeloom.runtime.events.recipe import FrameRecipe
@@ -26,33 +28,69 @@ ON = 0.3
 Calibrate = Annotated[
     str,
     typer.Option(
-        help="What to calibrate on: recordings (a file, a folder, a glob), an .npz or .npy of inputs, "
-        "FILE.py:factory, or random:N."
+        help="Recordings (a file, a folder, a glob), an .npz or .npy of inputs, FILE.py:factory, or random:N."
     ),
 ]
-RecipeFile = Annotated[
-    Path | None, typer.Option("--recipe", help="How events become frames (TOML); none if it takes arrays.")
-]
+AtMost = Annotated[int, typer.Option(min=1, help="Calibrate on at most so many samples.")]
+
+
+@dataclass(frozen=True)
+class CalibrationOptions:
+    """The options that say what a network is calibrated on."""
+
+    PANEL = "What it is calibrated on"
+
+    calibrate: Calibrate = ""
+    recipe: Annotated[
+        Path | None, typer.Option(help="How events become frames (TOML); none if it takes arrays.")
+    ] = None
+    samples: AtMost = 64
+    strict: Strict = True
+
+    @property
+    def random(self) -> bool:
+        """Whether the samples are made up."""
+        return self.calibrate.startswith(RANDOM)
+
+    def frames(self) -> FrameRecipe | None:
+        """The recipe, if there is one; to be called once, since it reads the file.
+
+        Raises:
+            InputError: as :meth:`FrameRecipe.from_toml`.
+        """
+        return None if self.recipe is None else FrameRecipe.from_toml(self.recipe)
+
+    def require(self) -> None:
+        """Refuse where nothing is named.
+
+        Raises:
+            InputError: SL0901.
+        """
+        if not self.calibrate:
+            what = "nothing says what to calibrate on"
+            raise InputError.of("SL0901", "--calibrate", what, remedy="--calibrate FOLDER")
 
 
 def calibration(
-    source: str, recipe: FrameRecipe | None, shape: InputShape, steps: int, count: int, strict: bool
+    given: CalibrationOptions, recipe: FrameRecipe | None, shape: InputShape, steps: int
 ) -> tuple[NDArray[Any], DropReport]:
     """Frames [steps, samples, ...] ([samples, ...] if the input has no time), and what was dropped.
 
-    Of more than ``count`` samples so many are taken, spread evenly over the source.
+    Of more samples than are asked for so many are taken, spread evenly over the source. ``recipe`` is that of
+    the options.
 
     Raises:
         InputError: SL0901, the source cannot be read so; others as the source says.
     """
-    if source.startswith(RANDOM):
+    source = given.calibrate
+    if given.random:
         return _random(source, recipe, shape, steps), DropReport()
     if recipe is None:
-        return _given(source, shape, steps, count), DropReport()
-    samples = _open(source, recipe, shape.sample, strict)
+        return _given(source, shape, steps, given.samples), DropReport()
+    samples = _open(source, recipe, shape.sample, given.strict)
     if len(samples) == 0:
         raise InputError.of("SL0505", source, "holds no recordings")
-    taken = list(samples.at(_spread(len(samples), count).tolist()))
+    taken = list(samples.at(_spread(len(samples), given.samples).tolist()))
     dropped = sum((sample.report for sample in taken), DropReport())
     return np.stack([sample.frames for sample in taken], 1), dropped
 

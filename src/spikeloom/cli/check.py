@@ -8,27 +8,13 @@ from typing import Annotated, Any
 
 import typer
 
-from spikeloom.cli.calibration import RANDOM, Calibrate, RecipeFile, calibration
+from spikeloom.cli.calibration import AtMost, Calibrate, CalibrationOptions, calibration
 from spikeloom.cli.console import CONTAMINATED, counted, print_json, printable, running_on, table
 from spikeloom.cli.console import output as console
-from spikeloom.cli.model import (
-    Arguments,
-    Axes,
-    InputsFile,
-    Loaded,
-    ModelConfig,
-    ModelSource,
-    Repository,
-    Steps,
-    Weights,
-    arguments_of,
-    load_model,
-)
+from spikeloom.cli.model import Loaded, ModelOptions, ModelSource, load_model
 from spikeloom.cli.network import (
+    NetworkOptions,
     NetworkSource,
-    Preset,
-    States,
-    TimeStep,
     check_options,
     is_network,
     load_network,
@@ -36,15 +22,16 @@ from spikeloom.cli.network import (
     parameters,
 )
 from spikeloom.cli.netx import NETX, compile_netx
+from spikeloom.cli.options import ModelSpec, TargetName, spread
+from spikeloom.cli.rounding import WIDEST
 from spikeloom.cli.sources import Json
 from spikeloom.compiler.graph.graph import Graph, Stage
 from spikeloom.compiler.graph.target import find_target
 from spikeloom.compiler.pipeline import Compilation, Options, compile_graph, compile_model
+from spikeloom.compiler.quantize.sensitivity import NARROWEST
 from spikeloom.errors import InputError, InternalError, Problem, SpikeloomError, UnsupportedError
 from spikeloom.runtime.estimate.spike_driven import dense_share
 from spikeloom.runtime.events.recipe import FrameRecipe
-
-DEFAULT_CALIBRATION = "random:2"
 
 
 @dataclass
@@ -64,59 +51,39 @@ class Findings:
     run: Compilation = field(default_factory=Compilation)
 
 
+@dataclass(frozen=True)
+class FewSamples(CalibrationOptions):
+    """What a check is made on: little is enough to find what stands in the way."""
+
+    calibrate: Calibrate = "random:2"
+    samples: AtMost = 8
+
+
+@spread
 def check(
-    model: Annotated[
-        str,
-        typer.Argument(
-            help="A function that builds the model, or a file of its nodes.",
-            metavar="FILE.py:factory|FILE.capture|FILE.nir|FILE.onnx|FILE.net",
-        ),
-    ],
-    target: Annotated[str, typer.Option(help="What to compile for; see `spikeloom targets`.")] = "loihi2",
-    calibrate: Calibrate = DEFAULT_CALIBRATION,
-    recipe: RecipeFile = None,
-    weights: Weights = None,
-    arg: Arguments = None,
-    model_config: ModelConfig = None,
-    repo: Repository = None,
-    model_inputs: InputsFile = None,
-    bits: Annotated[int, typer.Option(min=2, max=8, help="Width of a weight.")] = 8,
-    input_shape: Axes = None,
-    steps: Steps = 0,
-    execution: Preset = None,
-    dt: TimeStep = None,
-    state: States = None,
-    samples: Annotated[int, typer.Option(min=1, help="Calibrate on at most so many samples.")] = 8,
+    model: ModelSpec,
+    data: FewSamples,
+    build: ModelOptions,
+    network: NetworkOptions,
+    target: TargetName = "loihi2",
+    bits: Annotated[int, typer.Option(min=NARROWEST, max=WIDEST, help="Width of a weight.")] = WIDEST,
     json: Json = False,
 ) -> int:
     """List everything that stands between a model and a target; nothing is written."""
     find_target(target).profile(bits)
-    frame_recipe = None if recipe is None else FrameRecipe.from_toml(recipe)
-    given: dict[str, object] = {
-        "--weights": weights,
-        "--arg": arg,
-        "--model-config": model_config,
-        "--repo": repo,
-        "--model-inputs": model_inputs,
-        "--input-shape": input_shape,
-        "--preset": execution,
-        "--dt": dt,
-        "--state": state,
-    }
-    check_options(model, given)
-    network = NetworkSource(Path(model), execution, dt, input_shape, state or ())
-    silence = calibrate.startswith(RANDOM)
-    options = Options(target, bits, stop_after="integer", steps=steps, silence=silence)
+    recipe = data.frames()
+    check_options(model, build, network)
+    options = Options(target, bits, stop_after="integer", steps=build.steps, silence=data.random)
     findings = Findings()
     if model.endswith(NETX):
-        _check_integers(findings, Path(model), calibrate, options)
+        _check_integers(findings, Path(model), data.calibrate, options)
     elif is_network(model):
-        steps = _read(findings, network, steps if frame_recipe is None else frame_recipe.steps)
-        _compile(findings, calibrate, frame_recipe, samples, replace(options, steps=steps))
+        source = network.source(model, build.input_shape)
+        steps = _read(findings, source, build.steps if recipe is None else recipe.steps)
+        _compile(findings, data, recipe, replace(options, steps=steps))
     else:
-        source = ModelSource(model, weights, arguments_of(arg, model_config), repo, model_inputs)
-        _load(findings, source, input_shape, frame_recipe)
-        _compile(findings, calibrate, frame_recipe, samples, options)
+        _load(findings, build.source(model), build.input_shape, recipe)
+        _compile(findings, data, recipe, options)
     document = _document(findings)
     if json:
         print_json(document)
@@ -146,18 +113,14 @@ def _load(findings: Findings, source: ModelSource, shape: str | None, recipe: Fr
 
 
 def _compile(
-    findings: Findings,
-    source: str,
-    recipe: FrameRecipe | None,
-    samples: int,
-    options: Options,
+    findings: Findings, data: CalibrationOptions, recipe: FrameRecipe | None, options: Options
 ) -> None:
     """Compile as far as the integer graph what could be loaded."""
     loaded, graph = findings.loaded, findings.graph
     try:
         if loaded is not None:
             options = replace(options, steps=options.steps or loaded.steps)
-            frames, _ = calibration(source, recipe, loaded.shape, options.steps, samples, strict=True)
+            frames, _ = calibration(data, recipe, loaded.shape, options.steps)
             compile_model(
                 loaded.model,
                 loaded.shape,
@@ -169,7 +132,7 @@ def _compile(
                 run=findings.run,
             )
         elif graph is not None:
-            frames, _ = network_calibration(source, recipe, graph, options.steps, samples, strict=True)
+            frames, _ = network_calibration(data, recipe, graph, options.steps)
             findings.run = compile_graph(graph, recipe, frames, options, None)
     except InternalError:
         raise
@@ -247,9 +210,9 @@ def _print(document: dict[str, Any], model: str, target: str) -> None:
     else:
         console.print(printable(f"nothing stands between {model} and {target}"), markup=False)
     known = [
-        f"{value:,} {name}"
-        for name in ("parameters", "neurons", "layers", "nodes")
-        if (value := document[name]) is not None
+        counted(value, noun)
+        for noun in ("parameter", "neuron", "layer", "node")
+        if (value := document[f"{noun}s"]) is not None
     ]
     console.print(", ".join(known), markup=False)
     if document["not_spike_driven"] is not None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from threading import local
 from typing import Any
 
-from spikeloom.cli.sources import open_samples
+from spikeloom.cli.sources import SampleOptions
 from spikeloom.compiler.bundle import read_bundle
 from spikeloom.errors import InputError, Problem, SpikeloomError
 from spikeloom.runtime.early_exit.calibrate import read_rule
@@ -129,11 +129,9 @@ def _reopened(job: ClusterJob) -> _Opened:
         raise InputError.of("SL0813", job.bundle, "is another network on a worker than here")
     session = Session(bundle, job.engine)
     inputs, labels = (Path(path) if path else None for path in (job.inputs, job.labels))
-    samples = open_samples(
-        session.recipe, session.input_shape, job.events, inputs, job.data, labels, job.strict
-    )
+    samples = SampleOptions(job.events, inputs, job.data, labels, job.strict)
     rule = read_rule(job.exit_rule, job.network) if job.exit_rule else None
-    return _Opened(session, samples, recorder_of(bundle, job.detail), rule)
+    return _Opened(session, samples.open(bundle), recorder_of(bundle, job.detail), rule)
 
 
 def _client(address: str, workers: int, stack: ExitStack) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict, astuple
-from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -12,40 +11,38 @@ from numpy.typing import NDArray
 
 from spikeloom.cli.console import output as console
 from spikeloom.cli.console import percent, print_json, printable, table
-from spikeloom.cli.model import Arguments, ModelConfig, ModelSource, Repository, Weights, arguments_of
-from spikeloom.cli.sources import Data, Events, Inputs, Json, Labels, Strict, open_samples
+from spikeloom.cli.model import BuildOptions
+from spikeloom.cli.options import BundleFile, spread
+from spikeloom.cli.sources import Json, SampleOptions
 from spikeloom.cli.trained import TrainedMembrane, trained_membrane
 from spikeloom.compiler.bundle import Bundle, read_bundle
 from spikeloom.compiler.graph.engine import Engine, Trace
 from spikeloom.errors import InputError, MismatchError
 from spikeloom.runtime.divergence import Explanation, explain, first_difference
-from spikeloom.runtime.events.array_recipe import read_recipe
 from spikeloom.runtime.session import open_bundle_engine, run_from_reset, stack_frames
 
 TRAINED = "trained"
 
 
+@spread
 def diff(
-    bundle: Annotated[Path, typer.Argument(help="A compiled network.")],
+    bundle: BundleFile,
+    samples: SampleOptions,
+    build: BuildOptions,
     engines: Annotated[
         str,
         typer.Option(
             help="Two engines; `trained` as the first is eager PyTorch on the samples stored in the bundle."
         ),
     ] = "reference,event",
-    events: Events = None,
-    inputs: Inputs = None,
-    data: Data = None,
-    labels: Labels = None,
-    strict: Strict = True,
     model: Annotated[
         str | None,
-        typer.Option(help="The trained model, for its membrane.", metavar="FILE.py:factory"),
+        typer.Option(
+            help="The trained model, for its membrane.",
+            metavar="FILE.py:factory",
+            rich_help_panel=BuildOptions.PANEL,
+        ),
     ] = None,
-    weights: Weights = None,
-    arg: Arguments = None,
-    model_config: ModelConfig = None,
-    repo: Repository = None,
     json: Json = False,
 ) -> int:
     """Name the first difference of two engines: sample, step, layer, neuron, membranes, margin.
@@ -62,16 +59,14 @@ def diff(
         )
     if model is not None and names[0] != TRAINED:
         raise InputError.of("SL0901", "--model", "is looked at with `--engines trained,...` only")
-    chosen = [events, inputs, data]
-    if names[0] == TRAINED and any(source is not None for source in chosen):
+    if names[0] == TRAINED and samples.named:
         raise InputError.of("SL0901", "--engines", "`trained` is known on the samples in the bundle only")
     opened = {name: open_bundle_engine(compiled, name) for name in names if name != TRAINED}
     found, label, trained = None, "", None
-    for name, frames, stored in _samples(compiled, events, inputs, data, labels, strict):
+    for name, frames, stored in _samples(compiled, samples):
         label, found = name, _difference(compiled, names, opened, frames, stored)
         if found is not None and model is not None:
-            source = ModelSource(model, weights, arguments_of(arg, model_config), repo)
-            trained = trained_membrane(compiled, source, stored, found.place)
+            trained = trained_membrane(compiled, build.source(model), stored, found.place)
         if found is not None:
             break
     document = {"engines": list(names), "sample": label, "difference": found and found.to_json()}
@@ -85,24 +80,15 @@ def diff(
     return 0 if found is None else MismatchError.exit_status
 
 
-def _samples(
-    bundle: Bundle,
-    events: str | None,
-    inputs: Path | None,
-    data: str | None,
-    labels: Path | None,
-    strict: bool,
-) -> Any:
+def _samples(bundle: Bundle, samples: SampleOptions) -> Any:
     """Names, frames [steps, 1, ...] and, of stored samples, what eager PyTorch did."""
-    if events is None and inputs is None and data is None:
+    if not samples.named:
         traces = bundle.tensors("traces.safetensors")
         for index in range(traces["frames"].shape[1]):
             one = slice(index, index + 1)
             yield str(index), traces["frames"][:, one], {key: array[:, one] for key, array in traces.items()}
         return
-    shape = bundle.graph.types[bundle.graph.inputs[0]].shape
-    recipe = read_recipe(bundle.json("recipe.json"))
-    for sample in open_samples(recipe, shape, events, inputs, data, labels, strict):
+    for sample in samples.open(bundle):
         yield sample.name, stack_frames([sample]), {}
 
 

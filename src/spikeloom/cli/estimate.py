@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from spikeloom.cli.console import counted, figures, print_json, progress, si, table
 from spikeloom.cli.console import output as console
-from spikeloom.cli.sources import Data, Events, Inputs, Json, Labels, Strict, open_samples
+from spikeloom.cli.options import BundleFile, ExitRuleFile, spread
+from spikeloom.cli.sources import Json, SampleOptions
 from spikeloom.compiler.bundle import read_bundle
 from spikeloom.runtime.early_exit.calibrate import read_rule
 from spikeloom.runtime.estimate.document import estimate_bundle
-from spikeloom.runtime.events.array_recipe import read_recipe
 from spikeloom.runtime.session_state import network_digest
 
 MESSAGES = {
@@ -23,26 +20,19 @@ MESSAGES = {
 }
 
 
+@spread
 def estimate(
-    bundle: Annotated[Path, typer.Argument(help="A compiled network.")],
-    events: Events = None,
-    inputs: Inputs = None,
-    data: Data = None,
-    labels: Labels = None,
-    exit_: Annotated[
-        Path | None, typer.Option("--exit", help="Stop early by this rule, from `spikeloom exit`.")
-    ] = None,
-    strict: Strict = True,
+    bundle: BundleFile,
+    samples: SampleOptions,
+    exit_: ExitRuleFile = None,
     json: Json = False,
 ) -> None:
     """Count operations on samples, and estimate latency and energy on the chip as bands."""
     compiled = read_bundle(bundle)
     rule = read_rule(exit_, network_digest(compiled)) if exit_ else None
-    recipe = read_recipe(compiled.json("recipe.json"))
-    shape = compiled.graph.types[compiled.graph.inputs[0]].shape
-    samples = open_samples(recipe, shape, events, inputs, data, labels, strict)
-    with progress(len(samples), "counting") as bar:
-        document = estimate_bundle(compiled, samples, lambda: bar.advance(bar.task_ids[0]), rule)
+    opened = samples.open(compiled)
+    with progress(len(opened), "counting") as bar:
+        document = estimate_bundle(compiled, opened, lambda: bar.advance(bar.task_ids[0]), rule)
     if rule is not None:
         document["exit"] = rule.to_json()
     if json:
@@ -93,7 +83,7 @@ def _print_operations(operations: dict[str, Any]) -> None:
 
 def _print_neurobench(found: dict[str, Any]) -> None:
     console.print(
-        f"footprint {found['Footprint']:,} bytes, {found['ParameterCount']:,} parameters, "
+        f"footprint {counted(found['Footprint'], 'byte')}, {counted(found['ParameterCount'], 'parameter')}, "
         f"connection sparsity {found['ConnectionSparsity']:g}, "
         f"activation sparsity {found['ActivationSparsity']:.4f}, "
         f"{found['MembraneUpdates']:,.1f} membrane updates"

@@ -10,9 +10,10 @@ import typer
 from numpy.typing import NDArray
 
 from spikeloom.atomic import require_writable, write_text
+from spikeloom.cli.console import counted, percent, print_json, progress
 from spikeloom.cli.console import output as console
-from spikeloom.cli.console import percent, print_json, progress
-from spikeloom.cli.sources import Data, Events, Inputs, Json, Labels, Strict, open_samples
+from spikeloom.cli.options import BundleFile, EngineName, spread
+from spikeloom.cli.sources import Json, SampleOptions
 from spikeloom.compiler.bundle import read_bundle
 from spikeloom.errors import InputError
 from spikeloom.runtime.early_exit.calibrate import (
@@ -39,13 +40,11 @@ from spikeloom.runtime.session_state import network_digest
 RULES = ("confidence", "conformal")
 
 
+@spread
 def exit_(
-    bundle: Annotated[Path, typer.Argument(help="A compiled network.")],
+    bundle: BundleFile,
+    samples: SampleOptions,
     output: Annotated[Path, typer.Option("-o", "--output", help="Write the rule to this file (.json).")],
-    events: Events = None,
-    inputs: Inputs = None,
-    data: Data = None,
-    labels: Labels = None,
     rule: Annotated[
         str,
         typer.Option(
@@ -72,8 +71,7 @@ def exit_(
     front: Annotated[
         Path | None, typer.Option(help="Draw accuracy against latency into this file (.svg).")
     ] = None,
-    engine: Annotated[str, typer.Option(help="What executes the network.")] = "onnx",
-    strict: Strict = True,
+    engine: EngineName = "onnx",
     json: Json = False,
 ) -> None:
     """Calibrate an early exit on labelled recordings that the network was not trained on, and judge it.
@@ -84,8 +82,7 @@ def exit_(
     for path in filter(None, (output, front)):
         require_writable(path)
     session = Session(read_bundle(bundle), engine)
-    samples = open_samples(session.recipe, session.input_shape, events, inputs, data, labels, strict)
-    evidence, known = _run(session, samples)
+    evidence, known = _run(session, samples.open(session.bundle))
     fit, held = split_samples(len(known), split, seed)
     fitting = (evidence[fit], known[fit])
     if rule == "conformal":
@@ -216,7 +213,7 @@ def _print(document: dict[str, Any]) -> None:
         low, high = found["accuracy_interval"]
         title, without = name.replace("_", "-"), percent(found["accuracy_without"])
         console.print(
-            f"{title}: {found['recordings']:,} recordings, accuracy {percent(found['accuracy'])} "
+            f"{title}: {counted(found['recordings'], 'recording')}, accuracy {percent(found['accuracy'])} "
             f"({percent(low)} to {percent(high)}; without early exit {without}), "
             f"{found['steps_mean']:.2f} of {document['steps']} steps"
         )

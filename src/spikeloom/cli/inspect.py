@@ -140,7 +140,8 @@ def _inspect_checkpoint(path: Path, json: bool) -> None:
         tensors = [{"name": e.name, "dtype": e.dtype, "shape": list(e.shape)} for e in entries]
         print_json({"family": family or None, "numbers": numbers, "tensors": tensors})
         return
-    listed = table(f"{counted(len(entries), 'tensor')}, {numbers:,} numbers", "name", "type", "shape")
+    title = f"{counted(len(entries), 'tensor')}, {counted(numbers, 'number')}"
+    listed = table(title, "name", "type", "shape")
     for entry in entries:
         shape = " x ".join(map(str, entry.shape)) or "a number"
         listed.add_row(*map(printable, (entry.name, entry.dtype, shape)))
@@ -183,7 +184,8 @@ def _inspect_onnx(path: Path, json: bool) -> None:
     if json:
         print_json({"opset": network.opset, **ends, "numbers": numbers, "operators": operators})
         return
-    title = f"ONNX, opset {network.opset}: {counted(len(network.nodes), 'node')}, {numbers:,} numbers"
+    held = f"{counted(len(network.nodes), 'node')}, {counted(numbers, 'number')}"
+    title = f"ONNX, opset {network.opset}: {held}"
     listed = table(printable(title), "operator", "nodes")
     for name, count in operators.items():
         listed.add_row(printable(name), f"{count:,}")
@@ -234,8 +236,8 @@ def _print(bundle: Bundle) -> None:
     )
     console.print(f"input {document['input']}, output {document['output']}", markup=False)
     console.print(
-        f"{document['nodes']} nodes, {document['neurons']:,} neurons, {document['weights']:,} weights "
-        f"of {document['options']['bits']} bits"
+        f"{counted(document['nodes'], 'node')}, {counted(document['neurons'], 'neuron')}, "
+        f"{counted(document['weights'], 'weight')} of {document['options']['bits']} bits"
     )
     members = table("\nMembers", "name", "bytes")
     for name, size in document["members"].items():

@@ -28,30 +28,6 @@ if TYPE_CHECKING:
 
 SHAPE_CONSTANT = "INPUT_SHAPE"
 
-Weights = Annotated[Path | None, typer.Option(help="A checkpoint: .pt, .pth or .safetensors.")]
-Arguments = Annotated[
-    list[str] | None,
-    typer.Option(help="A keyword of the factory; may be repeated.", metavar="NAME=VALUE"),
-]
-ModelConfig = Annotated[
-    Path | None, typer.Option(help="Keywords of the factory in a .yaml, .toml or .json file.")
-]
-InputsFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--model-inputs",
-        help="A TOML that fixes further inputs of the model; FILE.toml beside FILE.py is found.",
-    ),
-]
-Repository = Annotated[Path | None, typer.Option(help="A folder that the model's file imports from.")]
-Axes = Annotated[
-    str | None,
-    typer.Option(help="Axes of the model's input, such as T,B,2,34,34 or B,3,224,224.", metavar="AXES"),
-]
-Steps = Annotated[
-    int, typer.Option(min=0, help="Time steps, where neither a recipe nor the model says them.")
-]
-
 
 @dataclass(frozen=True)
 class ModelSource:
@@ -71,6 +47,50 @@ class ModelSource:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     repo: Path | None = None
     inputs: Path | None = None
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """The options that say how a factory builds a trained model."""
+
+    PANEL = "The model"
+
+    weights: Annotated[Path | None, typer.Option(help="A checkpoint: .pt, .pth or .safetensors.")] = None
+    arg: Annotated[
+        list[str] | None,
+        typer.Option(help="A keyword of the factory; may be repeated.", metavar="NAME=VALUE"),
+    ] = None
+    model_config: Annotated[
+        Path | None, typer.Option(help="Keywords of the factory in a .yaml, .toml or .json file.")
+    ] = None
+    repo: Annotated[Path | None, typer.Option(help="A folder that the model's file imports from.")] = None
+
+    def source(self, spec: str) -> ModelSource:
+        """Where the model comes from that ``spec`` names."""
+        return ModelSource(spec, self.weights, arguments_of(self.arg, self.model_config), self.repo)
+
+
+@dataclass(frozen=True)
+class ModelOptions(BuildOptions):
+    """The options that say how a model is built, and what it takes."""
+
+    model_inputs: Annotated[
+        Path | None,
+        typer.Option(
+            help="A TOML that fixes further inputs of the model; FILE.toml beside FILE.py is found."
+        ),
+    ] = None
+    input_shape: Annotated[
+        str | None,
+        typer.Option(help="Axes of the model's input, such as T,B,2,34,34 or B,3,224,224.", metavar="AXES"),
+    ] = None
+    steps: Annotated[
+        int, typer.Option(min=0, help="Time steps, where neither a recipe nor the model says them.")
+    ] = 0
+
+    def source(self, spec: str) -> ModelSource:
+        """Where the model comes from that ``spec`` names, with its further inputs."""
+        return replace(super().source(spec), inputs=self.model_inputs)
 
 
 @dataclass(frozen=True)

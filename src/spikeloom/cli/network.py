@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +11,8 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from spikeloom.cli.calibration import calibration
+from spikeloom.cli.calibration import CalibrationOptions, calibration
+from spikeloom.cli.model import ModelOptions
 from spikeloom.cli.netx import NETX
 from spikeloom.compiler.frontends.nir.file import read_nir
 from spikeloom.compiler.frontends.nir.lower import lower_nir
@@ -26,33 +27,17 @@ from spikeloom.runtime.events.stream import DropReport
 SUFFIXES = (".nir", ".onnx")
 MODEL = "FILE.py:factory"
 BELONGS = {
-    "--weights": (MODEL,),
-    "--arg": (MODEL,),
-    "--model-config": (MODEL,),
-    "--repo": (MODEL,),
-    "--model-inputs": (MODEL,),
-    "--input-shape": (MODEL, ".onnx"),
-    "--preset": (".nir",),
-    "--dt": (".nir",),
-    "--state": (".onnx",),
+    "weights": (MODEL,),
+    "arg": (MODEL,),
+    "model_config": (MODEL,),
+    "repo": (MODEL,),
+    "model_inputs": (MODEL,),
+    "input_shape": (MODEL, ".onnx"),
+    "preset": (".nir",),
+    "dt": (".nir",),
+    "state": (".onnx",),
 }
-"""What each option is for."""
-
-Preset = Annotated[
-    str | None, typer.Option("--preset", help=f"How a NIR file is executed: {', '.join(PRESETS)}.")
-]
-TimeStep = Annotated[
-    float | None, typer.Option("--dt", help="Seconds of a time step of a NIR file; the preset's by default.")
-]
-States = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--state",
-        help="Which output of an ONNX file is the next step's input; may be repeated.",
-        metavar="INPUT=OUTPUT",
-    ),
-]
-
+"""What each option is for, by its field."""
 
 TIME_AXIS = {Lead.BATCH: None, Lead.TIME_BATCH: 0, Lead.BATCH_TIME: 1}
 """Where time is in the input of an ONNX file, by how the input begins."""
@@ -82,6 +67,31 @@ class NetworkSource:
         return {"model": self.path.name, **({"preset": self.execution} if self.execution else {})}
 
 
+@dataclass(frozen=True)
+class NetworkOptions:
+    """The options that say what a file of nodes and edges leaves open."""
+
+    PANEL = "Files of NIR and ONNX"
+
+    preset: Annotated[str | None, typer.Option(help=f"How a NIR file is executed: {', '.join(PRESETS)}.")] = (
+        None
+    )
+    dt: Annotated[
+        float | None, typer.Option(help="Seconds of a time step of a NIR file; the preset's by default.")
+    ] = None
+    state: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Which output of an ONNX file is the next step's input; may be repeated.",
+            metavar="INPUT=OUTPUT",
+        ),
+    ] = None
+
+    def source(self, path: str, axes: str | None) -> NetworkSource:
+        """The file that ``path`` names, its input along these axes."""
+        return NetworkSource(Path(path), self.preset, self.dt, axes, self.state or ())
+
+
 def is_network(spec: str) -> bool:
     """Whether what a user names is a file of nodes and edges, and no factory.
 
@@ -91,21 +101,18 @@ def is_network(spec: str) -> bool:
     return Path(spec).suffix in SUFFIXES
 
 
-def check_options(spec: str, options: Mapping[str, object]) -> None:
-    """Refuse options that are for another kind of network.
-
-    Args:
-        spec: what the user named.
-        options: all of :data:`BELONGS` and their values; unset ones are None or empty.
+def check_options(spec: str, *groups: ModelOptions | NetworkOptions) -> None:
+    """Refuse options that are for another kind of network than what the user named.
 
     Raises:
         InputError: SL0901, all that do not belong.
     """
     kind = Path(spec).suffix if is_network(spec) or spec.endswith(NETX) else MODEL
+    given = {name for group in groups for name, value in vars(group).items() if value}
     problems = [
-        Problem("SL0901", name, "is for other networks", " or ".join(BELONGS[name]), spec)
-        for name, value in options.items()
-        if value and kind not in BELONGS[name]
+        Problem("SL0901", f"--{name.replace('_', '-')}", "is for other networks", " or ".join(kinds), spec)
+        for name, kinds in BELONGS.items()
+        if name in given and kind not in kinds
     ]
     if problems:
         raise InputError(problems)
@@ -154,11 +161,11 @@ def _load_onnx(source: NetworkSource, steps: int) -> tuple[Graph, int]:
 
 
 def network_calibration(
-    source: str, recipe: FrameRecipe | None, graph: Graph, steps: int, count: int, strict: bool
+    given: CalibrationOptions, recipe: FrameRecipe | None, graph: Graph, steps: int
 ) -> tuple[NDArray[Any], DropReport]:
     """Frames [steps, samples, ...] for a graph, found as those for a model."""
     shape = InputShape(Lead.TIME_BATCH, graph.types[graph.inputs[0]].shape)
-    return calibration(source, recipe, shape, steps, count, strict)
+    return calibration(given, recipe, shape, steps)
 
 
 def parameters(graph: Graph) -> int:

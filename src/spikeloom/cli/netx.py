@@ -12,7 +12,7 @@ from spikeloom.cli.calibration import RANDOM, SEED
 from spikeloom.compiler.frontends.netx.file import read_netx
 from spikeloom.compiler.frontends.netx.lower import lower_netx
 from spikeloom.compiler.pipeline import Compilation, Observer, Options, Progress, compile_integer
-from spikeloom.errors import InputError
+from spikeloom.errors import InputError, counted
 from spikeloom.runtime.events.array_recipe import ArrayRecipe
 from spikeloom.runtime.events.samples import read_arrays
 
@@ -22,7 +22,12 @@ ON = 0.1
 
 
 def compile_netx(
-    path: Path, calibrate: str, options: Options, output: Path | None, progress: Progress, observer: Observer
+    path: Path,
+    calibrate: str,
+    options: Options,
+    output: Path | None,
+    progress: Progress,
+    after_stage: Observer,
 ) -> Compilation:
     """Compile a netx file; without ``--calibrate`` for two random samples.
 
@@ -37,7 +42,7 @@ def compile_netx(
     )
     frames = _frames(calibrate or f"{RANDOM}2", recipe)
     provenance = {"model": path.name, "checkpoint": path.name}
-    return compile_integer(net.graph, recipe, frames, options, output, provenance, progress, observer)
+    return compile_integer(net.graph, recipe, frames, options, output, provenance, progress, after_stage)
 
 
 def _frames(calibrate: str, recipe: ArrayRecipe) -> NDArray[np.uint8]:
@@ -56,7 +61,7 @@ def _frames(calibrate: str, recipe: ArrayRecipe) -> NDArray[np.uint8]:
         return np.ascontiguousarray(np.broadcast_to(x, (recipe.steps, *x.shape)))
     if x.shape[1:] == recipe.sequence_shape:
         return x.swapaxes(0, 1)
-    wanted = f"[N, {', '.join(map(str, recipe.shape))}], or with {recipe.steps} steps after N"
+    wanted = f"[N, {', '.join(map(str, recipe.shape))}], or with {counted(recipe.steps, 'step')} after N"
     raise InputError.of(
         "SL0111", "--calibrate", "inputs do not fit the network", wanted=wanted, got=[*x.shape]
     )

@@ -7,88 +7,51 @@ from typing import Annotated, Any
 
 import typer
 
-from spikeloom.cli.calibration import RANDOM, Calibrate, RecipeFile, calibration
+from spikeloom.cli.calibration import CalibrationOptions, calibration
 from spikeloom.cli.console import counted, print_dropped, print_json, progress
 from spikeloom.cli.console import output as console
-from spikeloom.cli.model import (
-    Arguments,
-    Axes,
-    InputsFile,
-    ModelConfig,
-    ModelSource,
-    Repository,
-    Steps,
-    Weights,
-    arguments_of,
-    load_model,
-)
-from spikeloom.cli.rounding import (
-    Bits,
-    Correct,
-    MaxBytes,
-    MaxFlips,
-    Percentile,
-    RangeMethod,
-    RepConv,
-    check_repconv,
-    layers_table,
-    print_chains,
-    ranges,
-    widths,
-)
-from spikeloom.cli.sources import Json, Strict
+from spikeloom.cli.model import ModelOptions, load_model
+from spikeloom.cli.options import TargetName, spread
+from spikeloom.cli.rounding import RoundingOptions, layers_table, print_chains
+from spikeloom.cli.sources import Json
 from spikeloom.compiler.graph.convolution import Convolution
 from spikeloom.compiler.graph.ops.linear import Linear
 from spikeloom.compiler.graph.target import find_target
 from spikeloom.compiler.pipeline import Compilation, Options, compile_model
-from spikeloom.runtime.events.recipe import FrameRecipe
 
 STAGES = 3
 
 
+@spread
 def quantize(
     model: Annotated[
-        str, typer.Argument(help="A function that builds the model.", metavar="FILE.py:factory")
+        str,
+        typer.Argument(
+            help="FILE.py:factory, a function that builds the model; or a .capture file.", metavar="MODEL"
+        ),
     ],
-    calibrate: Calibrate,
-    recipe: RecipeFile = None,
-    weights: Weights = None,
-    arg: Arguments = None,
-    model_config: ModelConfig = None,
-    repo: Repository = None,
-    model_inputs: InputsFile = None,
-    target: Annotated[str, typer.Option(help="Whose integers; see `spikeloom targets`.")] = "loihi2",
-    bits: Bits = "8",
-    max_flips: MaxFlips = None,
-    max_bytes: MaxBytes = None,
-    range_: RangeMethod = "error",
-    percentile: Percentile = 99.9,
-    correct: Correct = None,
-    repconv: RepConv = "auto",
-    input_shape: Axes = None,
-    steps: Steps = 0,
-    samples: Annotated[int, typer.Option(min=1, help="Calibrate on at most so many recordings.")] = 64,
+    data: CalibrationOptions,
+    build: ModelOptions,
+    rounding: RoundingOptions,
+    target: TargetName = "loihi2",
     ledger: Annotated[int, typer.Option(min=1, help="Measure flips on so many recordings.")] = 8,
-    strict: Strict = True,
     json: Json = False,
 ) -> None:
     """Round a model for a target, and show what that does to each layer; nothing is written."""
-    width, budget = widths(bits, max_flips, max_bytes)
-    find_target(target).profile(width)
-    frame_recipe = None if recipe is None else FrameRecipe.from_toml(recipe)
+    find_target(target).profile(rounding.width)
     options = Options(
-        target, width, ledger=ledger, stop_after="integer", steps=steps, silence=calibrate.startswith(RANDOM),
-        within=ranges(range_, percentile), correct=correct, budget=budget,
-        repconv=check_repconv(repconv),
+        target, rounding.width, ledger=ledger, stop_after="integer", steps=build.steps, silence=data.random,
+        within=rounding.within, correct=rounding.correct, budget=rounding.budget, repconv=rounding.chains,
     )  # fmt: skip
-    source = ModelSource(model, weights, arguments_of(arg, model_config), repo, model_inputs)
-    loaded = load_model(source, input_shape, frame_recipe)
+    data.require()
+    recipe = data.frames()
+    loaded = load_model(build.source(model), build.input_shape, recipe)
     options = replace(options, steps=options.steps or loaded.steps)
-    frames, dropped = calibration(calibrate, frame_recipe, loaded.shape, options.steps, samples, strict)
+    frames, dropped = calibration(data, recipe, loaded.shape, options.steps)
     with progress(STAGES, "quantizing") as bar:
         task = bar.task_ids[0]
         run = compile_model(
-            loaded.model, loaded.shape, frame_recipe, frames, options, None,
+            loaded.model, loaded.shape, recipe, frames, options, None,
             progress=lambda stage: bar.update(task, description=stage, advance=1),
         )  # fmt: skip
     document = _document(run) | {"target": target, "dropped_events": dropped.to_json()}

@@ -10,27 +10,24 @@ import typer
 from spikeloom.atomic import require_writable, write_text
 from spikeloom.cli.console import counted, print_json, progress
 from spikeloom.cli.console import output as console
-from spikeloom.cli.sources import Data, Events, Inputs, Json, Labels, Strict, open_samples
+from spikeloom.cli.options import BundleFile, EngineName, spread
+from spikeloom.cli.sources import Json, SampleOptions
 from spikeloom.compiler.bundle import read_bundle
-from spikeloom.runtime.events.array_recipe import read_recipe
 
 if TYPE_CHECKING:
     from spikeloom.runtime.report.collect import Report
 
 
+@spread
 def report(
-    bundle: Annotated[Path, typer.Argument(help="A compiled network.")],
+    bundle: BundleFile,
+    samples: SampleOptions,
     output: Annotated[Path, typer.Option("-o", "--output", help="The page to write (HTML).")],
-    events: Events = None,
-    inputs: Inputs = None,
-    data: Data = None,
-    labels: Labels = None,
-    engine: Annotated[str, typer.Option(help="What executes the network: onnx or reference.")] = "onnx",
+    engine: EngineName = "onnx",
     show: Annotated[
         str | None,
         typer.Option(help="The recording to show in full; the first one by default.", metavar="NAME"),
     ] = None,
-    strict: Strict = True,
     json: Json = False,
 ) -> None:
     """Write one HTML page: accuracy, layers, a recording, cores, latency, energy, and every source."""
@@ -39,11 +36,9 @@ def report(
 
     require_writable(output)
     compiled = read_bundle(bundle)
-    recipe = read_recipe(compiled.json("recipe.json"))
-    shape = compiled.graph.types[compiled.graph.inputs[0]].shape
-    samples = open_samples(recipe, shape, events, inputs, data, labels, strict)
-    with progress(2 * len(samples), "running and counting") as bar:
-        result = collect(compiled, samples, engine, show, lambda: bar.advance(bar.task_ids[0]))
+    opened = samples.open(compiled)
+    with progress(2 * len(opened), "running and counting") as bar:
+        result = collect(compiled, opened, engine, show, lambda: bar.advance(bar.task_ids[0]))
     page = render(result)
     write_text(output, page)
     document = _summary(result, output, len(page.encode()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, get_args
 
 import typer
@@ -18,56 +19,76 @@ from spikeloom.errors import InputError
 WIDEST = 8
 AUTO = "auto"
 
-Bits = Annotated[
-    str,
-    typer.Option(help=f"Width of a weight, {NARROWEST} to {WIDEST}; or auto, for each layer what it needs."),
-]
-MaxFlips = Annotated[
-    float | None,
-    typer.Option(help="With --bits auto: the share of decisions that may differ, summed over layers."),
-]
-MaxBytes = Annotated[
-    int | None, typer.Option(help="With --bits auto: the bytes that all weights may take.", min=1)
-]
-RangeMethod = Annotated[
-    str, typer.Option("--range", help=f"How ranges are chosen: {', '.join(get_args(Method))}.")
-]
-Percentile = Annotated[
-    float, typer.Option(help="Of the magnitudes, for --range percentile.", min=50.0, max=100.0)
-]
-Correct = Annotated[
-    bool | None,
-    typer.Option(
-        "--correct/--no-correct",
-        help="Correct biases and thresholds after rounding; by default below 6 bits.",
-        show_default=False,
-    ),
-]
-RepConv = Annotated[
-    str,
-    typer.Option(
-        help=f"What becomes of chains of convolutions without a neuron between them: {', '.join(FORMS)}; "
-        "dense makes one of each, auto the cheaper where no trained grid is lost."
-    ),
-]
 
+@dataclass(frozen=True)
+class RoundingOptions:
+    """The options that say how weights are rounded; asking for a choice that there is not raises SL0901."""
 
-def check_repconv(form: str) -> str:
-    """The form, if there is such a one.
+    PANEL = "Rounding"
 
-    Raises:
-        InputError: SL0901, there is not.
-    """
-    if form not in FORMS:
-        raise InputError.of(
-            "SL0901", "--repconv", "there is no such form", wanted=" or ".join(FORMS), got=form
-        )
-    return form
+    bits: Annotated[
+        str,
+        typer.Option(
+            help=f"Width of a weight, {NARROWEST} to {WIDEST}; or auto, for each layer what it needs."
+        ),
+    ] = str(WIDEST)
+    max_flips: Annotated[
+        float | None,
+        typer.Option(help="With --bits auto: the share of decisions that may differ, summed over layers."),
+    ] = None
+    max_bytes: Annotated[
+        int | None, typer.Option(help="With --bits auto: the bytes that all weights may take.", min=1)
+    ] = None
+    range_: Annotated[
+        str, typer.Option("--range", help=f"How ranges are chosen: {', '.join(get_args(Method))}.")
+    ] = "error"
+    percentile: Annotated[
+        float, typer.Option(help="Of the magnitudes, for --range percentile.", min=50.0, max=100.0)
+    ] = 99.9
+    correct: Annotated[
+        bool | None,
+        typer.Option(
+            "--correct/--no-correct",
+            help="Correct biases and thresholds after rounding; by default below 6 bits.",
+            show_default=False,
+        ),
+    ] = None
+    repconv: Annotated[
+        str,
+        typer.Option(
+            help=f"What becomes of chains of convolutions without a neuron between them: {', '.join(FORMS)}; "
+            "dense makes one of each, auto the cheaper where no trained grid is lost."
+        ),
+    ] = "auto"
+
+    @property
+    def width(self) -> int:
+        """The width of weights; with ``auto`` the widest that a layer may get."""
+        return widths(self.bits, self.max_flips, self.max_bytes)[0]
+
+    @property
+    def budget(self) -> Budget | None:
+        """The budget for which each layer gets its own width."""
+        return widths(self.bits, self.max_flips, self.max_bytes)[1]
+
+    @property
+    def within(self) -> Range:
+        """How ranges are chosen."""
+        return ranges(self.range_, self.percentile)
+
+    @property
+    def chains(self) -> str:
+        """What becomes of chains of convolutions."""
+        if self.repconv not in FORMS:
+            raise InputError.of(
+                "SL0901", "--repconv", "there is no such form", wanted=" or ".join(FORMS), got=self.repconv
+            )
+        return self.repconv
 
 
 def print_chains(chains: Sequence[ChainChoice]) -> None:
     """What became of chains of convolutions, and why."""
-    for form, what in (("dense", "became one convolution each"), ("chain", "stay as they are")):
+    for form, what in (("dense", "made one convolution each"), ("chain", "left as chains")):
         for reason in dict.fromkeys(chain.reason for chain in chains if chain.form == form):
             of = [chain for chain in chains if (chain.form, chain.reason) == (form, reason)]
             before, after = (sum(getattr(chain, kind) for chain in of) for kind in ("chain", "dense"))

@@ -13,7 +13,8 @@ from spikeloom.atomic import require_writable
 from spikeloom.cli.cluster import ClusterJob, run_on_cluster
 from spikeloom.cli.console import counted, percent, print_dropped, print_json, progress, table
 from spikeloom.cli.console import output as console
-from spikeloom.cli.sources import Data, Events, Inputs, Json, Labels, Strict, open_samples
+from spikeloom.cli.options import BundleFile, EngineName, ExitRuleFile, spread
+from spikeloom.cli.sources import Json, SampleOptions
 from spikeloom.compiler.bundle import Bundle, read_bundle
 from spikeloom.errors import InputError
 from spikeloom.runtime.early_exit.calibrate import read_rule
@@ -28,15 +29,11 @@ from spikeloom.runtime.session_state import network_digest
 from spikeloom.runtime.tally import RunTally
 
 
+@spread
 def run(
-    bundle: Annotated[Path, typer.Argument(help="A compiled network.")],
-    events: Events = None,
-    inputs: Inputs = None,
-    data: Data = None,
-    labels: Labels = None,
-    engine: Annotated[
-        str, typer.Option(help="What executes the network: event, onnx or reference.")
-    ] = "onnx",
+    bundle: BundleFile,
+    source: SampleOptions,
+    engine: EngineName = "onnx",
     log: Annotated[
         Path | None,
         typer.Option(
@@ -56,9 +53,7 @@ def run(
             help="A figure of merit fn(evidence, labels), with a 95 % interval.", metavar="FILE.py:fn"
         ),
     ] = None,
-    exit_: Annotated[
-        Path | None, typer.Option("--exit", help="Stop early by this rule, from `spikeloom exit`.")
-    ] = None,
+    exit_: ExitRuleFile = None,
     workers: Annotated[int, typer.Option(min=1, help="Threads that run samples side by side.")] = 1,
     batch: Annotated[int, typer.Option(min=1, help="Samples of a thread side by side.")] = BATCH,
     cluster: Annotated[
@@ -69,7 +64,6 @@ def run(
             metavar="ADDRESS",
         ),
     ] = None,
-    strict: Strict = True,
     json: Json = False,
 ) -> None:
     """Run samples through a compiled network and count its spikes."""
@@ -78,11 +72,12 @@ def run(
     function = load_metric(metric) if metric else None
     rule = read_rule(exit_, network_digest(compiled)) if exit_ else None
     session = Session(compiled, engine)
-    samples = open_samples(session.recipe, session.input_shape, events, inputs, data, labels, strict)
+    samples = source.open(compiled)
     recorder = recorder_of(compiled, detail)
     place = ClusterJob(
-        _absolute(bundle) or "", network_digest(compiled), engine, _absolute(events), _absolute(inputs),
-        _absolute(data), _absolute(labels), strict, detail, _absolute(exit_),
+        _absolute(bundle) or "", network_digest(compiled), engine, _absolute(source.events),
+        _absolute(source.inputs), _absolute(source.data), _absolute(source.labels), source.strict, detail,
+        _absolute(exit_),
     )  # fmt: skip
     job = _Job(session, samples, recorder, rule, batch, workers, cluster or "", place)
     tally = RunTally(compiled.graph, job.recorder.places)
@@ -172,7 +167,7 @@ def _tell_resumed(path: Path, done: int, total: int, cut_off: int) -> None:
     errors.print(f"{path}: {done:,} of {counted(total, 'sample')} were done already", markup=False)
     if cut_off:
         errors.print(
-            f"{path}: the last record was unfinished, {cut_off:,} bytes of it are dropped", markup=False
+            f"{path}: the last record was unfinished and is dropped, {counted(cut_off, 'byte')}", markup=False
         )
 
 

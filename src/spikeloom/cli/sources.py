@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from spikeloom.compiler.bundle import Bundle
 from spikeloom.errors import InputError
-from spikeloom.runtime.events.array_recipe import ArrayRecipe, Recipe, event_recipe
+from spikeloom.runtime.events.array_recipe import ArrayRecipe, Recipe, event_recipe, read_recipe
 from spikeloom.runtime.events.convert import to_frames
 from spikeloom.runtime.events.live.address import is_live
 from spikeloom.runtime.events.recipe import FrameRecipe
 from spikeloom.runtime.events.samples import Samples, arrays, dataset, recordings
 
-Events = Annotated[str | None, typer.Option(help="Recordings: a file, a folder or a glob.", metavar="PATH")]
-Inputs = Annotated[Path | None, typer.Option(help="Frames in an .npz: x [N,T,...], and labels y.")]
-Data = Annotated[str | None, typer.Option(help="A data set of (x, y) pairs.", metavar="FILE.py:factory")]
-Labels = Annotated[
-    Path | None,
-    typer.Option(
-        help="Labels of the recordings: a TSV of file and label, or «folders»: a folder for each class."
-    ),
-]
 Strict = Annotated[
     bool,
     typer.Option(
@@ -32,53 +25,59 @@ Strict = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
-def open_samples(
-    recipe: Recipe,
-    shape: tuple[int, ...],
-    events: str | None,
-    inputs: Path | None,
-    data: str | None,
-    labels: Path | None,
-    strict: bool,
-) -> Samples:
-    """The samples that the options name; ``shape`` is that of one frame.
+@dataclass(frozen=True)
+class SampleOptions:
+    """The options that say which samples a network is run on."""
 
-    Raises:
-        InputError: SL0901, not exactly one source is named; others as the source says.
-    """
-    named = [
-        option for option, value in (("--events", events), ("--inputs", inputs), ("--data", data)) if value
-    ]
-    if len(named) != 1:
-        raise InputError.of(
-            "SL0901",
-            "samples",
-            "name one source",
-            wanted="--events, --inputs or --data",
-            got=" and ".join(named),
-        )
-    if events is not None and is_live(events):
-        remedy = f"spikeloom stream BUNDLE {events}"
-        raise InputError.of("SL0901", "--events", "a live source is no set of samples", remedy=remedy)
-    if labels is not None and events is None:
-        raise InputError.of("SL0901", "--labels", "belongs to --events; arrays and data sets bring their own")
-    samples = _open(recipe, (recipe.steps, *shape), events, inputs, data, labels, strict)
-    return samples.followed_by(recipe.flush, recipe.empty_byte)
+    PANEL = "The samples"
 
+    events: Annotated[
+        str | None, typer.Option(help="Recordings: a file, a folder or a glob.", metavar="PATH")
+    ] = None
+    inputs: Annotated[Path | None, typer.Option(help="Frames in an .npz: x [N,T,...], and labels y.")] = None
+    data: Annotated[
+        str | None, typer.Option(help="A data set of (x, y) pairs.", metavar="FILE.py:factory")
+    ] = None
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            help="Labels of the recordings: a TSV of file and label, or «folders»: a folder for each class."
+        ),
+    ] = None
+    strict: Strict = True
 
-def _open(
-    recipe: Recipe,
-    sequence: tuple[int, ...],
-    events: str | None,
-    inputs: Path | None,
-    data: str | None,
-    labels: Path | None,
-    strict: bool,
-) -> Samples:
-    if events is not None:
-        return recordings(events, event_recipe(recipe, "--events"), labels, strict, sequence)
-    encode = recipe.encode if isinstance(recipe, ArrayRecipe) else to_frames
-    if inputs is not None:
-        return arrays(inputs, sequence, encode)
-    assert data is not None
-    return dataset(data, recipe if isinstance(recipe, FrameRecipe) else None, sequence, strict, encode)
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The sources that are named, by their options."""
+        sources = {"--events": self.events, "--inputs": self.inputs, "--data": self.data}
+        return tuple(option for option, value in sources.items() if value)
+
+    def open(self, bundle: Bundle) -> Samples:
+        """The samples, for a network.
+
+        Raises:
+            InputError: SL0901, not exactly one source is named; others as the source says.
+        """
+        if len(self.named) != 1:
+            wanted, got = "--events, --inputs or --data", " and ".join(self.named)
+            raise InputError.of("SL0901", "samples", "name one source", wanted=wanted, got=got)
+        if self.events is not None and is_live(self.events):
+            remedy = f"spikeloom stream BUNDLE {self.events}"
+            raise InputError.of("SL0901", "--events", "a live source is no set of samples", remedy=remedy)
+        if self.labels is not None and self.events is None:
+            what = "belongs to --events; arrays and data sets bring their own"
+            raise InputError.of("SL0901", "--labels", what)
+        recipe = read_recipe(bundle.json("recipe.json"))
+        shape = bundle.graph.types[bundle.graph.inputs[0]].shape
+        return self._open(recipe, (recipe.steps, *shape)).followed_by(recipe.flush, recipe.empty_byte)
+
+    def _open(self, recipe: Recipe, sequence: tuple[int, ...]) -> Samples:
+        if self.events is not None:
+            events = event_recipe(recipe, "--events")
+            return recordings(self.events, events, self.labels, self.strict, sequence)
+        encode = recipe.encode if isinstance(recipe, ArrayRecipe) else to_frames
+        if self.inputs is not None:
+            return arrays(self.inputs, sequence, encode)
+        assert self.data is not None
+        frames = recipe if isinstance(recipe, FrameRecipe) else None
+        return dataset(self.data, frames, sequence, self.strict, encode)

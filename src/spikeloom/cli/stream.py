@@ -13,6 +13,7 @@ import typer
 from spikeloom.atomic import require_writable
 from spikeloom.cli.console import counted, print_dropped
 from spikeloom.cli.console import output as console
+from spikeloom.cli.options import BundleFile, EngineName
 from spikeloom.cli.sources import Json, Strict
 from spikeloom.cli.stopping import Stop, StoppedError, stopping
 from spikeloom.compiler.bundle import read_bundle
@@ -32,7 +33,7 @@ SAVED_EVERY = 100
 
 
 def stream(
-    bundle: Annotated[Path, typer.Argument(help="A compiled network.")],
+    bundle: BundleFile,
     source: Annotated[
         str,
         typer.Argument(
@@ -46,9 +47,7 @@ def stream(
     reset: Annotated[
         str, typer.Option(help="window: each window starts from rest; never: the state goes on.")
     ] = "window",
-    engine: Annotated[
-        str, typer.Option(help="What executes the network: event, onnx or reference.")
-    ] = "onnx",
+    engine: EngineName = "onnx",
     state: Annotated[
         Path | None,
         typer.Option(

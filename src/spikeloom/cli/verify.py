@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -12,25 +11,22 @@ from numpy.typing import NDArray
 
 from spikeloom.cli.console import comparisons, counted, print_json, printable, progress, table
 from spikeloom.cli.console import output as console
-from spikeloom.cli.sources import Data, Events, Inputs, Json, Labels, Strict, open_samples
+from spikeloom.cli.options import BundleFile, spread
+from spikeloom.cli.sources import Json, SampleOptions
 from spikeloom.compiler.bundle import Bundle, read_bundle
 from spikeloom.errors import InputError, MismatchError
 from spikeloom.runtime.compare import Divergence, EngineComparison, compare_engines
-from spikeloom.runtime.events.array_recipe import read_recipe
 from spikeloom.runtime.events.samples import Sample, Samples
 from spikeloom.runtime.session import BATCH, open_bundle_engine, stack_frames
 
 
+@spread
 def verify(
-    bundle: Annotated[Path, typer.Argument(help="A compiled network.")],
+    bundle: BundleFile,
+    samples: SampleOptions,
     engines: Annotated[
         str, typer.Option(help="Engines to compare; the first is what the others must equal.")
     ] = ("reference,onnx"),
-    events: Events = None,
-    inputs: Inputs = None,
-    data: Data = None,
-    labels: Labels = None,
-    strict: Strict = True,
     json: Json = False,
 ) -> int:
     """Run engines on the same samples and compare every spike of every neuron layer.
@@ -42,14 +38,12 @@ def verify(
     if len(names) < 2 or len(set(names)) < len(names):
         raise InputError.of("SL0901", "--engines", "names two engines or more", got=engines)
     opened = {name: open_bundle_engine(compiled, name) for name in names}
-    if events is None and inputs is None and data is None:
+    if not samples.named:
         result = compare_engines(opened, [("trace", compiled.tensors("traces.safetensors")["frames"])])
     else:
-        recipe = read_recipe(compiled.json("recipe.json"))
-        shape = compiled.graph.types[compiled.graph.inputs[0]].shape
-        samples = open_samples(recipe, shape, events, inputs, data, labels, strict)
-        with progress(len(samples), "verifying") as bar:
-            batches = _batches(samples, lambda count: bar.advance(bar.task_ids[0], count))
+        opened_samples = samples.open(compiled)
+        with progress(len(opened_samples), "verifying") as bar:
+            batches = _batches(opened_samples, lambda count: bar.advance(bar.task_ids[0], count))
             result = compare_engines(opened, batches)
     document = {**result.to_json(), "against_trained": _against_trained(compiled)}
     if json:
@@ -82,7 +76,8 @@ def _print(bundle: Bundle, result: EngineComparison) -> None:
     for layer, count in (result.layers or {}).items():
         layers.add_row(layer, f"{count:,}")
     console.print(layers)
-    differing = "no mismatch" if not result.mismatches else counted(result.mismatches, "mismatch", "es")
+    number = result.mismatches
+    differing = counted(number, "mismatch", "mismatches") if number else "no mismatch"
     console.print(f"\n{counted(result.cells, 'spike cell')} compared, {differing}")
     if result.first is not None:
         console.print(printable(_where(result.first)), markup=False)

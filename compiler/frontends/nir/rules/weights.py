@@ -11,13 +11,14 @@ from spikeloom.compiler.frontends.nir.walk import NotExpressibleError, Walk, arr
 from spikeloom.compiler.graph.ops.conv1d import Conv1d
 from spikeloom.compiler.graph.ops.conv2d import Conv2d
 from spikeloom.compiler.graph.ops.linear import Linear
+from spikeloom.errors import counted
 
 
 def linear(walk: Walk, name: str, node: NirNode, x: str) -> str:
     """W x, and W x + b; a weight with more than two axes is a batch of matrices, which we do not have."""
     weight = array(node, "weight")
     if weight.ndim != 2:
-        raise NotExpressibleError(f"its weight has {weight.ndim} axes")
+        raise NotExpressibleError(f"its weight has {counted(weight.ndim, 'axis', 'axes')}")
     bias = array(node, "bias") if node.type == "Affine" else None
     return walk.add(name, Linear(weight, bias), x)
 
@@ -32,7 +33,7 @@ def convolution(walk: Walk, name: str, node: NirNode, x: str) -> str:
     weight = array(node, "weight")
     axes = 1 if node.type == "Conv1d" else 2
     if weight.ndim != axes + 2:
-        raise NotExpressibleError(f"its weight has {weight.ndim} axes")
+        raise NotExpressibleError(f"its weight has {counted(weight.ndim, 'axis', 'axes')}")
     stride, dilation = (per_axis(node, key, axes, 1) for key in ("stride", "dilation"))
     padding = _padding(node, weight.shape[2:], dilation)
     groups = int(np.asarray(node.parameters.get("groups", 1)))

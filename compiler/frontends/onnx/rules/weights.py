@@ -11,6 +11,7 @@ from spikeloom.compiler.graph.ops.conv1d import Conv1d
 from spikeloom.compiler.graph.ops.conv2d import Conv2d
 from spikeloom.compiler.graph.ops.linear import Linear
 from spikeloom.compiler.graph.ops.matmul import MatMul
+from spikeloom.errors import counted
 
 
 def convolution(walk: Walk, node: OnnxNode) -> str:
@@ -59,6 +60,6 @@ def product(walk: Walk, node: OnnxNode) -> str:
     if node.inputs[1] in walk.constants:
         weight: Array = walk.constant(node, 1)
         if weight.ndim != 2:
-            raise NotExpressibleError(f"its weight has {weight.ndim} axes")
+            raise NotExpressibleError(f"its weight has {counted(weight.ndim, 'axis', 'axes')}")
         return walk.add(node, Linear(weight.T, None), walk.input(node))
     return walk.add(node, MatMul(), walk.input(node, 0), walk.input(node, 1))

@@ -108,6 +108,7 @@ def _neuron(module: Any, moves: _Dynamics) -> SpikingNeuron:
         divisor=1 / factor,
         current_decay=None if moves.current is None else float(moves.current),
         reset_by=float(threshold / moves.keep) if subtracts else None,
+        late=moves.late,
     )
 
 

@@ -16,7 +16,7 @@ from spikeloom.compiler.frontends.torch.recorded.functions import find_function
 from spikeloom.compiler.frontends.torch.recorded.neurons import as_module, disagreements
 from spikeloom.compiler.frontends.torch.recorded.sizes import DifferentCallsError, Size, same_calls
 from spikeloom.compiler.frontends.torch.recorded.spikeloom_capture import SURROGATE_POINTS
-from spikeloom.errors import InputError, Problem, UnsupportedError
+from spikeloom.errors import InputError, Problem, UnsupportedError, counted
 
 TOLERATED = 1e-3
 """Share of the reference spikes that other kernels of PyTorch may decide otherwise, at equal inputs."""
@@ -115,7 +115,8 @@ class RecordedNetwork(nn.Module):
         self._reset()
         if differing > TOLERATED * cells:
             layer = max(worst, key=lambda path: worst[path])
-            what = f"{differing} of {cells} spikes differ from those where it was recorded, most in {layer}"
+            part = f"{differing:,} of {counted(cells, 'spike')}"
+            what = f"{part} differ from those where it was recorded, most in {layer}"
             raise UnsupportedError.of("SL0306", file.path, what, wanted=f"at most {TOLERATED:.1%}")
         steps, samples = self._sizes(frames)
         return ReferenceCheck(cells, differing, steps, samples, file.torch, file.python)
@@ -178,8 +179,8 @@ class RecordedNetwork(nn.Module):
         raise UnsupportedError.of(
             "SL0303",
             self._file.path,
-            f"was not recorded with {steps} steps of {batch} samples, and what it calls depends on them: "
-            f"{faults[0]}",
+            f"was not recorded with {counted(steps, 'step')} of {counted(batch, 'sample')}, and what it "
+            f"calls depends on them: {faults[0]}",
             remedy=f"record it with --steps {steps}",
         )
 

@@ -39,6 +39,7 @@ from spikeloom.compiler.graph.ops.reduce_sum import ReduceSum
 from spikeloom.compiler.graph.ops.reshape import Reshape
 from spikeloom.compiler.graph.ops.step_affine import StepAffine
 from spikeloom.compiler.graph.ops.time_mean import TimeMean
+from spikeloom.errors import counted
 
 NOTHING = -1e4
 """What is filled in below it is meant for minus infinity."""
@@ -155,7 +156,7 @@ def _of_steps(lower: Lowering, call: Call, x: Value, *constants: Array) -> Value
     if lower.steps == 0:
         raise NoCounterpartError("its constant differs over time, and the number of steps is not known")
     if steps != lower.steps:
-        raise NoCounterpartError(f"it has constants for {steps} of {lower.steps} time steps")
+        raise NoCounterpartError(f"it has constants for {steps} of {counted(lower.steps, 'time step')}")
     missing = (1,) * (len(x.shape) + 1 - constants[0].ndim)
     scale, offset = (each.reshape(steps, *missing, *each.shape[1:]) for each in constants)
     return lower.emit(call, StepAffine(scale, offset), x, lead=x.lead)[0]

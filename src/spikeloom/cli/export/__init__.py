@@ -12,6 +12,7 @@ from spikeloom.cli.console import print_json, printable
 from spikeloom.cli.export.lava import write_lava
 from spikeloom.cli.export.netx import write_as_netx
 from spikeloom.cli.export.nir import MODES, write_as_nir
+from spikeloom.cli.options import BundleFile
 from spikeloom.cli.sources import Json
 from spikeloom.compiler.bundle import read_bundle
 from spikeloom.errors import InputError
@@ -20,7 +21,7 @@ FORMATS = ("nir", "lava", "netx")
 
 
 def export(
-    bundle: Annotated[Path, typer.Argument(help="A compiled network.")],
+    bundle: BundleFile,
     to: Annotated[str, typer.Option("--to", help=f"The format: {', '.join(FORMATS)}.")],
     output: Annotated[
         Path,
