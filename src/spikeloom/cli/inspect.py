@@ -97,7 +97,7 @@ def _inspect_events(path: Path, picture: Path | None, json: bool) -> None:
     for key, value in found.facts.items():
         console.print(printable(f"{key} {value}"), markup=False)
     if found.summary is None:
-        classes = counted(len(found.labels), "class", "es")
+        classes = counted(len(found.labels), "class", "classes")
         console.print(f"{counted(found.recordings, 'recording')}, {classes}")
         return
     _print_summary(found.summary)
