@@ -7,6 +7,7 @@ A directory, or one ``.loom`` file (a zip of it)::
     weights.safetensors   its arrays
     recipe.json           how events become frames
     ledger.json           what was compared on the way, and with what result
+    activity.json         firing rates, flips and rounding errors by layer
     network.json, mapping.json   populations, and the cores that they are on (chips only)
     explanation.json      what binds the mapping, its bounds, and what would change it (chips only)
     onnx/step.onnx, onnx/sequence.onnx   the same network for ONNX Runtime
@@ -23,6 +24,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -35,6 +37,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
+from spikeloom import __version__
 from spikeloom.atomic import replacing, require_writable
 from spikeloom.compiler.graph.graph import Graph
 from spikeloom.compiler.graph.op import Array
@@ -46,6 +49,9 @@ SEAL_LENGTH = 64
 MANIFEST = "manifest.json"
 LARGEST_BUNDLE = 8 << 30
 _EPOCH = (1980, 1, 1, 0, 0, 0)
+_ZIP_START = b"PK\x03\x04"
+_SEAL = re.compile(rb"[0-9a-f]{64}")
+_COMPILE = "name what `spikeloom compile ... -o X.loom` wrote"
 
 
 @dataclass(frozen=True)
@@ -145,8 +151,16 @@ def require_free(path: Path) -> None:
     """Refuse a path that no bundle can be written to; a folder is replaced only if it is a bundle or empty.
 
     Raises:
-        InputError: SL0902, the path cannot be written, or is a folder that holds something else.
+        InputError: SL0902, the path cannot be written, is a folder that holds something else, or is a file
+            and does not end in .loom.
     """
+    if path.suffix != ".loom" and path.is_file():
+        raise InputError.of(
+            "SL0902",
+            path,
+            "is a file, and a bundle of that name is a folder",
+            remedy="name a file ending in .loom",
+        )
     if path.suffix == ".loom" or not path.is_dir():
         require_writable(path)
     elif any(path.iterdir()) and not _is_bundle(path):
@@ -177,7 +191,7 @@ def read_bundle(path: Path | str) -> Bundle:
     path = Path(path)
     try:
         if not path.exists():
-            raise InputError.of("SL0701", path, "there is no such bundle")
+            raise InputError.of("SL0701", path, "there is no such bundle", remedy=_COMPILE)
         content = _read_directory(path) if path.is_dir() else _read_zip(path, path.read_bytes())
     except OSError as error:
         raise InputError.of("SL0701", path, f"cannot be read: {error.strerror}") from error
@@ -208,10 +222,13 @@ def _sealed(manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _read_zip(path: Path, data: bytes) -> dict[str, bytes]:
-    if _digest(data[:-SEAL_LENGTH]).encode() != data[-SEAL_LENGTH:]:
+    if not _ZIP_START.startswith(data[:4]) and not _SEAL.fullmatch(data[-SEAL_LENGTH:]):
         raise InputError.of(
-            "SL0702", path, "was changed after it was written, or is not a bundle", remedy="compile it again"
+            "SL0701", path, "is not a bundle", wanted="a .loom file or the folder of one", remedy=_COMPILE
         )
+    if _digest(data[:-SEAL_LENGTH]).encode() != data[-SEAL_LENGTH:]:
+        what = "was changed or cut off after it was written, or is not a bundle"
+        raise InputError.of("SL0702", path, what, remedy="compile it again")
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             entries = archive.infolist()
@@ -239,7 +256,8 @@ def _read_directory(path: Path) -> dict[str, bytes]:
 
 def _read_manifest(path: Path, data: bytes | None) -> dict[str, Any]:
     if data is None:
-        raise InputError.of("SL0701", path, "has no manifest.json, so it is not a bundle")
+        what = "has no manifest.json, so it is not a bundle"
+        raise InputError.of("SL0701", path, what, remedy=_COMPILE)
     try:
         manifest = json.loads(data)
         intact = json_member(_sealed(manifest)) == data
@@ -252,7 +270,15 @@ def _read_manifest(path: Path, data: bytes | None) -> dict[str, Any]:
     if not intact:
         raise InputError.of("SL0702", path, "has a manifest that was changed", remedy="compile it again")
     if version != FORMAT:
-        raise InputError.of("SL0703", path, "has another format", wanted=FORMAT, got=version)
+        writer = f"format {version} of Spikeloom {manifest.get('spikeloom', 'of an unknown version')}"
+        raise InputError.of(
+            "SL0703",
+            path,
+            "was written in another format",
+            wanted=f"format {FORMAT} of Spikeloom {__version__}",
+            got=writer,
+            remedy="compile the model again, or read it with the version that wrote it",
+        )
     if any(PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts for name in members):
         raise InputError.of("SL0702", path, "names a member outside of itself")
     return dict(manifest)

@@ -25,6 +25,8 @@ from spikeloom.runtime.events.recipe import FrameRecipe
 from spikeloom.runtime.events.stream import Chunk, DropReport, Events
 
 _BAD_SAMPLES = 20
+_NAMED = 5  # arrays of a file without the one that is wanted
+_OTHER_FRAMES = "correct the recipe, or the input shape of the model"
 _NOT_FROM_FOLDERS = (".csv",)
 _SETS = (".h5", ".hdf5")
 
@@ -391,7 +393,7 @@ def read_arrays(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
             archive = np.load(file, allow_pickle=False)
             named = {"x": archive} if isinstance(archive, np.ndarray) else archive
             content = {key: named[key] for key in ("x", "y") if key in named}
-            found = ", ".join(named)
+            found = ", ".join([*named][:_NAMED]) + (", ..." if len([*named]) > _NAMED else "")
     except OSError as error:
         raise InputError.of("SL0121", path, f"cannot be read: {error.strerror or error}") from error
     except Exception as error:  # NumPy and zipfile raise a dozen kinds of exception on damaged files
@@ -424,7 +426,7 @@ def _wrong_recipe(where: str, recipe: FrameRecipe, shape: Sequence[int] | None) 
     if shape is None or got == list(shape):
         return []
     what = "the recipe's frames have not the shape that the network takes"
-    return [Problem("SL0111", where, what, str(list(shape)), str(got), "correct the recipe")]
+    return [Problem("SL0111", where, what, str(list(shape)), str(got), _OTHER_FRAMES)]
 
 
 def _label(y: NDArray[Any], where: str) -> int:

@@ -313,7 +313,7 @@ def test_another_version_of_the_format(version: Any, tmp_path: Path) -> None:
     content = _zipped([(MANIFEST, _manifest(MEMBERS, format=version)), *MEMBERS.items()])
     text = _refused(tmp_path / "forged.loom", content)
     assert text.startswith("SL0703")
-    assert f"wanted {FORMAT}" in text
+    assert f"wanted format {FORMAT} of Spikeloom" in text
 
 
 def test_a_sealed_zip_without_a_manifest(tmp_path: Path) -> None:
@@ -332,7 +332,8 @@ def test_a_zip_that_unpacks_to_too_much(tmp_path: Path, monkeypatch: pytest.Monk
     "content", [b"", b"x", bytes(64), b"PK\x05\x06" + bytes(18), bytes(range(256)) * 9], ids=len
 )
 def test_files_that_are_no_bundles(content: bytes, tmp_path: Path) -> None:
-    assert _refused(tmp_path / "no.loom", content).startswith("SL0702")
+    code = "SL0701" if content else "SL0702"  # nothing at all is what is left of a copy that failed
+    assert _refused(tmp_path / "no.loom", content).startswith(code)
     assert _refused(tmp_path / "no.loom", _resealed(content)).startswith(("SL0701", "SL0702"))
 
 
@@ -399,6 +400,16 @@ def test_a_folder_of_something_else_is_left_alone(content: dict[str, str], tmp_p
         with pytest.raises(InputError, match=r"SL0902 .*is a folder, and what it holds is no bundle"):
             attempt()
     assert {file.name: file.read_text() for file in path.iterdir()} == content
+
+
+def test_a_file_that_is_no_bundle_is_left_alone(tmp_path: Path) -> None:
+    """A bundle whose name does not end in .loom is a folder: `-o model.pt` must not put one in its place."""
+    path = tmp_path / "model.pt"
+    path.write_text("weights")
+    for attempt in (lambda: write_bundle(path, MEMBERS, ABOUT), lambda: require_free(path)):
+        with pytest.raises(InputError, match=r"SL0902 .*is a file, and a bundle of that name is a folder"):
+            attempt()
+    assert path.read_text() == "weights"
 
 
 def test_an_empty_folder_and_an_old_bundle_are_replaced(tmp_path: Path) -> None:

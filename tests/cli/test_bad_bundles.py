@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from spikeloom import __version__
 from tests.cli.conftest import Workshop
 from tests.cli.terminal import refused, spikeloom
 
@@ -85,7 +86,7 @@ def test_files_that_are_no_bundle(
     path = tmp_path / "x.loom"
     content(path, bundle.read_bytes())
     [problem] = refused("run", path, "--events", tmp_path, within=tmp_path)
-    assert (problem.code, problem.where) == ("SL0702", str(path))
+    assert (problem.code, problem.where) == ("SL0701" if content is text else "SL0702", str(path))
     assert "not a bundle" in problem.what
 
 
@@ -119,4 +120,7 @@ def test_a_bundle_of_another_version(folder: Path, tmp_path: Path) -> None:
     manifest = json.loads((path / "manifest.json").read_text()) | {"format": 99}
     (path / "manifest.json").write_bytes(json_member(_sealed(manifest)))
     [problem] = refused("inspect", path, within=tmp_path)
-    assert (problem.code, problem.wanted, problem.got) == ("SL0703", "1", "99")
+    assert problem.code == "SL0703"
+    assert problem.wanted == f"format 1 of Spikeloom {__version__}"
+    assert problem.got == f"format 99 of Spikeloom {__version__}"
+    assert "compile the model again" in problem.remedy

@@ -109,14 +109,11 @@ def test_outputs_that_cannot_be_written(
     command: str, workshop: Workshop, bundle: Path, not_ours: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("a file")
-    (tmp_path / "x.loom").mkdir()
-    (tmp_path / "x.loom" / "notes.txt").write_text("precious")
-    for path in (
-        tmp_path / "missing" / "x.loom",
-        tmp_path / "file" / "x.loom",
-        not_ours / "x.loom",
-        tmp_path / "x.loom",
-    ):
+    name = {"compile": "x.loom", "report": "x.html"}.get(command, "x.parquet")
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "notes.txt").write_text("precious")
+    for folder in (tmp_path / "missing", tmp_path / "file", not_ours, tmp_path):
+        path = folder / name
         run: list[object] = ["run", bundle, "--events", workshop.test]
         args = {
             "compile": workshop.compile(path),
@@ -146,7 +143,8 @@ def test_outputs_are_refused_before_the_work(workshop: Workshop, bundle: Path, t
     args[1] = "none.py:build"
     assert [problem.code for problem in refused(*args, within=tmp_path)] == ["SL0902"]
     for option in ("--log", "--outputs"):
-        for path in (tmp_path, tmp_path / "none" / "x"):
+        (tmp_path / "x.parquet").mkdir(exist_ok=True)
+        for path in (tmp_path / "x.parquet", tmp_path / "none" / "x.parquet"):
             problems = refused("run", bundle, "--events", tmp_path / "none", option, path, within=tmp_path)
             assert [problem.code for problem in problems] == ["SL0902"]
 
@@ -155,10 +153,34 @@ def test_a_folder_that_comes_while_it_works(
     workshop: Workshop, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("spikeloom.cli.run.require_writable", lambda path: None)
-    (tmp_path / "counts").mkdir()
-    (tmp_path / "counts" / "notes.txt").write_text("precious")
-    args = ("run", bundle, "--events", workshop.test, "--log", tmp_path / "counts")
+    (tmp_path / "counts.parquet").mkdir()
+    (tmp_path / "counts.parquet" / "notes.txt").write_text("precious")
+    args = ("run", bundle, "--events", workshop.test, "--log", tmp_path / "counts.parquet")
     assert [problem.code for problem in refused(*args, within=tmp_path)] == ["SL0902"]
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "name", "wanted"),
+    [
+        ("run", "--log", "counts.csv", ".spikelog or .parquet"),
+        ("run", "--outputs", "evidence.json", ".parquet"),
+        ("log", "--counts", "counts.csv", ".parquet"),
+        ("log", "--sonata", "spikes.nwb", ".h5"),
+        ("log", "--trace", "trace.txt", ".json"),
+    ],
+)
+def test_a_name_of_another_format(
+    command: str, option: str, name: str, wanted: str, bundle: Path, tmp_path: Path
+) -> None:
+    """Told before anything is read: a .csv with Parquet in it helps nobody."""
+    [problem] = refused(command, bundle, option, tmp_path / name, within=tmp_path)
+    assert (problem.code, problem.where, problem.got) == ("SL0901", option, str(tmp_path / name))
+    assert wanted in problem.wanted
+
+
+def test_steps_that_the_recipe_says_otherwise(workshop: Workshop, tmp_path: Path) -> None:
+    [problem] = refused(*workshop.compile(tmp_path / "x.loom", "--steps", 7), within=tmp_path)
+    assert (problem.code, problem.where, problem.wanted, problem.got) == ("SL0901", "--steps", "4", "7")
 
 
 def test_two_outputs_of_one_name(workshop: Workshop, bundle: Path, tmp_path: Path) -> None:

@@ -155,8 +155,8 @@ def test_pictures(log: Path, tmp_path: Path) -> None:
 def test_a_log_of_counts_has_no_spikes(workshop: Workshop, bundle: Path, tmp_path: Path) -> None:
     path = tmp_path / "run.spikelog"
     spikeloom("run", bundle, "--events", workshop.test, "--log", path)
-    for option in ("--sonata", "--spikes"):
-        [problem] = refused("log", path, option, tmp_path / "out", within=tmp_path)
+    for option, name in (("--sonata", "out.h5"), ("--spikes", "out.parquet")):
+        [problem] = refused("log", path, option, tmp_path / name, within=tmp_path)
         assert (problem.code, problem.remedy) == ("SL0811", "run with --detail neuron")
     told = spikeloom("log", path, "--plots", tmp_path / "p", "--json").json
     assert len(told["plots"]) == 3

@@ -154,15 +154,15 @@ def captures(shape: InputShape) -> Captures:
 
 
 def _declared(letters: str) -> Lead:
-    lead = Lead(letters)
-    if lead not in (Lead.TIME_BATCH, Lead.BATCH_TIME, Lead.BATCH):
-        raise ValueError("it does not begin with T and B")
-    return lead
+    known = {lead.value: lead for lead in (Lead.TIME_BATCH, Lead.BATCH_TIME, Lead.BATCH)}
+    if letters not in known:
+        raise ValueError(f"it begins with {letters}" if letters else "no letter says which axis is the batch")
+    return known[letters]
 
 
 def _positive(text: str) -> int:
-    if int(text) < 1:
-        raise ValueError(f"an axis of {text}")
+    if not text.isdecimal() or int(text) < 1:
+        raise ValueError(f"{text!r} is no size of an axis")
     return int(text)
 
 

@@ -83,7 +83,12 @@ def read_inputs(path: Path) -> ModelInputs:
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         what = f"{type(error).__name__}: {error}"
         raise InputError.of(
-            "SL0206", path, f"describes no inputs: {what}", wanted="input, shape and [fixed.NAME]"
+            "SL0206",
+            path,
+            f"describes no inputs: {what}",
+            wanted="input, shape and [fixed.NAME]",
+            remedy="a TOML file with the name of the model's file says what its inputs are: rename it if "
+            "it is something else",
         ) from error
     if content:
         got = ", ".join(content)

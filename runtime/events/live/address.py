@@ -39,12 +39,12 @@ class Address:
 
 
 def is_live(source: str) -> bool:
-    """Whether a source is named as live ones are, and not as files.
+    """Whether a source is named as live ones are, and not as files; of schemes that are not known, too.
 
     >>> is_live("udp://127.0.0.1:3333"), is_live("stdin:evt3"), is_live("a/b.raw")
     (True, True, False)
     """
-    return source.startswith(("tcp://", "udp://", "stdin:"))
+    return "://" in source or source.startswith("stdin:")
 
 
 def parse_address(text: str) -> Address:

@@ -52,13 +52,28 @@ class CalibrationOptions:
         """Whether the samples are made up."""
         return self.calibrate.startswith(RANDOM)
 
-    def frames(self) -> FrameRecipe | None:
+    def frames(self, steps: int) -> FrameRecipe | None:
         """The recipe, if there is one; to be called once, since it reads the file.
 
+        Args:
+            steps: time steps that the user asks for; 0 if the recipe is to say it.
+
         Raises:
-            InputError: as :meth:`FrameRecipe.from_toml`.
+            InputError: as :meth:`FrameRecipe.from_toml`; SL0901, it has another number of time steps.
         """
-        return None if self.recipe is None else FrameRecipe.from_toml(self.recipe)
+        if self.recipe is None:
+            return None
+        recipe = FrameRecipe.from_toml(self.recipe)
+        if steps not in (0, recipe.steps):
+            raise InputError.of(
+                "SL0901",
+                "--steps",
+                f"{self.recipe} says another number of time steps",
+                wanted=recipe.steps,
+                got=steps,
+                remedy="leave --steps out, or change the recipe",
+            )
+        return recipe
 
     def require(self) -> None:
         """Refuse where nothing is named.

@@ -71,7 +71,7 @@ def check(
 ) -> int:
     """List everything that stands between a model and a target; nothing is written."""
     find_target(target).profile(bits)
-    recipe = data.frames()
+    recipe = data.frames(build.steps)
     check_options(model, build, network)
     options = Options(target, bits, stop_after="integer", steps=build.steps, silence=data.random)
     findings = Findings()

@@ -171,7 +171,7 @@ def _compile_network(
     output: Path | None,
     watching: _Watching,
 ) -> tuple[Compilation, _Left]:
-    recipe = data.frames()
+    recipe = data.frames(options.steps)
     graph, steps = load_network(source, options.steps if recipe is None else recipe.steps)
     frames, dropped = network_calibration(data, recipe, graph, steps)
     options = replace(options, steps=steps)
@@ -186,7 +186,7 @@ def _compile_model(
     output: Path | None,
     watching: _Watching,
 ) -> tuple[Compilation, _Left]:
-    recipe, source = data.frames(), build.source(model)
+    recipe, source = data.frames(build.steps), build.source(model)
     loaded = load_model(source, build.input_shape, recipe)
     options = replace(options, steps=options.steps or loaded.steps)
     frames, dropped = calibration(data, recipe, loaded.shape, options.steps)

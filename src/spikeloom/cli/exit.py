@@ -13,6 +13,7 @@ from spikeloom.atomic import require_writable, write_text
 from spikeloom.cli.console import counted, percent, print_json, progress
 from spikeloom.cli.console import output as console
 from spikeloom.cli.options import BundleFile, EngineName, spread
+from spikeloom.cli.outputs import require_suffix
 from spikeloom.cli.sources import Json, SampleOptions
 from spikeloom.compiler.bundle import read_bundle
 from spikeloom.errors import InputError
@@ -118,6 +119,7 @@ def _check(rule: str, loss: float, sure: float | None, miscoverage: float, front
         raise InputError.of("SL0901", "--miscoverage", "is no share", wanted=wanted, got=miscoverage)
     if front is not None and rule != "confidence":
         raise InputError.of("SL0901", "--front", "belongs to --rule confidence")
+    require_suffix("--front", front, ".svg")
 
 
 def _scaling(count: int, sure: float | None) -> int:
@@ -158,7 +160,8 @@ def _run(session: Session, samples: Samples) -> tuple[NDArray[np.float64], NDArr
         for result in session.run(samples):
             if result.sample.label is None:
                 name = result.sample.name
-                raise InputError.of("SL0120", name, "has no label, and a rule is calibrated by them")
+                what = "has no label, and a rule is calibrated by them"
+                raise InputError.of("SL0120", name, what, remedy="give --labels")
             evidence.append(result.evidence)
             labels.append(result.sample.label)
             bar.advance(bar.task_ids[0])

@@ -13,6 +13,7 @@ from spikeloom.atomic import require_writable, write_text
 from spikeloom.cli.console import comparisons, counted, percent, print_dropped, print_json, printable, table
 from spikeloom.cli.console import output as console
 from spikeloom.cli.model import require_torch
+from spikeloom.cli.outputs import require_suffix
 from spikeloom.cli.sources import Json
 from spikeloom.compiler.bundle import Bundle, read_bundle
 from spikeloom.compiler.frontends.nir.file import NirNode, read_nir
@@ -61,6 +62,8 @@ def inspect(
     if file.suffix == ".onnx":
         _inspect_onnx(file, json)
         return
+    if not file.exists():
+        raise InputError.of("SL0701", file, "there is no such file")
     compiled = read_bundle(file)
     if json:
         print_json(_document(compiled))
@@ -80,11 +83,8 @@ def _holds_events(file: Path) -> bool:
 
 
 def _inspect_events(path: Path, picture: Path | None, json: bool) -> None:
+    require_suffix("--picture", picture, ".svg")
     if picture is not None:
-        if picture.suffix != ".svg":
-            raise InputError.of(
-                "SL0901", "--picture", "is drawn as SVG", wanted="a name in .svg", got=picture
-            )
         require_writable(picture)
     found = describe(path)
     if picture is not None:

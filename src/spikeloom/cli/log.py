@@ -9,6 +9,7 @@ import typer
 
 from spikeloom.cli.console import counted, print_json, table
 from spikeloom.cli.console import output as console
+from spikeloom.cli.outputs import require_suffix
 from spikeloom.cli.sources import Json
 from spikeloom.runtime.log.journal import read_log
 from spikeloom.runtime.log.pictures import write_pictures
@@ -42,6 +43,10 @@ def log(
     json: Json = False,
 ) -> None:
     """Show the log of a run, finished or not, and write it in other formats."""
+    for option, path in (("--counts", counts), ("--evidence", evidence), ("--spikes", spikes)):
+        require_suffix(option, path, ".parquet")
+    require_suffix("--sonata", sonata, ".h5", ".hdf5")
+    require_suffix("--trace", trace, ".json")
     document = _summary(file)
     if counts is not None:
         write_counts(file, counts)

@@ -155,7 +155,7 @@ def _read_config(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise InputError.of("SL0201", path, f"cannot be read: {error.strerror}") from error
     except (ValueError, yaml.YAMLError) as error:
-        raise InputError.of("SL0201", path, f"cannot be read: {error}") from error
+        raise InputError.of("SL0201", path, f"cannot be read: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise InputError.of("SL0201", path, "holds no keywords", wanted="names and values")
     return content
@@ -286,22 +286,25 @@ def _build(source: ModelSource, factory: Any, config: dict[str, Any]) -> Any:
         raise
     except Exception as error:  # whatever the user's own code raises
         what = f" with the config of {source.weights}" if from_checkpoint else ""
+        remedy = _arguments_told(factory, given)
+        if from_checkpoint and not remedy:
+            remedy = "check that the checkpoint is one of this model"
         raise InputError.of(
-            "SL0201",
-            source.spec,
-            f"fails{what}: {type(error).__name__}: {error}",
-            remedy="check that the checkpoint is one of this model" if from_checkpoint else _needed(factory),
+            "SL0201", source.spec, f"fails{what}: {type(error).__name__}: {error}", remedy=remedy
         ) from error
 
 
-def _needed(factory: Any) -> str:
-    """How to give the arguments that a factory demands."""
+def _arguments_told(factory: Any, given: Mapping[str, Any]) -> str:
+    """Which arguments a factory takes, if it was given others, or how to give those that it demands."""
     try:
         parameters = inspect.signature(factory).parameters.values()
     except ValueError:
         return ""
     kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    needed = [p.name for p in parameters if p.default is inspect.Parameter.empty and p.kind not in kinds]
+    named = [parameter for parameter in parameters if parameter.kind not in kinds]
+    if len(named) == len(parameters) and set(given) - {parameter.name for parameter in named}:
+        return "it takes " + (", ".join(parameter.name for parameter in named) or "no arguments")
+    needed = [p.name for p in named if p.default is inspect.Parameter.empty and p.name not in given]
     return "give " + " ".join(f"--arg {name}=..." for name in needed) if needed else ""
 
 

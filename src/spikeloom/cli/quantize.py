@@ -44,7 +44,7 @@ def quantize(
         within=rounding.within, correct=rounding.correct, budget=rounding.budget, repconv=rounding.chains,
     )  # fmt: skip
     data.require()
-    recipe = data.frames()
+    recipe = data.frames(build.steps)
     loaded = load_model(build.source(model), build.input_shape, recipe)
     options = replace(options, steps=options.steps or loaded.steps)
     frames, dropped = calibration(data, recipe, loaded.shape, options.steps)

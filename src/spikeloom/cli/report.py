@@ -11,6 +11,7 @@ from spikeloom.atomic import require_writable, write_text
 from spikeloom.cli.console import counted, print_json, progress
 from spikeloom.cli.console import output as console
 from spikeloom.cli.options import BundleFile, EngineName, spread
+from spikeloom.cli.outputs import require_suffix
 from spikeloom.cli.sources import Json, SampleOptions
 from spikeloom.compiler.bundle import read_bundle
 
@@ -34,6 +35,7 @@ def report(
     from spikeloom.runtime.report.collect import collect
     from spikeloom.runtime.report.page import render
 
+    require_suffix("--output", output, ".html", ".htm")
     require_writable(output)
     compiled = read_bundle(bundle)
     opened = samples.open(compiled)

@@ -14,6 +14,7 @@ from spikeloom.cli.cluster import ClusterJob, run_on_cluster
 from spikeloom.cli.console import counted, percent, print_dropped, print_json, progress, table
 from spikeloom.cli.console import output as console
 from spikeloom.cli.options import BundleFile, EngineName, ExitRuleFile, spread
+from spikeloom.cli.outputs import require_suffix
 from spikeloom.cli.sources import Json, SampleOptions
 from spikeloom.compiler.bundle import Bundle, read_bundle
 from spikeloom.errors import InputError
@@ -115,6 +116,8 @@ class _Job:
 
 def _require_writable(log: Path | None, outputs: Path | None) -> None:
     """Refuse outputs that could not be written, before anything is run."""
+    require_suffix("--log", log, SUFFIX, ".parquet")
+    require_suffix("--outputs", outputs, ".parquet")
     for path in filter(None, (log, outputs)):
         require_writable(path)
     if log is not None and outputs is not None and log.resolve() == outputs.resolve():
