@@ -177,6 +177,15 @@ def test_the_conformal_guarantee_holds_on_fresh_draws(miscoverage: float, set_si
     assert np.mean(early) < 5 or miscoverage == 0.05
 
 
+@pytest.mark.parametrize(("miscoverage", "rank"), [(0.1, 18), (0.25, 15), (0.05, 19)])
+def test_the_limit_is_the_score_of_its_rank(miscoverage: float, rank: int) -> None:
+    """Of two classes, m apart, the right one scores log(1 + exp(-m)); the rank is ⌈20 (1 - α)⌉."""
+    apart = np.arange(19.0, 0, -1)  # so that scores rise
+    evidence = np.stack([apart, np.zeros(19)], -1)[:, None]
+    rule = calibrate_conformal(evidence, np.zeros(19, np.int64), miscoverage)
+    assert rule.limits == {1: pytest.approx(np.log1p(np.exp(-apart[rank - 1])))}
+
+
 def test_without_the_union_bound_the_guarantee_would_break() -> None:
     """That the test above can fail: each of 12 checkpoints alone misses 10 %, stopping picks among them."""
     missed = []
