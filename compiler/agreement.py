@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spikeloom.compiler.graph.convolution import Convolution
 from spikeloom.compiler.graph.graph import Graph
@@ -25,6 +24,7 @@ from spikeloom.compiler.graph.interpret import Interpreter
 from spikeloom.compiler.graph.op import Array, Op
 from spikeloom.compiler.graph.ops.affine import Affine
 from spikeloom.compiler.graph.ops.batch_norm import BatchNorm
+from spikeloom.compiler.graph.ops.embedding import Embedding
 from spikeloom.compiler.graph.ops.equation_neuron import EquationNeuron
 from spikeloom.compiler.graph.ops.integer_neuron import IntegerNeuron
 from spikeloom.compiler.graph.ops.linear import Linear
@@ -96,7 +96,7 @@ class OracleResult:
 
 
 def compare_free_running(
-    output: Array, spikes: Mapping[str, Array], graph: Graph, frames: NDArray[np.uint8]
+    output: Array, spikes: Mapping[str, Array], graph: Graph, frames: Array
 ) -> Agreement:
     """Run the integer network and compare with what eager PyTorch gave.
 
@@ -135,10 +135,11 @@ def can_ask_oracle(capture: Capture, quantized: Quantized) -> bool:
     """Whether the bound of :func:`ask_oracle` holds for a network.
 
     Its weights must be parameters of the model, and no product of several; its input whole numbers, and no
-    value may be rounded between the weights and a neuron.
+    value may be rounded between the weights and a neuron, nor in a table.
     """
     rounds = any(isinstance(node.op, Rescale) for node in quantized.graph.nodes)
-    units = [quantized.graph.units[name] for name in quantized.graph.inputs]
+    tables = [node.output for node in quantized.graph.nodes if isinstance(node.op, Embedding)]
+    units = [quantized.graph.units[name] for name in (*quantized.graph.inputs, *tables)]
     whole = all(np.all(unit.scale == 1) and np.all(unit.offset == 0) for unit in units)
     stored = all(
         grid.layer in capture.weights
@@ -159,9 +160,7 @@ def _is_plain(op: Op) -> bool:
     return op.current_decay is None and op.reset_by is None and not op.strict
 
 
-def teacher_forced(
-    canonical: Graph, quantized: Quantized, frames: NDArray[np.uint8], real: Array
-) -> OracleResult:
+def teacher_forced(canonical: Graph, quantized: Quantized, frames: Array, real: Array) -> OracleResult:
     """Compare every decision of every neuron with the float64 graph on the trained weights.
 
     At every step each neuron of the float64 network starts from the integer network's membrane, and its
@@ -209,7 +208,7 @@ def _state_units(quantized: Quantized, layer: str) -> dict[str, Array]:
     return {}
 
 
-def ask_oracle(capture: Capture, quantized: Quantized, frames: NDArray[np.uint8]) -> OracleResult:
+def ask_oracle(capture: Capture, quantized: Quantized, frames: Array) -> OracleResult:
     """Compare every decision of every neuron with float64 PyTorch on the rounded weights.
 
     Args:

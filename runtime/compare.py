@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spikeloom.compiler.graph.engine import Engine, Trace
 from spikeloom.compiler.graph.op import Array
@@ -60,7 +59,7 @@ class EngineComparison:
 
 
 def compare_engines(
-    engines: Mapping[str, Engine], batches: Iterable[tuple[str | list[str], NDArray[np.uint8]]]
+    engines: Mapping[str, Engine], batches: Iterable[tuple[str | list[str], Array]]
 ) -> EngineComparison:
     """Run engines on the same frames and compare every neuron layer and the output, exactly.
 
@@ -81,7 +80,7 @@ def compare_engines(
     return result
 
 
-def _run_in_two_calls(engine: Engine, frames: NDArray[np.uint8]) -> Trace:
+def _run_in_two_calls(engine: Engine, frames: Array) -> Trace:
     engine.reset(frames.shape[1])
     half = max(1, len(frames) // 2)
     parts = [engine.run(part) for part in (frames[:half], frames[half:]) if len(part)]

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spikeloom.compiler.graph.engine import Engine, Trace
 from spikeloom.compiler.graph.graph import Graph, Node
@@ -102,9 +101,7 @@ def _first(layer: str, wanted: Array, got: Array) -> Place | None:
     return Place(sample, step, layer, tuple(neuron), wanted[at].item(), got[at].item())
 
 
-def explain(
-    graph: Graph, engines: Mapping[str, Engine], frames: NDArray[np.uint8], place: Place
-) -> Explanation:
+def explain(graph: Graph, engines: Mapping[str, Engine], frames: Array, place: Place) -> Explanation:
     """Run engines up to the step of a difference and look at the neuron in each.
 
     Args:
@@ -132,7 +129,7 @@ def explain(
     return Explanation(place, thresholds, membranes, tuple(parted))
 
 
-def _state_before(engine: Engine, frames: NDArray[np.uint8]) -> dict[str, Array]:
+def _state_before(engine: Engine, frames: Array) -> dict[str, Array]:
     engine.reset(1)
     if len(frames):
         engine.run(frames)
@@ -145,7 +142,7 @@ def _thresholds(graph: Graph, node: Node, op: IntegerNeuron, neuron: tuple[int, 
 
 
 def _potential(
-    graph: Graph, node: Node, op: IntegerNeuron, state: Mapping[str, Array], frame: NDArray[np.uint8]
+    graph: Graph, node: Node, op: IntegerNeuron, state: Mapping[str, Array], frame: Array
 ) -> Array:
     """What a step makes of a state by the definition, before anything fires: of each neuron of a layer."""
     interpreter = Interpreter(graph)

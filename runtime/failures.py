@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spikeloom import __version__
 from spikeloom.atomic import write_text
 from spikeloom.compiler.bundle import graph_members, json_member, read_bundle, tensor_member, write_bundle
 from spikeloom.compiler.graph.engine import Engine
 from spikeloom.compiler.graph.graph import Graph
+from spikeloom.compiler.graph.op import Array
 from spikeloom.compiler.graph.target import find_target
 from spikeloom.runtime.engines import open_engine
 
@@ -45,7 +45,7 @@ def open_anew(name: str, graph: Graph) -> Engine:
     return open_engine(name, graph, files)
 
 
-def write_failure(path: Path, graph: Graph, frames: NDArray[np.uint8]) -> None:
+def write_failure(path: Path, graph: Graph, frames: Array) -> None:
     """Write a network and frames as a bundle, which `verify`, `diff` and `reduce` take.
 
     Raises:
@@ -61,14 +61,14 @@ def write_failure(path: Path, graph: Graph, frames: NDArray[np.uint8]) -> None:
     write_bundle(path, members, {"version": __version__, "target": "onnx"})
 
 
-def read_failure(path: Path) -> tuple[Graph, NDArray[np.uint8]]:
+def read_failure(path: Path) -> tuple[Graph, Array]:
     """The network and its frames [steps, samples, ...].
 
     Raises:
         InputError: SL0701 to SL0703, it is no sound bundle, or holds no frames.
     """
     bundle = read_bundle(path)
-    frames: NDArray[np.uint8] = bundle.tensors("traces.safetensors")["frames"]
+    frames: Array = bundle.tensors("traces.safetensors")["frames"]
     return bundle.graph, frames
 
 

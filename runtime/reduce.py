@@ -13,11 +13,11 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spikeloom.compiler.graph.engine import Engine
 from spikeloom.compiler.graph.graph import Graph, Node, live_nodes
 from spikeloom.compiler.graph.interpret import Interpreter
+from spikeloom.compiler.graph.kinds import frame_dtype
 from spikeloom.compiler.graph.op import Array, RuleBrokenError
 from spikeloom.compiler.graph.verify import verify
 from spikeloom.errors import SpikeloomError
@@ -33,12 +33,12 @@ class Failure:
     """A network and frames on which two engines differ.
 
     Attributes:
-        frames: uint8 [steps, samples, ...].
+        frames: [steps, samples, ...], as engines take them.
         place: the first difference.
     """
 
     graph: Graph
-    frames: NDArray[np.uint8]
+    frames: Array
     place: Place
 
     @property
@@ -61,7 +61,7 @@ class Reducer:
     second: OpenEngine
     trials: int = 2000
 
-    def failure(self, graph: Graph, frames: NDArray[np.uint8]) -> Failure | None:
+    def failure(self, graph: Graph, frames: Array) -> Failure | None:
         """The network as a failure, or None if the engines agree on it, or cannot run it."""
         try:
             graph = _typed(graph)
@@ -90,7 +90,7 @@ class Reducer:
         return failure
 
 
-Candidates = Iterator[tuple[Graph, NDArray[np.uint8]]]
+Candidates = Iterator[tuple[Graph, Array]]
 
 
 def _fewer_frames(failure: Failure) -> Candidates:
@@ -117,10 +117,12 @@ def _without_head(failure: Failure) -> Candidates:
     values = _record(graph, failure.frames)
     for node in reversed(graph.nodes[:-1]):
         for name in node.outputs:
-            low, high = graph.types[name].kind.bounds if graph.types[name].kind.is_integer else (-1, 0)
+            kind = graph.types[name].kind
+            low, high = kind.bounds if kind.is_integer else (-1, 0)
+            taken = low >= 0 and (high <= _LARGEST_BYTE or kind.name == "index")
             shorter = _starting(graph, name)
-            if low >= 0 and high <= _LARGEST_BYTE and shorter is not None:
-                yield shorter, values[name].astype(np.uint8)
+            if taken and shorter is not None:
+                yield shorter, values[name].astype(frame_dtype(kind))
 
 
 def _without_nodes(failure: Failure) -> Candidates:
@@ -170,7 +172,7 @@ def _parts(count: int) -> Iterator[slice]:
         pieces *= 2
 
 
-def _record(graph: Graph, frames: NDArray[np.uint8]) -> dict[str, Array]:
+def _record(graph: Graph, frames: Array) -> dict[str, Array]:
     """Every value on the frames, [steps, samples, ...]."""
     interpreter = Interpreter(graph)
     interpreter.reset(frames.shape[1])

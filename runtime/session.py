@@ -8,24 +8,32 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from queue import SimpleQueue
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spikeloom.compiler.bundle import Bundle
 from spikeloom.compiler.graph.engine import Engine, Trace
+from spikeloom.compiler.graph.kinds import frame_dtype
 from spikeloom.compiler.graph.op import Array
 from spikeloom.errors import InputError, Problem
 from spikeloom.runtime.early_exit.rule import ExitRule
 from spikeloom.runtime.engines import open_engine
-from spikeloom.runtime.events.array_recipe import event_recipe, read_recipe
+from spikeloom.runtime.events.array_recipe import (
+    empty_frames,
+    event_recipe,
+    integer_kind,
+    read_recipe,
+    token_recipe,
+)
 from spikeloom.runtime.events.framer import Framer, FramerState
 from spikeloom.runtime.events.recipe import require_streamable
 from spikeloom.runtime.events.samples import Sample
 from spikeloom.runtime.events.stream import DropReport, Events
 from spikeloom.runtime.evidence import added, evidence_of
 from spikeloom.runtime.session_state import SessionState, network_digest
-from spikeloom.runtime.windows import Latest, WindowResult, Windows, check_windows
+from spikeloom.runtime.windows import Latest, WindowResult, Windows, check_windows, needs_resets
 
 BATCH = 8
 _AHEAD = 2  # batches that wait for a thread, for each thread
@@ -41,12 +49,14 @@ class StepResult:
             of a network that itself sums them over time.
         prediction: the class with the most evidence, the first of them where several have it.
         spikes: number of neurons that fired in this step, by layer.
+        output: of this step alone, in the model's own units.
     """
 
     step: int
     evidence: NDArray[np.float64]
     prediction: int
     spikes: Mapping[str, int]
+    output: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -99,7 +109,7 @@ class Session:
         self._total: Array = np.zeros(0, np.int64)
         self._step = 0
         self._framer: Framer | None = None
-        self._frames = Latest(self.recipe.steps, self.input_shape, np.uint8)
+        self._frames = Latest(self.recipe.steps, self.input_shape, frame_dtype(integer_kind(self.recipe)))
         self._outputs = Latest(self.recipe.steps, bundle.graph.types[output].shape, np.int64)
         self.reset()
 
@@ -120,13 +130,41 @@ class Session:
         self._total = np.zeros(self.bundle.graph.types[self.bundle.graph.outputs[0]].shape, np.int64)
         self._step = 0
 
-    def step(self, frame: NDArray[np.uint8]) -> StepResult:
-        """Advance one time step on a frame [2, height, width] (or the network's own shape)."""
-        trace = self.engine.run(frame[None, None])
+    def step(self, frame: Array) -> StepResult:
+        """Advance one time step on a frame [2, height, width] (or the network's own shape).
+
+        Raises:
+            InputError: SL0803, the frame is not of the shape or the type that the network takes.
+        """
+        trace = self.engine.run(np.asarray(frame)[None, None])
         self._total = added(self.bundle.graph, self._total, trace.output[0, 0])
         self._step += 1
         evidence = evidence_of(self.bundle.graph, self._total, self._step)
-        return StepResult(self._step - 1, evidence, int(evidence.argmax()), _fired(trace))
+        output = evidence_of(self.bundle.graph, trace.output[0, 0], 1)
+        return StepResult(self._step - 1, evidence, int(evidence.argmax()), _fired(trace), output)
+
+    def tokens(self, tokens: Iterable[Any], state: SessionState | None = None) -> Iterator[StepResult]:
+        """Run tokens as they come, one time step each, for as long as they come; yields a result for each.
+
+        The network is reset at the start, and never again: its memory is its state, which does not grow.
+
+        Args:
+            tokens: whole numbers of the vocabulary, or arrays [...] of them if a step takes several.
+            state: of an earlier stream, between two of its steps; the steps go on as if nothing had happened.
+
+        Raises:
+            InputError: SL0110, the network takes no tokens; SL0121, one is not of its vocabulary; SL0803, the
+                network must be reset after a sample; SL0811, the state is not one of this network.
+        """
+        recipe = token_recipe(self.recipe, str(self.bundle.path))
+        if problems := needs_resets(self.bundle.graph):
+            raise InputError(problems)
+        if state is None:
+            self.reset()
+        else:
+            self.restore(state)
+        for token in tokens:
+            yield self.step(recipe.encode(np.asarray(token), f"token {self._step}"))
 
     def stream(self, chunks: Iterable[Events], state: SessionState | None = None) -> Iterator[StepResult]:
         """Run events as they come, in chunks of any size; yields a result for each finished frame.
@@ -151,7 +189,7 @@ class Session:
         for frame in framer.finish():
             yield self.step(frame)
         for _ in range(self.recipe.flush):
-            yield self.step(np.full(self.input_shape, self.recipe.empty_byte, np.uint8))
+            yield self.step(self._empty(1)[0])
 
     def windows(
         self, chunks: Iterable[Events], windows: Windows | None = None, state: SessionState | None = None
@@ -255,6 +293,9 @@ class Session:
                 for future in running:
                     future.cancel()
 
+    def _empty(self, count: int) -> Array:
+        return empty_frames(self.recipe, count, self.input_shape)
+
     def _begin(self, state: SessionState | None, endless: bool) -> Framer:
         recipe = event_recipe(self.recipe, str(self.bundle.path))
         require_streamable(recipe, str(self.bundle.path))
@@ -277,7 +318,7 @@ class Session:
                 "SL0811", self.bundle.path, "the state's frame is none of this recipe"
             ) from error
 
-    def _carry_on(self, frame: NDArray[np.uint8]) -> dict[str, int]:
+    def _carry_on(self, frame: Array) -> dict[str, int]:
         """Run a frame without a reset; how many neurons fired."""
         trace = self.engine.run(frame[None, None])
         self._outputs.add(trace.output[0, 0])
@@ -287,7 +328,7 @@ class Session:
         """The result of the latest frames; ``fired`` says what fired if they have been run already."""
         steps = self.recipe.steps
         if fired is None:
-            empty = np.full((self.recipe.flush, *self.input_shape), self.recipe.empty_byte, np.uint8)
+            empty = self._empty(self.recipe.flush)
             trace = run_from_reset(self.engine, np.concatenate([self._frames.stacked(), empty])[:, None])
             fired = _fired(trace)
             output = trace.output[:, 0]
@@ -409,13 +450,13 @@ def open_bundle_engine(bundle: Bundle, name: str) -> Engine:
     return open_engine(name, bundle.graph, forms)
 
 
-def run_from_reset(engine: Engine, frames: NDArray[np.uint8]) -> Trace:
+def run_from_reset(engine: Engine, frames: Array) -> Trace:
     """Run frames [steps, samples, ...] from a fresh state."""
     engine.reset(frames.shape[1])
     return engine.run(frames)
 
 
-def stack_frames(samples: list[Sample]) -> NDArray[np.uint8]:
+def stack_frames(samples: list[Sample]) -> Array:
     """Frames of several samples side by side, [steps, samples, ...].
 
     Raises:

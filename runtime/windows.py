@@ -83,13 +83,13 @@ def check_windows(windows: Windows, steps: int, graph: Graph, where: object) -> 
         what = "there is no such reset rule"
         problems.append(Problem("SL0901", str(where), what, " or ".join(get_args(Reset)), str(windows.reset)))
     elif windows.reset == "never":
-        problems += _needs_resets(graph)
+        problems += needs_resets(graph)
     if problems:
         raise InputError(problems)
     return stride
 
 
-def _needs_resets(graph: Graph) -> list[Problem]:
+def needs_resets(graph: Graph) -> list[Problem]:
     """Nodes whose meaning, or whose proof that nothing overflows, ends with the sample."""
     remedy = 'reset it for each window: reset "window"'
     return [

@@ -13,7 +13,7 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from spikeloom.compiler.graph.kinds import REAL, SPIKES, Kind, Type, current, levels, sums
+from spikeloom.compiler.graph.kinds import REAL, SPIKES, Kind, Type, current, index, levels, sums
 from spikeloom.compiler.graph.op import Array, Op, RuleBrokenError
 from spikeloom.compiler.graph.ops.accumulate import Accumulate
 from spikeloom.compiler.graph.ops.add import Add
@@ -271,8 +271,9 @@ def _integer_norm(choose: Choices) -> Case:
 
 
 def _embedding(choose: Choices) -> Case:
-    tokens, width = choose.number(2, 9), choose.number(1, 4)
-    kind = Type(choose.shape(0, 2), levels(tokens - 1))
+    tokens, width = choose.draw(st.sampled_from((2, 3, 9, 300, 70_000))), choose.number(1, 4)
+    wide = tokens > 256 or choose.number(0, 1)
+    kind = Type(choose.shape(0, 2), index(tokens) if wide else levels(tokens - 1))
     if not choose.integer:
         return Case(Embedding(choose.rng.normal(size=(tokens, width))), (kind,))
     return Case(Embedding(choose.rng.integers(-(2**15), 2**15, (tokens, width))), (kind,))

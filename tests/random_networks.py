@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeloom.compiler.graph.graph import Graph, GraphBuilder, Stage
-from spikeloom.compiler.graph.kinds import Type, levels, sums
+from spikeloom.compiler.graph.kinds import Type, frame_dtype, index, levels, sums
 from spikeloom.compiler.graph.op import Array, Op, RuleBrokenError, StatefulOp
 from spikeloom.compiler.graph.ops.accumulate import Accumulate
 from spikeloom.compiler.graph.ops.add import Add
@@ -64,12 +64,12 @@ class RandomNetwork:
     """A network, frames that make it fire, and how much each neuron layer fires on them.
 
     Attributes:
-        frames: uint8 [steps, batch, ...].
+        frames: [steps, batch, ...], uint8 but for tokens.
         rates: share of neuron steps with a spike, by layer.
     """
 
     graph: Graph
-    frames: NDArray[np.uint8]
+    frames: Array
     rates: dict[str, float]
 
 
@@ -91,21 +91,24 @@ class Grower:
     """Builds a graph and runs it on its frames while it grows.
 
     Attributes:
-        frames: uint8 [steps, batch, ...].
+        frames: uint8 [steps, batch, ...]; tokens are of the type that their number needs.
         high: the largest number that a frame may hold.
         rate: firing rate that thresholds aim at.
+        tokens: how many there are; 0 if frames hold none.
     """
 
     name: str
-    frames: NDArray[np.uint8]
+    frames: Array
     rng: np.random.Generator
     high: int = 1
     rate: float = 0.2
     rates: dict[str, float] = field(default_factory=dict)
+    tokens: int = 0
 
     def __post_init__(self) -> None:
         self.builder = GraphBuilder(self.name, Stage.INTEGER, "onnx")
-        self.x = self.builder.input("frames", Type(self.frames.shape[2:], levels(self.high)))
+        kind = index(self.tokens) if self.tokens else levels(self.high)
+        self.x = self.builder.input("frames", Type(self.frames.shape[2:], kind))
         self._values: dict[str, Array] = {self.x: self.frames.astype(np.int64)}
 
     def add(self, name: str, op: Op, *inputs: str) -> tuple[str, ...]:
@@ -307,7 +310,7 @@ def random_style(rng: np.random.Generator, steps: int) -> NeuronStyle:
 
 
 def random_network(seed: int, steps: int = 6, batch: int = 2, small: bool = False) -> RandomNetwork:
-    """A small network of random shape: an image, a sequence or a vector in, evidence out.
+    """A small network of random shape: an image, a sequence, a vector or tokens in, evidence out.
 
     Half of the parts are left out of a ``small`` one, which takes a third of the time to make and to run.
     """
@@ -315,6 +318,8 @@ def random_network(seed: int, steps: int = 6, batch: int = 2, small: bool = Fals
     kind = ("image", "image", "sequence", "vector")[seed % 4]
     high = int(rng.choice([1, 1, 3, 200]))
     size = int(rng.integers(4, 8) if small else rng.integers(8, 15))
+    if seed % TOKENS_EACH == TOKENS_EACH - 1:
+        return _token_network(seed, rng, steps, batch, small)
     shape = {"image": (2, size, size + 1), "sequence": (3, 4 * size), "vector": (8 * size,)}[kind]
     frames = random_frames(rng, shape, steps, batch, high)
     grower = Grower(f"random{seed}", frames, rng, high, rate=float(rng.uniform(0.08, 0.4)))
@@ -323,6 +328,24 @@ def random_network(seed: int, steps: int = 6, batch: int = 2, small: bool = Fals
     for _ in range(int(rng.integers(0, 2) if small else rng.integers(1, 3))):
         tokens = walk.block(tokens, heads=int(rng.choice([1, 2, 4])), ratio=2)
     return grower.finish(walk.readout(tokens))
+
+
+TOKENS_EACH = 16
+"""One random network in so many takes tokens."""
+
+
+def _token_network(seed: int, rng: np.random.Generator, steps: int, batch: int, small: bool) -> RandomNetwork:
+    """A network of tokens that one, two or four bytes hold."""
+    tokens = (300, 70_000, 50, 5000)[seed // TOKENS_EACH % 4]
+    drawn: Array = rng.integers(0, tokens, (steps, batch, int(rng.integers(1, 4))))
+    drawn.flat[0] = tokens - 1
+    frames = drawn.astype(frame_dtype(index(tokens)))
+    grower = Grower(f"random{seed}", frames, rng, rate=float(rng.uniform(0.08, 0.4)), tokens=tokens)
+    walk = _Walk(grower, small=small)
+    value = walk.words()
+    if not small or walk.chance(0.5):
+        value = walk.block(value, heads=int(rng.choice([1, 2, 4])), ratio=2)
+    return grower.finish(walk.readout(value))
 
 
 def spikformer(
@@ -462,6 +485,17 @@ class _Walk:
         factor = grow.rng.integers(2**12, 2**15, (4, 8, 1))
         offset = grow.rng.integers(-20, 20, (4, 1, 1))
         return self.fire(grow.advance("tuned", StepRescale(factor, 14, -500, 2000, offset), x))
+
+    def words(self) -> str:
+        """Rows of spikes, or of numbers, that tokens pick; ends as tokens [channels, positions]."""
+        grow = self.grow
+        width = int(grow.rng.integers(8, 20))
+        low, high = self.pick((0, 2), (-200, 200), (-(2**15) + 1, 2**15))
+        rows = grow.rng.integers(low, high, (grow.tokens, width)).astype(np.uint8 if high == 2 else np.int16)
+        (x,) = grow.add("words", Embedding(rows), grow.x)
+        (x,) = grow.add("in_row", Reshape((grow.shape(x)[0] * width,)), x)
+        x = self.fire(*grow.add("fc", Linear(grow.weights((48, grow.shape(x)[0]), 5)), x))
+        return grow.add("tokens", Reshape((8, 6)), x)[0]
 
     def vector(self) -> str:
         """Linear maps; ends as tokens [channels, positions]."""

@@ -38,7 +38,7 @@ class Engine(Protocol):
         """Forget everything and expect ``batch`` samples side by side."""
         ...
 
-    def run(self, frames: NDArray[np.uint8]) -> Trace:
+    def run(self, frames: Array) -> Trace:
         """Advance by frames [steps, batch, ...] and return what happened."""
         ...
 

@@ -7,6 +7,7 @@ spikes     0 or 1
 levels     graded spikes, integers 0..k
 sum        integer sums of spikes, lo..hi (a residual that adds spikes; attention)
 current    integer weighted sums, lo..hi, in units of a weight's scale
+index      which row of a table, 0..count-1: a token of a vocabulary
 real       floating point
 ========== ======================================================================
 
@@ -21,7 +22,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-Name = Literal["spikes", "levels", "sum", "current", "real"]
+Name = Literal["spikes", "levels", "sum", "current", "index", "real"]
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,8 @@ class Kind:
     def __repr__(self) -> str:
         if self.name in ("spikes", "real"):
             return self.name
+        if self.name == "index":
+            return f"index({self.bounds[1] + 1})"
         return f"levels({self.hi})" if self.name == "levels" else f"{self.name}({self.lo},{self.hi})"
 
 
@@ -89,6 +92,15 @@ def current(lo: int, hi: int) -> Kind:
     return Kind("current", lo, hi)
 
 
+def index(count: int) -> Kind:
+    """The kind of a choice among so many, such as a token of a vocabulary: 0..count-1.
+
+    >>> index(50277), index(50277).bounds
+    (index(50277), (0, 50276))
+    """
+    return Kind("index", 0, count - 1)
+
+
 def holding(kind: Kind, number: int) -> Kind:
     """The narrowest kind that holds the numbers of a kind and one more.
 
@@ -110,6 +122,19 @@ def spike_dtype(kind: Kind) -> type[np.uint8] | type[np.int8]:
     ('uint8', 'int8')
     """
     return np.int8 if kind.bounds[0] < 0 else np.uint8
+
+
+FrameType = type[np.uint8] | type[np.uint16] | type[np.uint32]
+
+
+def frame_dtype(kind: Kind) -> FrameType:
+    """In what the frames of an input are kept: bytes, but for indices that need two of them, or four.
+
+    >>> [frame_dtype(kind).__name__ for kind in (SPIKES, index(256), index(50277), index(152064))]
+    ['uint8', 'uint8', 'uint16', 'uint32']
+    """
+    high = kind.bounds[1]
+    return np.uint8 if high < 2**8 else np.uint16 if high < 2**16 else np.uint32
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeloom.compiler.graph.graph import Graph
-from spikeloom.compiler.graph.kinds import REAL, levels
 from spikeloom.compiler.ledger import Comparison
 from spikeloom.compiler.pipeline.compilation import Compilation, Inputs
 from spikeloom.compiler.pipeline.options import Options
 from spikeloom.errors import InputError
-from spikeloom.runtime.events.array_recipe import ArrayRecipe, Recipe
+from spikeloom.runtime.events.array_recipe import ArrayRecipe, Recipe, empty_frames, given_kind
 from spikeloom.runtime.events.recipe import FrameRecipe
+from spikeloom.runtime.events.token_recipe import TokenRecipe
 
 if TYPE_CHECKING:
     from torch import nn
@@ -84,16 +84,18 @@ def capture_model(
 
     if isinstance(model, RecordedNetwork):
         run.ledger.add(_recorded(model.check()))
+    prepared = model if isinstance(model, PreparedNetwork) else None
     samples = calibration.reshape(-1, *shape.sample)
-    given: Recipe = recipe or ArrayRecipe.spanning(samples, max(steps, 1))
-    kind = levels(given.max_value) if _is_whole(given) else REAL
-    if isinstance(model, PreparedNetwork):
-        _check_prepared(model, options)
-        run.prepared, run.capture, given = model, model.captured, model.recipe
+    given = prepared.recipe if prepared else recipe or _recipe_of(model, shape, samples, max(steps, 1))
+    if isinstance(given, TokenRecipe):
+        calibration = given.encode(calibration, "--calibrate")
+    if prepared is not None:
+        _check_prepared(prepared, options)
+        run.prepared, run.capture = prepared, prepared.captured
     else:
-        run.capture = capture(model, shape, kind, name, steps)
+        run.capture = capture(model, shape, given_kind(given), name, steps)
     steps = steps or run.capture.steps
-    if isinstance(given, ArrayRecipe):
+    if not isinstance(given, FrameRecipe):
         given = replace(given, steps=steps)
         calibration = given.encode(calibration)
     if not shape.lead.has_time:
@@ -104,7 +106,7 @@ def capture_model(
     elif not run.capture.steppable and steps > 1 and trial % steps == 0:
         trial -= 1  # a batch that cannot be taken for the time steps
     given = replace(given, flush=run.capture.graph.flush)
-    empty = np.full((given.flush, *calibration.shape[1:]), given.empty_byte, np.uint8)
+    empty = empty_frames(given, given.flush, calibration.shape[1:])
     run.inputs = Inputs(given, np.concatenate([calibration, empty]), trial)
     try:
         proof = prove_capture(run.capture, torch.from_numpy(run.inputs.trial_samples))
@@ -126,6 +128,16 @@ def capture_model(
     )
     run.captured = run.capture.graph
     return run.captured
+
+
+def _recipe_of(model: nn.Module, shape: InputShape, samples: NDArray[Any], steps: int) -> Recipe:
+    """What the integers of an input mean that is no frame of events: tokens, or levels of the samples."""
+    from spikeloom.compiler.frontends.torch.tokens import vocabulary_of
+
+    vocabulary = vocabulary_of(model, shape)
+    if vocabulary is not None:
+        return TokenRecipe(shape=shape.sample, steps=steps, vocabulary=vocabulary.size)
+    return ArrayRecipe.spanning(samples, steps)
 
 
 def _recorded(reference: ReferenceCheck) -> Comparison:
@@ -153,11 +165,17 @@ def take_graph(
     (name,) = graph.inputs
     sample = graph.types[name].shape
     steps = _check_frames(calibration, sample, True, recipe, options)
-    given: Recipe = recipe or ArrayRecipe.spanning(calibration.reshape(-1, *sample), steps)
-    if isinstance(given, ArrayRecipe):
+    kind = graph.types[name].kind
+    if recipe is not None:
+        given: Recipe = recipe
+    elif kind.name == "index":
+        given = TokenRecipe(shape=sample, steps=steps, vocabulary=kind.bounds[1] + 1)
+    else:
+        given = ArrayRecipe.spanning(calibration.reshape(-1, *sample), steps)
+    if not isinstance(given, FrameRecipe):
         calibration = given.encode(calibration)
     given = replace(given, flush=graph.flush)
-    empty = np.full((given.flush, *calibration.shape[1:]), given.empty_byte, np.uint8)
+    empty = empty_frames(given, given.flush, calibration.shape[1:])
     trial = min(options.ledger, calibration.shape[1])
     run.inputs = Inputs(given, np.concatenate([calibration, empty]), trial)
     run.captured = graph
@@ -175,7 +193,3 @@ def _check_prepared(model: PreparedNetwork, options: Options) -> None:
             got=options.target,
             remedy="prepare it for this one",
         )
-
-
-def _is_whole(recipe: Recipe) -> bool:
-    return (recipe.scale, recipe.zero) == (1.0, 0)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spikeloom.compiler.agreement import (
     Agreement,
@@ -37,12 +36,12 @@ class Inputs:
 
     Attributes:
         recipe: what a byte of the input means.
-        frames: bytes [steps, samples, ...], and then the empty ones on which the network runs on.
+        frames: bytes (or tokens) [steps, samples, ...], and then the empty ones on which the network runs on.
         trial: how many of the samples the stages are compared on.
     """
 
     recipe: Recipe
-    frames: NDArray[np.uint8]
+    frames: Array
     trial: int
 
     @property
@@ -62,7 +61,7 @@ class Inputs:
         return self.recipe.decode(self.frames)
 
     @property
-    def trial_frames(self) -> NDArray[np.uint8]:
+    def trial_frames(self) -> Array:
         """The bytes of the samples that the stages are compared on."""
         return self.frames[:, : self.trial]
 

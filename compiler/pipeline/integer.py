@@ -13,7 +13,6 @@ from spikeloom.compiler.agreement import (
 )
 from spikeloom.compiler.graph.graph import Graph
 from spikeloom.compiler.graph.interpret import Interpreter
-from spikeloom.compiler.graph.kinds import levels
 from spikeloom.compiler.graph.profile import NumericProfile
 from spikeloom.compiler.graph.target import RunnableTarget, Target
 from spikeloom.compiler.ledger import Comparison
@@ -28,6 +27,7 @@ from spikeloom.compiler.quantize.sensitivity import choose_bits, measure_sensiti
 from spikeloom.compiler.quantize.walk import Rounding
 from spikeloom.errors import InputError, InternalError, UnsupportedError
 from spikeloom.runtime.estimate.activity import measure
+from spikeloom.runtime.events.array_recipe import integer_kind
 
 if TYPE_CHECKING:
     from spikeloom.compiler.training.network import PreparedNetwork
@@ -83,7 +83,7 @@ def _rounded(run: Compilation, profile: NumericProfile, options: Options) -> Qua
     assert run.activity is not None
     assert run.inputs is not None
     (name,) = run.canonical.inputs
-    given = {name: (levels(run.inputs.recipe.max_value), run.inputs.unit)}
+    given = {name: (integer_kind(run.inputs.recipe), run.inputs.unit)}
     canonical, activity, horizon = run.canonical, run.activity, run.inputs.horizon
 
     def at(rounding: Rounding, bits: int) -> Quantized:

@@ -329,7 +329,7 @@ def _(op: ReduceMax, x: Tensor) -> tuple[Tensor, ...]:
 @execute.register
 def _(op: Embedding, x: Tensor) -> tuple[Tensor, ...]:
     """A row has no slope along the numbers of the tokens."""
-    return (_constant(op.weight, x)[x.detach().long()],)
+    return (_constant(op.weight[x.detach().long().cpu().numpy()], x),)
 
 
 @execute.register

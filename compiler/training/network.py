@@ -33,6 +33,7 @@ from spikeloom.compiler.training.layers import NeuronLayer, RescaleLayer, Weight
 from spikeloom.compiler.training.surrogate import Surrogate, steep_sigmoid
 from spikeloom.errors import InternalError, Problem, UnsupportedError
 from spikeloom.runtime.events.array_recipe import Recipe
+from spikeloom.runtime.events.token_recipe import TokenRecipe
 
 
 class PreparedNetwork(nn.Module):
@@ -114,21 +115,21 @@ class PreparedNetwork(nn.Module):
         """Compute whole samples.
 
         Args:
-            x: as the trained network takes it, [T, B, ...], [B, T, ...] or [B, ...], real.
+            x: as the trained network takes it, [T, B, ...], [B, T, ...] or [B, ...], real; or tokens.
 
         Returns:
             The answer in the units of the trained network: [T, B, ...] with one for each time step
             ([B, T, ...] if the input is laid out so), or [B, ...] if the network sums over time itself.
         """
         values = self._run(self.encode(x))
-        name = self._template.outputs[0]
+        name, dtype = self._template.outputs[0], x.dtype if x.is_floating_point() else torch.float32
         answer = values[name] * self._scale(name) + self._offset(name)
         if self._template.answers_at_the_end:
-            return answer[-1].to(x.dtype)
+            return answer[-1].to(dtype)
         answer = answer[self._template.latency :]
         if self.input_shape.lead is Lead.BATCH_TIME:
             answer = answer.transpose(0, 1)
-        return answer.to(x.dtype)
+        return answer.to(dtype)
 
     def spikes(self, x: Tensor) -> dict[str, Tensor]:
         """The spikes [T, B, ...] of each neuron layer by its path, for the input of :meth:`forward`."""
@@ -142,10 +143,16 @@ class PreparedNetwork(nn.Module):
         return {node.name: values[node.output].cpu().numpy() for node in self._template.neurons()}
 
     def encode(self, x: Tensor) -> Tensor:
-        """The input's integers [T, B, ...] in float32, with the empty frames that a sample ends with."""
+        """The input's integers [T, B, ...] in float32, with the empty frames that a sample ends with.
+
+        Raises:
+            InputError: SL0121, tokens that are not of the vocabulary.
+        """
         lead = self.input_shape.lead
         frames = x.transpose(0, 1) if lead is Lead.BATCH_TIME else x
         recipe = self.recipe
+        if isinstance(recipe, TokenRecipe):
+            recipe.encode(x.detach().cpu().numpy(), "the input of the prepared network")
         levels = ((frames.double() / recipe.scale).round() + recipe.zero).clamp(0, recipe.max_value).float()
         if not lead.has_time:
             levels = levels.expand(recipe.steps, *levels.shape)

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
-from numpy.typing import NDArray
-
 from spikeloom.compiler.graph.engine import Engine, Trace
 from spikeloom.compiler.graph.graph import Graph
 from spikeloom.compiler.graph.op import Array
@@ -27,7 +24,7 @@ class CheckedEngine:
         self._batch = batch
         self._engine.reset(batch)
 
-    def run(self, frames: NDArray[np.uint8]) -> Trace:
+    def run(self, frames: Array) -> Trace:
         """Advance by frames [steps, batch, ...].
 
         Raises:

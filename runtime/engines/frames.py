@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spikeloom.compiler.graph.graph import Graph
+from spikeloom.compiler.graph.kinds import frame_dtype
 from spikeloom.compiler.graph.op import Array
 from spikeloom.errors import InputError, Problem
 
 
-def check_frames(graph: Graph, frames: NDArray[np.uint8], batch: int) -> None:
-    """Refuse frames that are not uint8 [steps, batch, ...] of the network's input kind.
+def check_frames(graph: Graph, frames: Array, batch: int) -> None:
+    """Refuse frames that are not [steps, batch, ...] of the network's input kind.
 
-    A frame outside the kind would void the proof that nothing overflows.
+    They are uint8, or what :func:`~spikeloom.compiler.graph.kinds.frame_dtype` says of wider indices. A
+    frame outside the kind would void the proof that nothing overflows.
 
     Raises:
         InputError: SL0803.
@@ -23,8 +24,16 @@ def check_frames(graph: Graph, frames: NDArray[np.uint8], batch: int) -> None:
     (name,) = graph.inputs
     kind = graph.types[name]
     shape = tuple(frames.shape)
-    if frames.dtype != np.uint8:
-        raise InputError.of("SL0803", name, "frames have the wrong type", wanted="uint8", got=frames.dtype)
+    wanted_type = np.dtype(frame_dtype(kind.kind))
+    if frames.dtype != wanted_type:
+        raise InputError.of(
+            "SL0803",
+            name,
+            "frames have the wrong type",
+            wanted=wanted_type,
+            got=frames.dtype,
+            remedy="the recipe's encode() gives tokens of it" if kind.kind.name == "index" else "",
+        )
     if shape[1:] != (batch, *kind.shape) or not len(frames):
         wanted = ", ".join(map(str, ("1 or more steps", batch, *kind.shape)))
         remedy = "reset the engine to the number of samples" if shape[2:] == kind.shape else ""
@@ -38,10 +47,16 @@ def check_frames(graph: Graph, frames: NDArray[np.uint8], batch: int) -> None:
         )
     _, high = kind.kind.bounds
     if int(frames.max(initial=0)) > high:
+        tokens = kind.kind.name == "index"
+        what = (
+            "tokens are not of the vocabulary"
+            if tokens
+            else "frames hold counts that the network does not take"
+        )
         raise InputError.of(
             "SL0803",
             name,
-            "frames hold counts that the network does not take",
+            what,
             wanted=f"0..{high}",
             got=int(frames.max()),
             remedy="build the frames with the recipe of the bundle",

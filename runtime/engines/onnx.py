@@ -10,7 +10,6 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spikeloom.compiler.graph.engine import Trace
 from spikeloom.compiler.graph.graph import Graph
@@ -87,7 +86,7 @@ class OnnxEngine:
         }
         self._put(start, batch)
 
-    def run(self, frames: NDArray[np.uint8]) -> Trace:
+    def run(self, frames: Array) -> Trace:
         """Advance by frames [steps, batch, ...].
 
         Raises:
@@ -140,7 +139,7 @@ class OnnxEngine:
             for group in range(-(-batch // SAMPLES_PER_CALL))
         ]
 
-    def _advance(self, group: int, frames: NDArray[np.uint8], results: Mapping[str, Array]) -> None:
+    def _advance(self, group: int, frames: Array, results: Mapping[str, Array]) -> None:
         """Advance one micro-batch by its part of the frames and fill in its part of the results."""
         samples = _group(group, self._batch)
         length = 1 if self.mode == "step" else max(1, FRAMES_PER_CALL // (samples.stop - samples.start))
@@ -150,7 +149,7 @@ class OnnxEngine:
             for name, array in part.items():
                 results[name][steps, samples] = array
 
-    def _call(self, group: int, frames: NDArray[np.uint8]) -> dict[str, Array]:
+    def _call(self, group: int, frames: Array) -> dict[str, Array]:
         """Advance one micro-batch by frames [steps, samples, ...]; a step model takes one step."""
         from onnxruntime import OrtValue
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spikeloom.compiler.graph.engine import Trace
 from spikeloom.compiler.graph.graph import Graph
@@ -43,7 +42,7 @@ class ReferenceEngine:
         self._batch = batch
         self._interpreter.reset(batch)
 
-    def run(self, frames: NDArray[np.uint8]) -> Trace:
+    def run(self, frames: Array) -> Trace:
         """Advance by frames [steps, batch, ...].
 
         Raises:

@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spikeloom.compiler.graph.kinds import REAL, Kind, frame_dtype, index, levels
+from spikeloom.compiler.graph.op import Array
 from spikeloom.errors import InputError
 from spikeloom.runtime.events.recipe import FrameRecipe
+from spikeloom.runtime.events.token_recipe import TokenRecipe
 
 LEVELS = 255
 
@@ -80,7 +83,7 @@ class ArrayRecipe:
         encoded: NDArray[np.uint8] = np.clip(levels, 0, self.max_value).astype(np.uint8)
         return encoded
 
-    def decode(self, levels: NDArray[np.uint8]) -> NDArray[np.float64]:
+    def decode(self, levels: Array) -> NDArray[np.float64]:
         """The real values that the network takes for bytes."""
         real: NDArray[np.float64] = self.scale * (levels.astype(np.float64) - self.zero)
         return real
@@ -112,18 +115,50 @@ class ArrayRecipe:
         return recipe
 
 
-Recipe = FrameRecipe | ArrayRecipe
+Recipe = FrameRecipe | ArrayRecipe | TokenRecipe
+
+
+def integer_kind(recipe: Recipe) -> Kind:
+    """Which integers the input of a network holds.
+
+    >>> integer_kind(TokenRecipe(shape=(), steps=4, vocabulary=50277))
+    index(50277)
+    """
+    return index(recipe.vocabulary) if isinstance(recipe, TokenRecipe) else levels(recipe.max_value)
+
+
+def given_kind(recipe: Recipe) -> Kind:
+    """What the trained network is given for them: whole numbers, where each means itself."""
+    return integer_kind(recipe) if (recipe.scale, recipe.zero) == (1.0, 0) else REAL
+
+
+def empty_frames(recipe: Recipe, count: int, shape: tuple[int, ...]) -> Array:
+    """So many empty frames [count, *shape], of the type of the network's frames."""
+    return np.full((count, *shape), recipe.empty_byte, frame_dtype(integer_kind(recipe)))
 
 
 def read_recipe(content: Mapping[str, Any], where: str = "recipe.json") -> Recipe:
-    """The recipe of a bundle: of events, or of arrays.
+    """The recipe of a bundle: of events, of arrays, or of tokens.
 
     Raises:
         InputError: SL0110, it is malformed.
     """
     if isinstance(content, Mapping) and content.get("kind") == "array":
         return ArrayRecipe.from_json(content, where)
+    if isinstance(content, Mapping) and content.get("kind") == "tokens":
+        return TokenRecipe.from_json(content, where)
     return FrameRecipe.from_json(content, where)
+
+
+def token_recipe(recipe: Recipe, where: str) -> TokenRecipe:
+    """The recipe, if the network takes tokens.
+
+    Raises:
+        InputError: SL0110, it takes something else.
+    """
+    if isinstance(recipe, TokenRecipe):
+        return recipe
+    raise InputError.of("SL0110", where, f"the network takes {list(recipe.shape)} at a step and no tokens")
 
 
 def event_recipe(recipe: Recipe, where: str) -> FrameRecipe:
@@ -134,9 +169,10 @@ def event_recipe(recipe: Recipe, where: str) -> FrameRecipe:
     """
     if isinstance(recipe, FrameRecipe):
         return recipe
+    takes = "tokens" if isinstance(recipe, TokenRecipe) else "arrays"
     raise InputError.of(
         "SL0110",
         where,
-        f"the network takes arrays {list(recipe.shape)} and no events",
+        f"the network takes {takes} {list(recipe.shape)} and no events",
         remedy="give them with --inputs FILE.npz",
     )

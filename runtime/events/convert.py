@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from spikeloom.errors import InputError
 from spikeloom.runtime.events.stream import EVENT, MAX_SIDE, Events
 
-Encoder = Callable[[NDArray[Any], str], NDArray[np.uint8]]
-"""From the numbers that a user brings, and where they stand, to the bytes of frames."""
+Encoder = Callable[[NDArray[Any], str], NDArray[Any]]
+"""From the numbers that a user brings, and where they stand, to frames: bytes, or tokens."""
 
 LEVELS = 255
 _NUMERIC = "biuf"
+_ENCODE_FIRST = "encode the input as spikes or levels first"
 _LATEST_US = 2**62  # the difference of two times still fits 64 bits
 _LARGEST_LABEL = 2**31 - 1
 
@@ -29,7 +30,7 @@ def to_frames(values: NDArray[Any], where: str) -> NDArray[np.uint8]:
     >>> to_frames(np.array([0.0, 2.0]), "x")
     array([0, 2], dtype=uint8)
     """
-    _require_whole(values, 0, LEVELS, where)
+    require_whole(values, 0, LEVELS, where)
     return values.astype(np.uint8)
 
 
@@ -39,7 +40,7 @@ def to_labels(values: NDArray[Any], where: str) -> NDArray[np.int64]:
     Raises:
         InputError: SL0121, a value is not a whole number from 0.
     """
-    _require_whole(values, 0, _LARGEST_LABEL, where)
+    require_whole(values, 0, _LARGEST_LABEL, where)
     return values.astype(np.int64)
 
 
@@ -64,17 +65,24 @@ def to_events(values: NDArray[Any], where: str) -> Events:
         )
     if values.ndim != 1:
         raise InputError.of("SL0121", where, "events are no list", wanted="shape [n]", got=values.shape)
-    _require_whole(values["t"], -_LATEST_US, _LATEST_US, f"{where}, field t")
+    require_whole(values["t"], -_LATEST_US, _LATEST_US, f"{where}, field t")
     events = np.empty(len(values), EVENT)
     events["t"] = values["t"]
     for field, highest in (("x", MAX_SIDE), ("y", MAX_SIDE), ("p", LEVELS)):
-        _require_whole(values[field], -_LATEST_US, _LATEST_US, f"{where}, field {field}")
+        require_whole(values[field], -_LATEST_US, _LATEST_US, f"{where}, field {field}")
         column = values[field].astype(np.int64)
         events[field] = np.where((column >= 0) & (column <= highest), column, highest)
     return events
 
 
-def _require_whole(values: NDArray[Any], lowest: int, highest: int, where: str) -> None:
+def require_whole(
+    values: NDArray[Any], lowest: int, highest: int, where: str, remedy: str = _ENCODE_FIRST
+) -> None:
+    """Refuse an array in which something else stands than whole numbers of an interval.
+
+    Raises:
+        InputError: SL0121.
+    """
     if values.dtype.kind not in _NUMERIC:
         raise InputError.of("SL0121", where, "holds no numbers", got=values.dtype)
     if values.dtype.kind == "f":  # float16 does not reach the limits
@@ -91,5 +99,5 @@ def _require_whole(values: NDArray[Any], lowest: int, highest: int, where: str) 
         f"{int(bad.sum()):,} of {values.size:,} values cannot be used",
         wanted=f"whole numbers from {lowest:,} to {highest:,}",
         got=f"{values[index]} at {list(index)}",
-        remedy="encode the input as spikes or levels first",
+        remedy=remedy,
     )

@@ -179,7 +179,7 @@ class FrameRecipe:
             return int(clip[1])
         return 1 if self.frame == "counts" and self.value == "binary" else COUNT_LIMIT
 
-    def decode(self, levels: NDArray[np.uint8]) -> NDArray[Any]:
+    def decode(self, levels: NDArray[Any]) -> NDArray[Any]:
         """The real values that the network takes for bytes: scale * (byte - zero)."""
         if (self.scale, self.zero) == (1.0, 0):
             return levels

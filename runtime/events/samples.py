@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from spikeloom.compiler.graph.op import Array
 from spikeloom.errors import InputError, Problem, counted
 from spikeloom.factories import load_factory
 from spikeloom.runtime.events.check import Check, leniently, strictly
@@ -37,13 +38,13 @@ class Sample:
 
     Attributes:
         name: unique within its source.
-        frames: uint8 [T, ...], one frame a time step.
+        frames: [T, ...], one frame a time step: uint8, or wider where they hold tokens.
         label: its class, or None.
         report: what was dropped while the frames were made.
     """
 
     name: str
-    frames: NDArray[np.uint8]
+    frames: Array
     label: int | None = None
     report: DropReport = field(default_factory=DropReport)
 
@@ -96,9 +97,9 @@ class Samples(ABC):
                 bad += 1
         return InputError(problems)
 
-    def followed_by(self, steps: int, empty: int = 0) -> Samples:
-        """The same samples, each with so many empty frames after its last, on which a network runs on."""
-        return _Followed(self, steps, empty) if steps else self
+    def followed_by(self, empty: Array) -> Samples:
+        """The same samples, each with these empty frames [n, ...] behind it, on which a network runs on."""
+        return _Followed(self, empty) if len(empty) else self
 
     @abstractmethod
     def _sample(self, index: int) -> Sample:
@@ -213,14 +214,13 @@ def dataset(
 
 
 class _Followed(Samples):
-    def __init__(self, samples: Samples, steps: int, empty: int) -> None:
+    def __init__(self, samples: Samples, empty: Array) -> None:
         self.names = samples.names
-        self._samples, self._steps, self._empty = samples, steps, empty
+        self._samples, self._empty = samples, empty
 
     def _sample(self, index: int) -> Sample:
         sample = self._samples[index]
-        empty = np.full((self._steps, *sample.frames.shape[1:]), self._empty, np.uint8)
-        return replace(sample, frames=np.concatenate([sample.frames, empty]))
+        return replace(sample, frames=np.concatenate([sample.frames, self._empty]))
 
 
 class _Source(NamedTuple):
@@ -261,9 +261,7 @@ class _Recordings(Samples):
 
 
 class _Arrays(Samples):
-    def __init__(
-        self, name: str, x: NDArray[np.uint8], y: NDArray[np.int64] | None, shape: tuple[int, ...]
-    ) -> None:
+    def __init__(self, name: str, x: Array, y: NDArray[np.int64] | None, shape: tuple[int, ...]) -> None:
         self.names = [f"{name}[{index}]" for index in range(len(x))]
         self._x = x
         self._y = y
@@ -407,16 +405,16 @@ def read_arrays(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
     return x, content.get("y")
 
 
-def _at_each_step(frames: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
+def _at_each_step(frames: Array, shape: tuple[int, ...]) -> Array:
     """Frames [T, ...] as they are; a single frame [...] T times."""
     return np.ascontiguousarray(np.broadcast_to(frames, shape))
 
 
 def _wrong_shape(where: str, got: Sequence[int], shape: Sequence[int]) -> list[Problem]:
     steps, frame = list(shape), list(shape[1:])
-    if list(got) in (steps, frame):
+    if list(got) in (steps, frame) and got:  # a single number is no frame to be shown at each step
         return []
-    wanted = f"{steps} [T, ...] or one frame {frame}"
+    wanted = f"{steps} [T, ...]" + f" or one frame {frame}" * bool(frame)
     what = "a sample has not the shape that the network takes"
     return [Problem("SL0111", where, what, wanted, str(list(got)))]
 

@@ -5,7 +5,7 @@
 ======================== ======== ======================= =========================================
 name                     type     shape                   what it is
 ======================== ======== ======================= =========================================
-the graph's input        uint8    [(steps,) batch, ...]   frames
+the graph's input        uint8    [(steps,) batch, ...]   frames; uint16 or uint32 if tokens need it
 ``node/v`` (``node/u``)  int32    [batch, ...]            state before; zeros after a reset
 the graph's output       int32    [(steps,) batch, ...]   evidence; uint8 if it is a neuron layer's
 each neuron layer's      uint8    [(steps,) batch, ...]   its spikes, 0 and 1 or graded

@@ -74,7 +74,8 @@ def _ends(graph: Graph) -> list[Problem]:
         problems.append(_problem(graph.name, "has several inputs or outputs", "one of each", got))
     for name in graph.inputs:
         kind = graph.types[name].kind
-        if not kind.is_integer or kind.bounds[0] < 0 or kind.bounds[1] > 255:
+        highest = _INT32 - 1 if kind.name == "index" else 255
+        if not kind.is_integer or kind.bounds[0] < 0 or kind.bounds[1] > highest:
             problems.append(_problem(name, "is an input that bytes do not hold", "0..255", str(kind)))
     straight = [name for name in graph.outputs if name in graph.inputs]
     problems += [_problem(name, "is both input and output", "an operation between them") for name in straight]

@@ -15,11 +15,12 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from spikeloom.compiler.graph.kinds import Type
+from spikeloom.compiler.graph.kinds import Type, frame_dtype
 from spikeloom.compiler.graph.op import Array
 from spikeloom.targets.onnx.layout import Order, Shape, arrange, permutation, plain
 
-DataType = Literal["uint8", "int8", "int32", "int64", "uint64", "float32", "float64"]
+DataType = Literal["uint8", "int8", "int32", "int64", "uint16", "uint32", "uint64", "float32", "float64"]
+_FRAMES: dict[type[np.generic], DataType] = {np.uint8: "uint8", np.uint16: "uint16", np.uint32: "uint32"}
 OWN_DOMAIN = "spikeloom"
 OPSET = 21
 
@@ -187,9 +188,11 @@ class Writer(ABC):
         return replace(tensor, name=self.transpose(tensor.name, (0, *places)), order=order)
 
     def open(self, name: str, kind: Type) -> Tensor:
-        """Declare the network's input, uint8 [*lead, ...], and return it."""
-        self.inputs.append(_declare(name, "uint8", (*self.lead, *kind.shape)))
-        return Tensor(self._fold(name, kind.shape), kind, plain(len(kind.shape)), "uint8")
+        """Declare the network's input [*lead, ...], uint8 or the type of wider indices, and return it."""
+        given = _FRAMES[frame_dtype(kind.kind)]
+        self.inputs.append(_declare(name, given, (*self.lead, *kind.shape)))
+        folded = Tensor(self._fold(name, kind.shape), kind, plain(len(kind.shape)), given)
+        return folded if given == "uint8" else self.held_as(folded, "int32")
 
     def close(self, name: str, tensor: Tensor, dtype: DataType) -> None:
         """Declare an output [*lead, ...] with the axes in the graph's order."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spikeloom.compiler.graph.engine import Engine, Trace
 from spikeloom.compiler.graph.graph import Graph
@@ -31,7 +30,7 @@ def engines(graph: Graph, forms: Sequence[Mode] = FORMS) -> dict[str, Engine]:
 
 
 def disagreements(
-    graph: Graph, frames: NDArray[np.uint8], cuts: Sequence[int] = (), forms: Sequence[Mode] = FORMS
+    graph: Graph, frames: Array, cuts: Sequence[int] = (), forms: Sequence[Mode] = FORMS
 ) -> list[str]:
     """Everything in which an engine differs from the reference, over chunks cut at these steps.
 

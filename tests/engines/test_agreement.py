@@ -31,13 +31,16 @@ def test_engines_agree_on_a_small_spikformer() -> None:
 def test_the_networks_prove_something() -> None:
     """They are sound graphs, fire in every layer, and between them hold every operation."""
     seen: set[str] = set()
+    types: set[str] = set()
     for seed in range(NETWORKS):
         network = random_network(seed)
         verify(network.graph)
         seen.update(node.op.name for node in network.graph.nodes)
+        types.add(network.frames.dtype.name)
         assert set(network.rates) == {node.name for node in network.graph.neurons()}
         assert all(RATES[0] <= rate <= RATES[1] for rate in network.rates.values())
     assert seen == set(all_ops()) - FLOAT_ONLY
+    assert types == {"uint8", "uint16", "uint32"}
 
 
 def test_the_same_seed_gives_the_same_network() -> None:

@@ -11,6 +11,7 @@ from torch import nn
 
 from spikeloom.compiler.frontends.torch.axes import InputShape, Lead
 from spikeloom.compiler.frontends.torch.neurons import reset_states
+from spikeloom.compiler.frontends.torch.tokens import vocabulary_of
 from spikeloom.compiler.graph.op import Array
 from spikeloom.compiler.pipeline import Compilation, Options, compile_model
 
@@ -19,13 +20,15 @@ ON = 0.3
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
-def random_inputs(shape: InputShape, steps: int, samples: int = SAMPLES, seed: int = 1) -> Array:
-    """Frames [steps, samples, ...] of spikes, or pictures [samples, ...] if the input has no time."""
+def random_inputs(
+    shape: InputShape, steps: int, samples: int = SAMPLES, seed: int = 1, tokens: int = 0
+) -> Array:
+    """Frames [steps, samples, ...] of spikes, pictures [samples, ...] if the input has no time, or tokens."""
     rng = np.random.default_rng(seed)
-    if not shape.sample:  # tokens
-        tokens = rng.integers(0, 64, (steps, samples))
-        tokens[0, 0] = 63
-        return tokens.astype(np.float32)
+    if tokens:
+        drawn: Array = rng.integers(0, tokens, (steps, samples))
+        drawn[0, 0] = tokens - 1
+        return drawn
     if not shape.lead.has_time:
         return rng.random((samples, *shape.sample), np.float32)
     return (rng.random((steps, samples, *shape.sample)) < ON).astype(np.float32)
@@ -92,7 +95,8 @@ def compiled(
     model: nn.Module, shape: InputShape, steps: int, stop_after: str = "bundle", samples: int = SAMPLES
 ) -> Compilation:
     """The model, made to fire and compiled for ``onnx``; the pipeline proves and compares on the way."""
-    inputs = random_inputs(shape, steps, samples)
+    vocabulary = vocabulary_of(model, shape)
+    inputs = random_inputs(shape, steps, samples, tokens=vocabulary.size if vocabulary else 0)
     make_it_fire(model, shape, inputs)
     options = Options("onnx", steps=steps, stop_after=stop_after)
     return compile_model(

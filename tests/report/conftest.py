@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -38,7 +39,7 @@ def save_inputs() -> Callable[..., Path]:
     """Write the frames of a network as an .npz file."""
 
     def save(path: Path, network: RandomNetwork, labels: list[int] | None = None) -> Path:
-        content = {"x": network.frames.swapaxes(0, 1)}
+        content: dict[str, Any] = {"x": network.frames.swapaxes(0, 1)}
         np.savez(path, **(content | ({} if labels is None else {"y": np.array(labels)})))
         return path
 

@@ -223,7 +223,7 @@ def test_frames_of_another_shape_or_kind(bundle: Bundle) -> None:
     session = Session(bundle, "reference")
     for frame in (np.zeros((2, 5, 4), np.uint8), np.full((2, 4, 5), 2, np.uint8), np.zeros((2, 4, 5))):
         with pytest.raises(InputError, match="SL0803"):
-            session.step(frame)  # type: ignore[arg-type]
+            session.step(frame)
 
 
 def test_a_label_that_is_no_class(bundle: Bundle) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from spikingjelly.activation_based import neuron
 from torch import Tensor, nn
 
 import spikeloom
@@ -62,6 +63,22 @@ def _small(network: type[Network]) -> Case:
     return Case(network.made, network.shape(), network.frames())
 
 
+class _Words(nn.Module):
+    """Tokens that bytes do not hold, as integers; a neuron along them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.table, self.fc = nn.Embedding(70_000, 6), nn.Linear(6, 6)
+        self.lif = neuron.LIFNode(tau=2.0, v_threshold=0.2, step_mode="m")
+        self.head = nn.Linear(6, 3)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        current = self.fc(self.table(tokens)).transpose(0, 1)
+        answer: Tensor = self.head(self.lif(current).transpose(0, 1))
+        return answer
+
+
 ONNX_ONLY = ("onnx",)
 CASES = {
     "spikformer": Case(spikformer, SPIKFORMER_SHAPE, spikformer_frames()),
@@ -78,6 +95,12 @@ CASES = {
         name: Case(model, InputShape.parse(shape), along._frames(6).numpy(), ONNX_ONLY)
         for name, (model, shape, _, _) in along.CASES.items()
     },
+    "Words": Case(
+        _Words,
+        InputShape.parse("B,T"),
+        np.random.default_rng(3).integers(0, 70_000, (STEPS, 6)),
+        ONNX_ONLY,
+    ),
     "Graded": Case(memoryless._Net, InputShape.parse("T,B,6"), _random(InputShape.parse("T,B,6")), ONNX_ONLY),
 }
 WIDTHS = {"onnx": 3, "loihi2": 4}
@@ -104,7 +127,7 @@ def _mismatches(prepared: PreparedNetwork, x: Tensor) -> tuple[int, int, int]:
     prepared.eval()
     with torch.no_grad():
         spikes, output = prepared.spikes(x), prepared(x)
-    frames = prepared.encode(x).numpy().astype(np.uint8)
+    frames = prepared.encode(x).numpy().astype(np.int64)
     graph = prepared.graph()
     run = Interpreter(graph)
     run.reset(frames.shape[1])

@@ -25,8 +25,9 @@ from spikeloom.compiler.frontends.torch.neurons import (
 from spikeloom.compiler.frontends.torch.opaque import opaque_neurons
 from spikeloom.compiler.frontends.torch.operands import Folded, Memory, Value
 from spikeloom.compiler.frontends.torch.quiet import quiet_torch
+from spikeloom.compiler.frontends.torch.tokens import TakingTokens, vocabulary_of
 from spikeloom.compiler.graph.graph import Graph, GraphBuilder, Stage, live_nodes
-from spikeloom.compiler.graph.kinds import Kind, Type
+from spikeloom.compiler.graph.kinds import Kind, Type, index
 from spikeloom.compiler.graph.op import Array
 from spikeloom.compiler.graph.ops.neuron import Neuron
 from spikeloom.compiler.graph.passes import run_passes
@@ -103,7 +104,8 @@ def capture(
     Args:
         model: the module; it is put in eval mode and its state is reset.
         input_shape: time and batch axes and a sample's own shape.
-        input_kind: which integers the input may hold.
+        input_kind: which integers the input may hold; of a model that looks its input up in a table, the
+            rows of that table.
         name: of the graph.
         steps: how many the network is to run; 0 if the model says it itself, or nothing in it asks.
 
@@ -115,6 +117,9 @@ def capture(
     reset_states(model)
     if is_neuron(model):
         raise UnsupportedError.of("SL0304", type(model).__name__, "is a neuron layer and no network")
+    if (vocabulary := vocabulary_of(model, input_shape)) is not None:
+        input_kind = index(vocabulary.size)
+        model = model if vocabulary.converts else TakingTokens(model).eval()
     equations, problems = survey_neurons(model)
     modules = find_neurons(model)
     if input_shape.lead.has_time and _loops_over_time(model, modules, input_shape):

@@ -111,7 +111,7 @@ class EventEngine:
         for group in self._groups:
             group.pending = self._start
 
-    def run(self, frames: NDArray[np.uint8]) -> Trace:
+    def run(self, frames: Array) -> Trace:
         """Advance by frames [steps, batch, ...].
 
         The spikes of a trace lie in the order of memory of the kernels that made them.
@@ -182,7 +182,7 @@ class EventEngine:
         layouts = self._shared.layouts
         return {key: layouts[key].free(held, shapes[key]) for key, held in group.held.items()}
 
-    def _advance(self, group: _Group, frames: NDArray[np.uint8], results: Moment) -> None:
+    def _advance(self, group: _Group, frames: Array, results: Moment) -> None:
         """Advance one micro-batch by its part of the frames and fill in its part of the results."""
         length = _chunk(group.size, len(frames))
         for start in range(0, len(frames), length):

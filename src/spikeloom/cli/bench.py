@@ -18,7 +18,8 @@ from spikeloom.cli.sources import Json, SampleOptions
 from spikeloom.compiler.bundle import Bundle, read_bundle
 from spikeloom.errors import InputError
 from spikeloom.runtime.bench import Contender, machine, race
-from spikeloom.runtime.events.array_recipe import ArrayRecipe, read_recipe
+from spikeloom.runtime.events.array_recipe import read_recipe
+from spikeloom.runtime.events.recipe import FrameRecipe
 from spikeloom.runtime.session import open_bundle_engine, run_from_reset
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def bench(
         return
     compiled = read_bundle(bundle)
     recipe = read_recipe(compiled.json("recipe.json"))
-    if model is not None and isinstance(recipe, ArrayRecipe):
+    if model is not None and not isinstance(recipe, FrameRecipe):
         raise InputError.of(
             "SL0901", "--model", "only models that take frames of events can be timed", remedy="leave it out"
         )

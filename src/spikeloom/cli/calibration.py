@@ -87,19 +87,23 @@ class CalibrationOptions:
 
 
 def calibration(
-    given: CalibrationOptions, recipe: FrameRecipe | None, shape: InputShape, steps: int
+    given: CalibrationOptions,
+    recipe: FrameRecipe | None,
+    shape: InputShape,
+    steps: int,
+    vocabulary: int = 0,
 ) -> tuple[NDArray[Any], DropReport]:
     """Frames [steps, samples, ...] ([samples, ...] if the input has no time), and what was dropped.
 
     Of more samples than are asked for so many are taken, spread evenly over the source. ``recipe`` is that of
-    the options.
+    the options, ``vocabulary`` the number of tokens, where the network takes tokens.
 
     Raises:
         InputError: SL0901, the source cannot be read so; others as the source says.
     """
     source = given.calibrate
     if given.random:
-        return _random(source, recipe, shape, steps), DropReport()
+        return _random(source, recipe, shape, steps, vocabulary), DropReport()
     if recipe is None:
         return _given(source, shape, steps, given.samples), DropReport()
     samples = _open(source, recipe, shape.sample, given.strict)
@@ -110,8 +114,10 @@ def calibration(
     return np.stack([sample.frames for sample in taken], 1), dropped
 
 
-def _random(source: str, recipe: FrameRecipe | None, shape: InputShape, steps: int) -> NDArray[Any]:
-    """Frames in which each pixel is on by chance; pictures of uniform brightness from 0 to 1.
+def _random(
+    source: str, recipe: FrameRecipe | None, shape: InputShape, steps: int, vocabulary: int
+) -> NDArray[Any]:
+    """Frames in which each pixel is on by chance; pictures of uniform brightness from 0 to 1; any tokens.
 
     Where pixels do not count events, those that are on hold any of their values.
     """
@@ -119,11 +125,12 @@ def _random(source: str, recipe: FrameRecipe | None, shape: InputShape, steps: i
     if not number.isdecimal() or int(number) < 1:
         raise InputError.of("SL0901", "--calibrate", f"{source!r} says no number", wanted="random:N")
     generator = np.random.default_rng(SEED)
+    if vocabulary and recipe is None:
+        lead = (steps or _needed_steps(), int(number)) if shape.lead.has_time else (int(number),)
+        return generator.integers(0, vocabulary, (*lead, *shape.sample))
     if not shape.lead.has_time:
         return generator.random((int(number), *shape.sample), np.float32)
-    wanted = steps if recipe is None else recipe.steps
-    if not wanted:
-        raise _no_steps()
+    wanted = (steps or _needed_steps()) if recipe is None else recipe.steps
     on = generator.random((wanted, int(number), *shape.sample)) < ON
     if recipe is None or recipe.frame == "counts":
         return on.astype(np.uint8)
@@ -145,17 +152,13 @@ def _given(source: str, shape: InputShape, steps: int, count: int) -> NDArray[An
     x = x[_spread(len(x), count)]
     if not shape.lead.has_time:
         return x
-    if x.shape[1:] == shape.sample:
-        if not steps:
-            raise _no_steps()
-        return np.broadcast_to(x, (steps, *x.shape))
+    if x.shape[1:] == shape.sample and shape.sample:  # a single number is no frame to be shown at each step
+        return np.broadcast_to(x, (steps or _needed_steps(), *x.shape))
     return x.swapaxes(0, 1) if x.ndim > 1 else x
 
 
-def _no_steps() -> InputError:
-    return InputError.of(
-        "SL0901", "--steps", "nothing says how many time steps there are", remedy="--steps N"
-    )
+def _needed_steps() -> int:
+    raise InputError.of("SL0901", "--steps", "nothing says how many time steps there are", remedy="--steps N")
 
 
 def _spread(available: int, count: int) -> NDArray[np.int64]:

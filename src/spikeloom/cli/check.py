@@ -120,7 +120,7 @@ def _compile(
     try:
         if loaded is not None:
             options = replace(options, steps=options.steps or loaded.steps)
-            frames, _ = calibration(data, recipe, loaded.shape, options.steps)
+            frames, _ = calibration(data, recipe, loaded.shape, options.steps, loaded.vocabulary)
             compile_model(
                 loaded.model,
                 loaded.shape,

@@ -189,7 +189,7 @@ def _compile_model(
     recipe, source = data.frames(build.steps), build.source(model)
     loaded = load_model(source, build.input_shape, recipe)
     options = replace(options, steps=options.steps or loaded.steps)
-    frames, dropped = calibration(data, recipe, loaded.shape, options.steps)
+    frames, dropped = calibration(data, recipe, loaded.shape, options.steps, loaded.vocabulary)
     kind = type(loaded.model).__name__
     run = compile_model(
         loaded.model, loaded.shape, recipe, frames, options, output,

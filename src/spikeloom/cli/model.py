@@ -111,6 +111,14 @@ class Loaded:
     dead_keys: Sequence[str] = ()
     steps: int = 0
 
+    @property
+    def vocabulary(self) -> int:
+        """How many tokens the model takes; 0 if its input is something else."""
+        from spikeloom.compiler.frontends.torch.tokens import vocabulary_of
+
+        found = vocabulary_of(self.model, self.shape)
+        return 0 if found is None else found.size
+
 
 def arguments_of(given: Sequence[str] | None, config: Path | None) -> dict[str, Any]:
     """Keywords of a factory from ``--model-config`` and, over them, ``--arg``.

@@ -47,7 +47,7 @@ def quantize(
     recipe = data.frames(build.steps)
     loaded = load_model(build.source(model), build.input_shape, recipe)
     options = replace(options, steps=options.steps or loaded.steps)
-    frames, dropped = calibration(data, recipe, loaded.shape, options.steps)
+    frames, dropped = calibration(data, recipe, loaded.shape, options.steps, loaded.vocabulary)
     with progress(STAGES, "quantizing") as bar:
         task = bar.task_ids[0]
         run = compile_model(

@@ -10,7 +10,7 @@ import typer
 
 from spikeloom.compiler.bundle import Bundle
 from spikeloom.errors import InputError
-from spikeloom.runtime.events.array_recipe import ArrayRecipe, Recipe, event_recipe, read_recipe
+from spikeloom.runtime.events.array_recipe import Recipe, empty_frames, event_recipe, read_recipe
 from spikeloom.runtime.events.convert import to_frames
 from spikeloom.runtime.events.live.address import is_live
 from spikeloom.runtime.events.recipe import FrameRecipe
@@ -69,13 +69,15 @@ class SampleOptions:
             raise InputError.of("SL0901", "--labels", what)
         recipe = read_recipe(bundle.json("recipe.json"))
         shape = bundle.graph.types[bundle.graph.inputs[0]].shape
-        return self._open(recipe, (recipe.steps, *shape)).followed_by(recipe.flush, recipe.empty_byte)
+        return self._open(recipe, (recipe.steps, *shape)).followed_by(
+            empty_frames(recipe, recipe.flush, shape)
+        )
 
     def _open(self, recipe: Recipe, sequence: tuple[int, ...]) -> Samples:
         if self.events is not None:
             events = event_recipe(recipe, "--events")
             return recordings(self.events, events, self.labels, self.strict, sequence)
-        encode = recipe.encode if isinstance(recipe, ArrayRecipe) else to_frames
+        encode = to_frames if isinstance(recipe, FrameRecipe) else recipe.encode
         if self.inputs is not None:
             return arrays(self.inputs, sequence, encode)
         assert self.data is not None

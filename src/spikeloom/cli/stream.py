@@ -1,4 +1,4 @@
-"""``spikeloom stream``: events without an end through a compiled network, window by window."""
+"""``spikeloom stream``: events without an end through a compiled network, window by window; or tokens."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from spikeloom.cli.console import output as console
 from spikeloom.cli.options import BundleFile, EngineName
 from spikeloom.cli.sources import Json, Strict
 from spikeloom.cli.stopping import Stop, StoppedError, stopping
+from spikeloom.cli.token_stream import refuse_of_events, stream_tokens
 from spikeloom.compiler.bundle import read_bundle
 from spikeloom.errors import InputError
 from spikeloom.runtime.events.array_recipe import event_recipe
@@ -24,6 +25,7 @@ from spikeloom.runtime.events.live.address import is_live
 from spikeloom.runtime.events.live.queue import WhenFull
 from spikeloom.runtime.events.live.source import QUEUE_EVENTS, LiveEvents, open_live
 from spikeloom.runtime.events.stream import Events
+from spikeloom.runtime.events.token_recipe import TokenRecipe
 from spikeloom.runtime.session import Session
 from spikeloom.runtime.session_state import SessionState, load_state, save_state
 from spikeloom.runtime.windows import Reset, WindowResult, Windows
@@ -38,7 +40,7 @@ def stream(
         str,
         typer.Argument(
             help="A recording, tcp://HOST:PORT (a dv server), udp://HOST:PORT?layout=t64|t32|spif|numbered "
-            "(a port to open here), or stdin:FORMAT."
+            "(a port to open here), or stdin:FORMAT; for a network of tokens FILE.npy or stdin:tokens."
         ),
     ],
     stride: Annotated[
@@ -64,7 +66,7 @@ def stream(
     strict: Strict = True,
     json: Json = False,
 ) -> None:
-    """Run a stream of events window by window, and print each window's answer as it comes.
+    """Run a stream of events window by window, or of tokens one by one, and print each answer as it comes.
 
     With --json every line is an object: a window, and at the end a summary. Ctrl-C or SIGTERM stops it
     between two windows; the state is saved as at the end.
@@ -75,6 +77,10 @@ def stream(
         require_writable(state)
     session = Session(read_bundle(bundle), engine)
     before = load_state(state) if state is not None and state.exists() else None
+    if isinstance(session.recipe, TokenRecipe):
+        refuse_of_events({"--stride": stride, "--seconds": seconds, "--when-full": when_full})
+        stream_tokens(session, session.recipe, source, before, state, json)
+        return
     windows = Windows(stride, cast(Reset, reset))
     with ExitStack() as stack:
         events: LiveEvents | EventFile

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from spikeloom.cli.model import ModelSource, load_model
 from spikeloom.compiler.bundle import Bundle
 from spikeloom.compiler.graph.interpret import Interpreter
-from spikeloom.compiler.graph.kinds import REAL, levels
 from spikeloom.compiler.graph.op import Array
 from spikeloom.compiler.graph.ops.neuron import Neuron
 from spikeloom.errors import InputError
 from spikeloom.runtime.divergence import Place
-from spikeloom.runtime.events.array_recipe import ArrayRecipe, read_recipe
+from spikeloom.runtime.events.array_recipe import given_kind, read_recipe
+from spikeloom.runtime.events.recipe import FrameRecipe
 
 if TYPE_CHECKING:
     from spikeloom.compiler.frontends.torch.capture import Capture
@@ -62,13 +62,13 @@ def trained_membrane(
     from spikeloom.compiler.frontends.torch.capture import capture
 
     recipe = read_recipe(bundle.json("recipe.json"))
-    loaded = load_model(source, None, None if isinstance(recipe, ArrayRecipe) else recipe)
-    kind = levels(recipe.max_value) if (recipe.scale, recipe.zero) == (1.0, 0) else REAL
-    steps = recipe.steps if isinstance(recipe, ArrayRecipe) else 0
-    captured = capture(loaded.model, loaded.shape, kind, bundle.graph.name, steps)
+    events = recipe if isinstance(recipe, FrameRecipe) else None
+    loaded = load_model(source, None, events)
+    steps = recipe.steps if events is None else 0
+    captured = capture(loaded.model, loaded.shape, given_kind(recipe), bundle.graph.name, steps)
     if {node.name for node in captured.graph.neurons()} != {node.name for node in bundle.graph.neurons()}:
         raise InputError.of("SL0203", source.spec, "has other neuron layers than the network in the bundle")
-    frames = stored["frames"].astype(np.uint8)
+    frames = stored["frames"]
     real = recipe.decode(frames).astype(np.float64)
     return _membrane(captured, real, _forced(bundle, stored), place, bundle)
 

@@ -24,8 +24,8 @@ class Logits(nn.Module):
         return logits
 
 
-def build(tokens: int = 256, width: int = 768, layers: int = 18, context: int = 1024) -> nn.Module:
-    """SpikeGPT of the size of its 216M checkpoint, but for the number of tokens (one for each byte)."""
+def build(tokens: int = 50277, width: int = 768, layers: int = 18, context: int = 1024) -> nn.Module:
+    """SpikeGPT of the size of its 216M checkpoint."""
     code = importlib.import_module("src.model")
     config = code.GPTConfig(tokens, context, model_type="RWKV", n_layer=layers, n_embd=width)
     gpt = code.GPT(config)

@@ -51,7 +51,7 @@ def test_ends_are_as_promised(seed: int, form: str) -> None:
     (frames,), (evidence,) = graph.inputs, graph.outputs
     inputs, outputs = ends(model.graph.input), ends(model.graph.output)
 
-    assert inputs.pop(frames) == ("uint8", [*lead, *graph.types[frames].shape])
+    assert inputs.pop(frames) == (network.frames.dtype.name, [*lead, *graph.types[frames].shape])
     assert outputs.pop(evidence) == ("int32", [*lead, *graph.types[evidence].shape])
     for node in graph.neurons():
         spikes = graph.types[node.output]
