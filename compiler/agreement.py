@@ -347,7 +347,7 @@ def rounded_model(capture: Capture, quantized: Quantized) -> nn.Module:
         limit = 2 ** (grid.bits - 1) - 1
         least = -limit - 1 if grid.taken_over else -limit
         apart = np.abs(integers - np.clip(_quotient(trained, step), least, limit))
-        if apart.max() > 0.5 + FLOAT_NOISE:
+        if apart.max() > (1 if grid.together else 0.5) + FLOAT_NOISE:
             at = list(map(int, np.unravel_index(apart.argmax(), apart.shape)))
             fault = f"is {apart.max():.3g} steps from the trained one"
             problems.append(Problem("SL0506", f"{grid.layer}, weight {at}", fault))

@@ -21,6 +21,8 @@ from torch import nn
 
 import examples.digits.model
 import examples.nmnist.model
+import examples.nmnist.spike_driven
+import examples.nmnist.train
 import spikeloom
 from examples.training import Plan, Recordings, fit, load_checkpoint, load_recordings, measure, say
 from spikeloom.compiler.training.network import PreparedNetwork
@@ -31,6 +33,7 @@ FOLDER = Path(__file__).parent
 CALIBRATION = 64
 EPOCHS = 2
 LEARNING_RATE = 2e-3
+"""Its peak with 2 bits; half of it with each further bit, as the steps of the weights."""
 
 
 @dataclass(frozen=True)
@@ -42,18 +45,20 @@ class Example:
         shape: axes of its input.
         shift: largest random shift of a recording while it is trained, in pixels.
         weights: its checkpoint, if it comes with one.
+        epochs: of a training from scratch.
     """
 
-    name: str
+    folder: str
     build: Callable[[Mapping[str, Any]], nn.Module]
     shape: tuple[str | int, ...]
     shift: int
     weights: Path | None = None
+    epochs: int = 0
 
     @property
     def recipe(self) -> FrameRecipe:
         """How a recording becomes its frames."""
-        return FrameRecipe.from_toml(FOLDER / self.name / "recipe.toml")
+        return FrameRecipe.from_toml(FOLDER / self.folder / "recipe.toml")
 
 
 EXAMPLES = {
@@ -64,12 +69,25 @@ EXAMPLES = {
         1,
         FOLDER / "digits" / "digits.pt",
     ),
-    "nmnist": Example("nmnist", examples.nmnist.model.build, examples.nmnist.model.INPUT_SHAPE, 2),
+    "nmnist": Example(
+        "nmnist",
+        examples.nmnist.model.build,
+        examples.nmnist.model.INPUT_SHAPE,
+        examples.nmnist.train.SHIFT,
+        epochs=examples.nmnist.train.EPOCHS,
+    ),
+    "spike_driven": Example(
+        "nmnist",
+        examples.nmnist.spike_driven.build,
+        examples.nmnist.spike_driven.INPUT_SHAPE,
+        examples.nmnist.train.SHIFT,
+        epochs=examples.nmnist.train.MORE_EPOCHS,
+    ),
 }
 
 
 def main(
-    network: Annotated[str, typer.Argument(help="digits or nmnist.")],
+    network: Annotated[str, typer.Argument(help="digits, nmnist or spike_driven.")],
     folder: Annotated[Path, typer.Argument(help="Holds train/, test/, train.tsv and test.tsv.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The bundle to write.")],
     weights: Annotated[Path | None, typer.Option(help="The trained network.")] = None,
@@ -105,7 +123,7 @@ def _run(
     model = load_checkpoint(checkpoint, example.build)
     prepared = prepare(example, model, seen, options, seed)
     result = {"trained": measure(model, held_out).to_json(), "rounded": measure(prepared, held_out).to_json()}
-    fine_tune(example, prepared, model, seen, epochs, seed)
+    fine_tune(example, prepared, model, seen, options.bits, epochs, seed)
     result["fine_tuned"] = measure(prepared, held_out).to_json()
     frames = _calibration(seen, seed)
     spikeloom.compile_model(prepared, prepared.input_shape, example.recipe, frames, options, output)
@@ -121,11 +139,17 @@ def prepare(
 
 
 def fine_tune(
-    example: Example, prepared: PreparedNetwork, model: nn.Module, seen: Recordings, epochs: int, seed: int
+    example: Example,
+    prepared: PreparedNetwork,
+    model: nn.Module,
+    seen: Recordings,
+    bits: int,
+    epochs: int,
+    seed: int,
 ) -> None:
     """A few epochs towards the answers of the trained network, on the recordings that it has seen."""
     torch.manual_seed(seed)
-    plan = Plan(epochs, example.shift, seed, learning_rate=LEARNING_RATE)
+    plan = Plan(epochs, example.shift, seed, learning_rate=LEARNING_RATE * 2.0 ** (2 - bits))
     fit(prepared, seen, plan, say, teacher=model)
 
 

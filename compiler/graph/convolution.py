@@ -88,13 +88,22 @@ class Convolution(Op):
     def _dense(self) -> Convolution:
         return replace(self, weight=np.ones(self.weight.shape), bias=None)
 
-    def _convolve(self, x: Array, weight: Array) -> Array:
+    def columns(self, x: Array) -> Array:
+        """What the weights of a channel multiply: [groups, samples * positions, inputs of a channel]."""
+        columns, _ = self._columns(x)
+        return columns.swapaxes(0, 1).reshape(self.groups, -1, columns.shape[-1])
+
+    def _columns(self, x: Array) -> tuple[Array, tuple[int, ...]]:
+        """Inputs [samples, groups, positions, inputs of a channel], and the positions' axes."""
         pads = ((0, 0), (0, 0), *((p, p) for p in self.padding))
         view = windows(np.pad(x, pads), self.kernel, self.stride, self.dilation)
         positions = view.shape[2 : 2 + self.axes]
         grouped = view.reshape(len(x), self.groups, -1, *positions, *self.kernel)
         order = (0, 1, *range(3, 3 + self.axes), 2, *range(3 + self.axes, 3 + 2 * self.axes))
-        columns = grouped.transpose(order).reshape(len(x), self.groups, int(np.prod(positions)), -1)
+        return grouped.transpose(order).reshape(len(x), self.groups, int(np.prod(positions)), -1), positions
+
+    def _convolve(self, x: Array, weight: Array) -> Array:
+        columns, positions = self._columns(x)
         rows = weight.reshape(self.groups, -1, columns.shape[-1])
         y = np.matmul(rows[None], columns.swapaxes(-1, -2))
         result: Array = y.reshape(len(x), -1, *positions)

@@ -67,6 +67,8 @@ class LayerGrid:
         error: relative root mean square error of its sums (:class:`GridWeights`).
         halvings: how often its step was doubled so that no potential overflows.
         taken_over: whether the weights were trained on a grid, and nothing was rounded.
+        together: whether each weight became one of its two neighbours, by the error of the sums, and not the
+            nearest.
     """
 
     layer: str
@@ -76,6 +78,7 @@ class LayerGrid:
     error: float
     halvings: int
     taken_over: bool = False
+    together: bool = False
 
 
 class NoIntegerFormError(Exception):

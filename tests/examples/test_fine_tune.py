@@ -55,7 +55,7 @@ def test_the_same_seed_gives_the_same_integers(digits: Path) -> None:
     weights = []
     for _ in range(2):
         prepared = prepare(example, model, seen, spikeloom.Options("loihi2", 2), seed=5)
-        fine_tune(example, prepared, model, seen, epochs=1, seed=5)
+        fine_tune(example, prepared, model, seen, bits=2, epochs=1, seed=5)
         weights.append({name: value.clone() for name, value in prepared.state_dict().items()})
         assert len(answers(prepared, seen.frames[:10])) == 10
     assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())

@@ -1,4 +1,4 @@
-"""Wilson's interval against its definition and published values; the bootstrap against the normal one."""
+"""Intervals of shares, of their differences and of any metric, against definitions and published values."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from math import sqrt
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.stats import multinomial
 
 from spikeloom.runtime.metric import measured
-from spikeloom.runtime.score import Z95, wilson_interval
+from spikeloom.runtime.score import Z95, paired_interval, wilson_interval
 
 
 @pytest.mark.parametrize(
@@ -60,3 +61,23 @@ def test_the_bootstrap_interval_of_a_mean_is_the_normal_one() -> None:
     reach = Z95 * sqrt(0.9 * 0.1 / 1000)
     assert (found.name, found.value) == ("share", 0.9)
     assert (found.low, found.high) == pytest.approx((0.9 - reach, 0.9 + reach), abs=1.5e-3)
+
+
+def test_a_published_difference() -> None:
+    """Two surveys of 1,600 voters: A. Agresti, Categorical Data Analysis (2002), section 10.1.1."""
+    assert paired_interval(150, 86, 1600) == pytest.approx((0.02, 0.06), abs=5e-3)
+
+
+@pytest.mark.parametrize("shares", [(0.02, 0.02), (0.05, 0.01), (0.1, 0.1), (0.15, 0.0)])
+def test_the_interval_holds_the_difference_about_19_times_in_20(shares: tuple[float, float]) -> None:
+    n, wanted = 60, shares[0] - shares[1]
+    counts = [(lost, gained) for lost in range(n + 1) for gained in range(n + 1 - lost)]
+    weights = multinomial.pmf([(a, b, n - a - b) for a, b in counts], n, (*shares, 1 - sum(shares)))
+    held = [low <= wanted <= high for low, high in (paired_interval(*pair, n) for pair in counts)]
+    assert 0.93 < float(weights @ held) <= 1
+
+
+@pytest.mark.parametrize(("lost", "gained", "total"), [(-1, 0, 3), (2, 2, 3), (0, 0, 0)])
+def test_what_is_no_difference(lost: int, gained: int, total: int) -> None:
+    with pytest.raises(ValueError, match="no shares"):
+        paired_interval(lost, gained, total)

@@ -49,7 +49,7 @@ class RoundingOptions:
         bool | None,
         typer.Option(
             "--correct/--no-correct",
-            help="Correct biases and thresholds after rounding; by default below 6 bits.",
+            help="Correct weights, biases and thresholds after rounding; by default below 6 bits.",
             show_default=False,
         ),
     ] = None
