@@ -17,9 +17,11 @@ from spikeloom.compiler.agreement import ask_oracle, compare_free_running, round
 from spikeloom.compiler.frontends.torch.axes import InputShape
 from spikeloom.compiler.frontends.torch.capture import Capture, capture
 from spikeloom.compiler.frontends.torch.eager import prove_capture, run_eager
-from spikeloom.compiler.graph.graph import Unit
-from spikeloom.compiler.graph.kinds import SPIKES
+from spikeloom.compiler.graph.graph import GraphBuilder, Stage, Unit
+from spikeloom.compiler.graph.kinds import SPIKES, Type, levels
 from spikeloom.compiler.graph.op import Array
+from spikeloom.compiler.graph.ops.integer_neuron import DECAY_ONE, IntegerNeuron
+from spikeloom.compiler.graph.ops.time_window import TimeWindow
 from spikeloom.compiler.graph.passes import run_passes
 from spikeloom.compiler.passes.canonicalise import CANONICALISE
 from spikeloom.compiler.quantize.activity import measure_activity
@@ -308,6 +310,26 @@ def test_free_running_counts_every_difference() -> None:
     document = agreement.to_json()
     assert document["predictions"] == agreement.predictions
     assert document["layers"][0]["flips"] == layer.flips
+
+
+def test_free_running_counts_graded_spikes_of_a_late_layer_by_hand() -> None:
+    """Counts of 0 to 3 that stand for quarters, one step late: each that differs by a quarter is a flip."""
+    builder = GraphBuilder("late", Stage.INTEGER, "onnx")
+    x = builder.input("x", Type((1,), levels(3)))
+    (pair,) = builder.add("pair", TimeWindow(2, 0, ahead=1), x)
+    theta = np.arange(3)[:, None]
+    op = IntegerNeuron(theta, np.array([0]), DECAY_ONE, 0)  # forgets at once: as many spikes as it gets
+    (counts,) = builder.add("lif", op, pair)
+    builder.units["lif"] = Unit(np.array(0.25), np.array(0.0))
+    builder.output(counts)
+    frames = np.array([3, 0, 1, 2, 0], np.uint8)[:, None, None]
+    trained = np.array([[3, 0], [0, 1], [1, 2], [2, 0]])[:, None] / 4
+    same = compare_free_running(trained, {"lif": trained}, builder.build(), frames)
+    assert [(layer.cells, layer.flips) for layer in same.layers] == [(8, 0)]
+    other = trained.copy()
+    other[1:3, 0, 1] += 0.25
+    differs = compare_free_running(trained, {"lif": other}, builder.build(), frames)
+    assert [(layer.cells, layer.flips) for layer in differs.layers] == [(8, 2)]
 
 
 # --- the trained network and its recordings --------------------------------------------------------------
