@@ -13,17 +13,21 @@ from math import prod
 
 import numpy as np
 
-from spikeloom.compiler.graph.graph import Graph
+from spikeloom.compiler.graph.graph import Graph, Node
 from spikeloom.compiler.graph.kinds import SPIKES
 from spikeloom.compiler.graph.op import Array
 from spikeloom.compiler.graph.ops.integer_neuron import DECAY_ONE, IntegerNeuron
+from spikeloom.compiler.graph.ops.recurrent_neuron import RecurrentNeuron
 from spikeloom.compiler.graph.ops.rescale import Rescale
+from spikeloom.compiler.graph.ops.resonator import Resonator
 from spikeloom.compiler.graph.ops.sigma_delta import SigmaDelta
 from spikeloom.compiler.mapping.box import Box
 from spikeloom.compiler.mapping.network import Network, Population, Projection
+from spikeloom.compiler.mapping.synapses import Synapses as Expanded
 from spikeloom.compiler.mapping.synapses import expand
 from spikeloom.errors import Problem, UnsupportedError
 from spikeloom.targets.loihi.lower import Lowered
+from spikeloom.targets.loihi.lowering.rule import Lateness
 from spikeloom.targets.loihi.program import (
     LONGEST_DELAY,
     SHIFT,
@@ -35,9 +39,9 @@ from spikeloom.targets.loihi.program import (
     Program,
     Rescaling,
     Synapses,
+    Turn,
 )
 from spikeloom.targets.loihi.registers import bias_registers, weight_fault
-from spikeloom.targets.loihi.retime import Timing
 from spikeloom.targets.loihi.slots import Slots
 
 THRESHOLD_STEP = 64
@@ -53,7 +57,7 @@ def assemble(lowered: Lowered) -> Program:
             SL0603, a path is longer than synapses can wait.
     """
     network = lowered.network
-    synapses = tuple(_synapses(lowered, projection, lowered.timing) for projection in network.projections)
+    synapses = tuple(_synapses(lowered, number) for number in range(len(network.projections)))
     return _proved(replace(assemble_processes(lowered), synapses=synapses))
 
 
@@ -68,13 +72,12 @@ def assemble_processes(lowered: Lowered) -> Program:
         lowered.output_bias.astype(np.int64),
         lowered.sums_over_time,
         network.steps,
+        lowered.remembers,
     )
 
 
-def assemble_part(
-    lowered: Lowered, inner: Collection[str], sources: Collection[str], end: str
-) -> tuple[Program, int]:
-    """The program of some populations, with inputs in the place of what drives them, and where it begins.
+def assemble_part(lowered: Lowered, inner: Collection[str], sources: Collection[str], end: str) -> Program:
+    """The program of some populations, with inputs in the place of what drives them.
 
     Args:
         lowered: the whole network.
@@ -94,10 +97,11 @@ def assemble_part(
         for one in network.populations
         if one.name in inner or one.name in sources
     ]
-    synapses = [_synapses(lowered, one, lowered.timing) for one in network.projections if one.target in inner]
+    numbers = (number for name in inner for number in network.into(name))
+    synapses = tuple(_synapses(lowered, number) for number in sorted(numbers))
     bias = np.zeros(1, np.int64)
-    part = Program(network.name, tuple(processes), tuple(synapses), end, bias, steps=network.steps)
-    return _proved(part), start
+    name, steps, remembers = network.name, network.steps, lowered.remembers
+    return _proved(Program(name, tuple(processes), synapses, end, bias, steps=steps, remembers=remembers))
 
 
 def _proved(program: Program) -> Program:
@@ -113,6 +117,8 @@ def _slotted(lowered: Lowered, one: Population, depth: int) -> Process:
     that, or change its state, must wait.
     """
     process = replace(_process(lowered, one, depth), late=one.late)
+    if lowered.remembers and _starts_by_itself(process):
+        process = replace(process, waits=True)
     slots = lowered.slots.get(one.name, Slots(None, None, one.late))
     if lowered.network.steps == 1 or slots is None:
         return process
@@ -120,6 +126,14 @@ def _slotted(lowered: Lowered, one: Population, depth: int) -> Process:
         return process
     takes, sends = slots.of(one.shape)
     return replace(process, takes=takes, sends=sends)
+
+
+def _starts_by_itself(process: Process) -> bool:
+    """Whether it may send something before anything has arrived."""
+    if process.rescaling is not None and process.rescaling.of(np.zeros((process.size, 1), np.int64)).any():
+        return True
+    constant = process.bias if process.coding is None else process.coding.bias
+    return bool(process.bias.any() or constant.any() or process.threshold.min() < 0)
 
 
 def _must_wait(process: Process) -> bool:
@@ -130,7 +144,7 @@ def _must_wait(process: Process) -> bool:
 
 def _process(lowered: Lowered, one: Population, depth: int) -> Process:
     origin = lowered.origins.get(one.name)
-    if one.role == "neuron" and not (origin is not None and isinstance(origin.op, SigmaDelta)):
+    if one.role == "neuron" and not (origin is not None and isinstance(origin.op, SigmaDelta | Resonator)):
         return _neuron(lowered, one, depth)
     bias = _flat(lowered.biases[one.name], one.shape) if one.name in lowered.biases else _zeros(one)
     if one.role == "input":
@@ -141,10 +155,14 @@ def _process(lowered: Lowered, one: Population, depth: int) -> Process:
         )
     if one.role == "product":
         return _product(lowered, one, depth)
-    if origin is not None and isinstance(origin.op, SigmaDelta):
+    if origin is not None and isinstance(origin.op, SigmaDelta | Resonator):
         if lowered.network.steps > 1:
             what = "works in every chip step, and the network takes several for a step of attention"
-            raise UnsupportedError.of("SL0602", one.name, what, remedy="compile it for onnx")
+            raise UnsupportedError.of(
+                "SL0602", one.name, what, remedy='compile it with --attention "at once"'
+            )
+        if isinstance(origin.op, Resonator):
+            return _resonator(origin.op, one, depth)
         return _coder(origin.op, one, depth, bias)
     if origin is not None and isinstance(origin.op, Rescale):
         return _relay(origin.op, one, depth, bias)
@@ -171,6 +189,21 @@ def _coder(op: SigmaDelta, one: Population, depth: int, bias: Ints) -> Process:
         bias=bias,
         keeps_current=op.integrates,
         coding=coding,
+    )
+
+
+def _resonator(op: Resonator, one: Population, depth: int) -> Process:
+    turn = Turn(op.cosine, op.sine, op.threshold, op.fraction_bits, op.by_phase)
+    return Process(
+        one.name,
+        one.shape,
+        "resonator",
+        layer=one.name,
+        depth=depth,
+        tag=one.tag,
+        bias=_zeros(one),
+        keeps_current=True,
+        turn=turn,
     )
 
 
@@ -218,8 +251,8 @@ def _is_and(lowered: Lowered, name: str) -> bool:
 
 def _neuron(lowered: Lowered, one: Population, depth: int) -> Process:
     origin = lowered.origins.get(one.name)
-    op = None if origin is None else origin.op
-    if not isinstance(op, IntegerNeuron):  # an OR of spikes: whatever arrives lifts v from 0 over 64 units
+    op = _neuron_of(origin)
+    if op is None:  # an OR of spikes: whatever arrives lifts v from 0 over 64 units
         threshold = np.full((1, one.size), THRESHOLD_STEP, np.int64)
         return Process(
             one.name,
@@ -257,8 +290,15 @@ def _neuron(lowered: Lowered, one: Population, depth: int) -> Process:
     )
 
 
-def _synapses(lowered: Lowered, projection: Projection, timing: Timing) -> Synapses:
+def _neuron_of(origin: Node | None) -> IntegerNeuron | None:
+    """The neurons that a node executes, if it does."""
+    op = None if origin is None else origin.op
+    return op.neuron if isinstance(op, RecurrentNeuron) else op if isinstance(op, IntegerNeuron) else None
+
+
+def _synapses(lowered: Lowered, number: int) -> Synapses:
     """Every synapse with a weight, by target."""
+    projection, late = lowered.network.projections[number], lowered.late.get(number)
     found = expand(projection, Box(tuple((0, size) for size in projection.target_sizes)))
     digits, exponent = _scale(lowered, projection)
     weights = _weights(lowered.graph, lowered.network, projection)[found.weight] << digits
@@ -269,13 +309,22 @@ def _synapses(lowered: Lowered, projection: Projection, timing: Timing) -> Synap
         projection.source,
         projection.target,
         0 if _is_and(lowered, projection.target) else projection.port,
-        timing.delays[(projection.source, projection.target)],
+        lowered.timing.delays[(projection.source, projection.target)],
         np.concatenate([[0], np.bincount(found.target[order], minlength=count).cumsum()]).astype(np.int64),
         found.source[order],
         weights[order],
         max(abs(bound) for bound in lowered.network.population(projection.source).bounds),
         exponent,
+        np.zeros(0, np.int64) if late is None else _late(late, found, lowered.network.steps)[order],
     )
+
+
+def _late(late: Lateness, found: Expanded, steps: int) -> Ints:
+    """[synapses] chip steps by which each is late by network steps."""
+    sent = late.sent[found.source] if late.sent.ndim else late.sent
+    taken = late.taken.reshape(-1)[found.target] if late.taken.ndim else late.taken
+    total: Ints = np.broadcast_to((sent + taken) * steps, found.source.shape).astype(np.int64)
+    return total
 
 
 def _scale(lowered: Lowered, projection: Projection) -> tuple[int, int]:
@@ -290,11 +339,11 @@ def _scale(lowered: Lowered, projection: Projection) -> tuple[int, int]:
         return 1, 0
     weights = _weights(lowered.graph, lowered.network, projection)
     mixed = weights.min() < 0 < weights.max()
-    if origin is not None and isinstance(origin.op, SigmaDelta):
+    if origin is not None and isinstance(origin.op, SigmaDelta | Resonator):
         return (1, -1) if mixed and (weights & 1).any() else (0, 0)
     if lowered.network.population(projection.target).role == "neuron":
-        op = None if origin is None else origin.op
-        digits = op.fraction_bits - SHIFT if isinstance(op, IntegerNeuron) else 1
+        op = _neuron_of(origin)
+        digits = 1 if op is None else op.fraction_bits - SHIFT
         return (1, -1) if mixed and digits == 0 and (weights & 1).any() else (digits, 0)
     return (1, -1) if mixed else (0, 0)
 
@@ -320,11 +369,10 @@ def _problems(program: Program) -> Iterator[Problem]:
             yield Problem("SL0504", where, fault, remedy="quantize for loihi2")
         if one.largest_message >= STATE_LIMIT:
             yield Problem("SL0503", where, "a message could leave 24 bits", "", str(one.largest_message))
-        if one.delay > LONGEST_DELAY:
+        if one.longest > LONGEST_DELAY:
             remedy = "put relay neurons on the short path, or make the network shallower"
-            yield Problem(
-                "SL0603", where, "must wait too long", f"{LONGEST_DELAY} steps", str(one.delay), remedy
-            )
+            got = str(one.longest)
+            yield Problem("SL0603", where, "must wait too long", f"{LONGEST_DELAY} steps", got, remedy)
 
 
 def _lif_problems(program: Program, process: Process) -> Iterator[Problem]:
@@ -336,6 +384,8 @@ def _lif_problems(program: Program, process: Process) -> Iterator[Problem]:
     if process.current_decay == DECAY_ONE and max(-int(low.min()), int(high.max())) << SHIFT >= STATE_LIMIT:
         got = f"{int(low.min()) << SHIFT}..{int(high.max()) << SHIFT}"
         yield Problem("SL0503", process.name, "its current could leave 24 bits", "", got, "use fewer bits")
+    if process.waits and process.threshold.min() < 0:
+        yield Problem("SL0602", process.name, "fires before anything has arrived, and its spikes are late")
     if (process.threshold % THRESHOLD_STEP).any() or process.threshold.max() >= THRESHOLD_STEP << 17:
         yield Problem("SL0504", process.name, "a threshold is off the grid", "17 bits times 64")
 

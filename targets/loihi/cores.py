@@ -70,7 +70,7 @@ def _synapse_table(program: Program, numbers: dict[str, int], first: Ints) -> It
                 first[numbers[one.source]] + one.sources,
                 first[numbers[one.target]] + targets,
                 same * one.port,
-                same * one.delay,
+                one.waits,
                 one.weights,
             ],
             1,

@@ -22,6 +22,7 @@ from spikeloom.compiler.graph.graph import Graph
 from spikeloom.compiler.graph.op import Array
 from spikeloom.compiler.graph.ops.sigma_delta import wrapped
 from spikeloom.targets.loihi.host import Host
+from spikeloom.targets.loihi.memory import Memory
 from spikeloom.targets.loihi.program import (
     DECAY_ONE,
     SHIFT,
@@ -31,8 +32,10 @@ from spikeloom.targets.loihi.program import (
     Process,
     Program,
     Synapses,
+    Turn,
 )
 
+DECAY_BITS = 12
 LEAST = -(2**40)  # below everything that can arrive
 
 
@@ -63,17 +66,17 @@ class Chip:
         self.program = program
         self.state: dict[str, State] = {}
         self._into = {one.name: program.into(one.name) for one in program.processes}
-        self._matrices = {id(one): _matrix(program, one) for one in program.synapses}
-        self._reach = 1 + max((one.delay for one in program.synapses), default=0)
+        self._matrices = {id(one): _matrices(program, one) for one in program.synapses}
+        self._reach = 1 + max((one.longest for one in program.synapses), default=0)
         self._sent: dict[str, list[Ints]] = {}
         self._kept: dict[str, Ints] = {}
         self._batch = 0
         self._now = 0
 
-    def reset(self, batch: int) -> None:
-        """Forget all states and all that is on its way."""
+    def reset(self, batch: int, now: int = 0) -> None:
+        """Forget all states and all that is on its way; the next step is number ``now``."""
         self._batch = batch
-        self._now = 0
+        self._now = now
         self._kept = {one.name: self._silence(one) for one in self.program.processes if _keeps(one)}
         self.state = {one.name: self.rest(one) for one in self.program.processes if one.has_state}
         self._sent = {one.name: [] for one in self.program.processes}
@@ -86,15 +89,22 @@ class Chip:
         """The state after a reset."""
         return State(self._silence(process), self._silence(process))
 
-    def step(self, injected: Mapping[str, Ints], load: Mapping[str, State] | None = None) -> dict[str, Ints]:
+    def step(
+        self,
+        injected: Mapping[str, Ints],
+        load: Mapping[str, State] | None = None,
+        instead: Mapping[str, Ints] | None = None,
+    ) -> dict[str, Ints]:
         """One chip step; returns what every process sends (a readout: what it received), [neurons, batch].
 
         Args:
             injected: [neurons, batch] for each input process.
             load: states that take the place of what some processes hold before they update.
+            instead: [neurons, batch] that some processes send in the place of what they would.
         """
         self.state.update(load or {})
         sent = {one.name: self._update(one, injected) for one in self.program.processes}
+        sent |= instead or {}
         for name, messages in sent.items():
             self._sent[name] = [messages, *self._sent[name][: self._reach - 1]]
         self._now += 1
@@ -105,6 +115,8 @@ class Chip:
 
     def _update(self, process: Process, injected: Mapping[str, Ints]) -> Ints:
         """What a process sends in this step."""
+        if process.waits and self._now < process.depth:
+            return self._silence(process)
         slot = (self._now - process.depth) % self.program.steps
         if process.model == "gate":
             return self._gate(process, slot)
@@ -150,6 +162,8 @@ class Chip:
         bias = process.bias[:, None]
         if process.model == "lif":
             return _lif(process, self.state[process.name], arrived, bias)
+        if process.turn is not None:
+            return _turn(process.turn, self.state[process.name], arrived, self._arrived(process, 1))
         if process.coding is not None:
             return _sigma_delta(process.coding, self.state[process.name], arrived + bias)
         if process.model == "counter":
@@ -161,17 +175,18 @@ class Chip:
     def _arrived(self, process: Process, port: int) -> Ints:
         """What arrives at a port: the sum, or the largest."""
         parts = [
-            (one, self._sent[one.source][one.delay] if len(self._sent[one.source]) > one.delay else None)
+            (one, matrix, self._sent[one.source][wait] if len(self._sent[one.source]) > wait else None)
             for one in self._into[process.name]
             if one.port == port
+            for wait, matrix in self._matrices[id(one)]
         ]
         empty = self._silence(process)
         if process.takes_largest or process.model == "largest":
-            largest: Ints = np.maximum.reduce([_largest(one, sent, empty) for one, sent in parts])
+            largest: Ints = np.maximum.reduce([_largest(one, sent, empty) for one, _, sent in parts])
             return largest
-        for one, sent in parts:
+        for one, matrix, sent in parts:
             if sent is not None and sent.any():
-                total = self._matrices[id(one)] @ sent
+                total = matrix @ sent
                 empty += total << one.exponent if one.exponent >= 0 else total >> -one.exponent
         return empty
 
@@ -181,9 +196,17 @@ def _keeps(process: Process) -> bool:
     return process.model in ("gate", "memory") or process.takes is not None
 
 
-def _matrix(program: Program, one: Synapses) -> csr_array:
+def _matrices(program: Program, one: Synapses) -> list[tuple[int, csr_array]]:
+    """The synapses of each wait, in steps beyond the one that all take."""
     shape = (program.process(one.target).size, program.process(one.source).size)
-    return csr_array((one.weights, one.sources, one.starts), shape)
+    if not one.later.size:
+        return [(one.delay, csr_array((one.weights, one.sources, one.starts), shape))]
+    targets = np.repeat(np.arange(shape[0]), np.diff(one.starts))
+    chosen = [(int(wait), one.waits == wait) for wait in np.unique(one.waits)]
+    return [
+        (wait, csr_array((one.weights[these], (targets[these], one.sources[these])), shape))
+        for wait, these in chosen
+    ]
 
 
 def _largest(one: Synapses, sent: Ints | None, empty: Ints) -> Ints:
@@ -204,6 +227,25 @@ def _lif(process: Process, state: State, arrived: Ints, bias: Ints) -> Ints:
     v = np.clip(_leak(state.v, process.decay) + u + bias, 1 - STATE_LIMIT, STATE_LIMIT - 1)
     spikes: NDArray[np.bool_] = v > process.threshold[0][:, None]
     state.u, state.v = u, np.where(spikes, 0, v)
+    return np.asarray(spikes, np.int64)
+
+
+def _turn(turn: Turn, state: State, real: Ints, imag: Ints) -> Ints:
+    """A neuron program: u and v are the parts of a complex state, as in Lava 0.10.0's RF and RF_IZ."""
+
+    def part(share: int, value: Ints) -> Ints:
+        left: Ints = np.sign(value) * np.sign(share) * (np.abs(value * share) >> DECAY_BITS)
+        return left
+
+    u = part(turn.cosine, state.u) - part(turn.sine, state.v) + (real << turn.fraction_bits)
+    v = part(turn.sine, state.u) + part(turn.cosine, state.v) + (imag << turn.fraction_bits)
+    u, v = (np.clip(value, 1 - STATE_LIMIT, STATE_LIMIT - 1) for value in (u, v))
+    if turn.by_phase:
+        spikes = (u >= turn.threshold) & (v >= 0) & (state.v < 0)
+        state.u, state.v = u, v
+    else:
+        spikes = v >= turn.threshold
+        state.u, state.v = np.where(spikes, 0, u), np.where(spikes, turn.threshold - 1, v)
     return np.asarray(spikes, np.int64)
 
 
@@ -245,7 +287,8 @@ class LoihiEngine:
     a network step, it takes step t in the chip steps K t + d to K t + d + K - 1. A call loads
     each layer's state at the layer's own step (after :meth:`reset`: zeros, which is the chip's reset
     of that layer), goes on for as many steps as the pipeline is deep, on empty frames, and keeps
-    each layer's state of its own last step.
+    each layer's state of its own last step. What is on its way from one network step to a later one
+    (:class:`~spikeloom.targets.loihi.memory.Memory`) is sent again in front of the next call.
 
     Attributes:
         chip: what executes.
@@ -261,6 +304,7 @@ class LoihiEngine:
         self._held: dict[str, State] = {}
         self._stateful = [one for one in program.processes if one.has_state]
         self._coders = {one.name: one for one in program.processes if one.coding is not None}
+        self._memory = Memory(graph, program)
         self._total: Ints = np.zeros(0, np.int64)
         self._batch = 0
 
@@ -269,31 +313,34 @@ class LoihiEngine:
         self._batch = batch
         self.chip.reset(batch)
         self._held = dict(self.chip.state)
+        self._memory.reset(batch)
         self._total = np.zeros((batch, *self._host.shape), np.int64)
 
     def run(self, frames: NDArray[np.uint8]) -> Trace:
         """Advance by frames [steps, batch, ...]."""
-        program, slots = self._program, self._program.steps
-        last = slots * len(frames) - 1
-        watched = {one.name: one for one in (*program.layers.values(), program.process(program.output))}
+        program, slots, memory = self._program, self._program.steps, self._memory
+        last, first = slots * len(frames) - 1, -slots * memory.longest
+        ends = (*program.layers.values(), program.process(program.output))
+        watched = {one.name: one for one in (*ends, *memory.processes)}
         found = {one.name: self._nothing(one, len(frames)) for one in watched.values()}
-        self.chip.reset(self._batch)
-        for step in range(last + 1 + max(one.depth for one in program.processes)):
-            sent = self.chip.step(self._injected(frames, step), self._at(step))
+        self.chip.reset(self._batch, first)
+        for step in range(first, last + 1 + program.deepest):
+            sent = self.chip.step(self._injected(frames, step), self._at(step), memory.sent_before(step))
             for name, one in watched.items():
                 if 0 <= step - one.depth <= last:
                     found[name][(step - one.depth) // slots] += sent[name]
             self._held.update(self._after(step - last))
-        return self._trace(found)
+        memory.keep(found)
+        return self._trace({one.name: found[one.name] for one in ends})
 
     def state(self) -> dict[str, Array]:
         """A copy of the state, ``"node/state"`` to int64 [batch, ...]."""
-        states = {}
+        states = self._memory.state()
         for layer, process in self._program.layers.items():
-            held = self._held[process.name]
-            states[f"{layer}/v"] = self._batch_first(held.v, process)
+            held, (u, v) = self._held[process.name], _names(process)
+            states[f"{layer}/{v}"] = self._batch_first(held.v, process)
             if process.keeps_current:
-                states[f"{layer}/u"] = self._batch_first(held.u, process)
+                states[f"{layer}/{u}"] = self._batch_first(held.u, process)
         for name, process in self._coders.items():
             states[f"{name}/sent"] = self._batch_first(self._held[name].v, process)
             if process.keeps_current:
@@ -303,11 +350,17 @@ class LoihiEngine:
         return states
 
     def restore(self, state: Mapping[str, Array]) -> None:
-        """Put a state back that :meth:`state` gave, here or in another engine."""
+        """Put a state back that :meth:`state` gave, here or in another engine.
+
+        Raises:
+            UnsupportedError: SL0801, as :meth:`Memory.restore`.
+        """
         self.reset(max((len(array) for array in state.values()), default=self._batch))
+        self._memory.restore(state)
         for layer, process in self._program.layers.items():
-            v = _neurons_first(state[f"{layer}/v"])
-            u = _neurons_first(state[f"{layer}/u"]) if process.keeps_current else np.zeros_like(v)
+            name_u, name_v = _names(process)
+            v = _neurons_first(state[f"{layer}/{name_v}"])
+            u = _neurons_first(state[f"{layer}/{name_u}"]) if process.keeps_current else np.zeros_like(v)
             self._held[process.name] = State(u, v)
         for name, process in self._coders.items():
             v = _neurons_first(state[f"{name}/sent"])
@@ -322,7 +375,7 @@ class LoihiEngine:
     def _injected(self, frames: NDArray[np.uint8], step: int) -> dict[str, Ints]:
         """The frame of a network step in its slot 0."""
         number, slot = divmod(step, self._program.steps)
-        frame = frames[number] if slot == 0 and number < len(frames) else np.zeros_like(frames[0])
+        frame = frames[number] if slot == 0 and 0 <= number < len(frames) else np.zeros_like(frames[0])
         return {name: _neurons_first(frame) for name in self._graph.inputs}
 
     def _at(self, step: int) -> dict[str, State]:
@@ -348,6 +401,11 @@ class LoihiEngine:
 
     def _batch_first(self, array: Ints, process: Process) -> Ints:
         return np.ascontiguousarray(array.T).reshape(-1, *process.shape)
+
+
+def _names(process: Process) -> tuple[str, str]:
+    """What the graph calls u and v of a layer."""
+    return ("u", "v") if process.turn is None else ("real", "imag")
 
 
 def _neurons_first(array: Array) -> Ints:

@@ -8,7 +8,7 @@ a network step it is a program that keeps what it got for up to K - 1 steps.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from spikeloom.compiler.mapping.network import Kernel, Network, Population, Projection, Role
@@ -35,20 +35,24 @@ class Hold:
     delay: int
 
 
-def with_holds(network: Network, timing: Timing, variable_bytes: int) -> tuple[Network, Timing]:
+def with_holds(
+    network: Network, timing: Timing, variable_bytes: int, late_by: Mapping[Edge, int] | None = None
+) -> tuple[Network, Timing]:
     """The network with every wait of over 62 steps cut into pieces; every other depth stays.
 
     Args:
         network: what is lowered.
         timing: its depths and delays.
         variable_bytes: of the one variable of a hold.
+        late_by: chip steps by which the latest synapse of an edge waits beyond the delay.
     """
-    late = {edge: wait for edge, wait in timing.delays.items() if wait > LONGEST_DELAY}
+    late_by = late_by or {}
+    late = {edge: wait for edge, wait in timing.delays.items() if wait + late_by.get(edge, 0) > LONGEST_DELAY}
     if not late:
         return network, timing
     chains = {
         name: list(_chain(network, timing, name, variable_bytes, waits))
-        for name, waits in _by_source(late).items()
+        for name, waits in _by_source(late, late_by).items()
     }
     readers = {edge: _reader(chains[edge[0]], timing, edge) for edge in late}
     populations = [
@@ -69,21 +73,22 @@ def with_holds(network: Network, timing: Timing, variable_bytes: int) -> tuple[N
     return found, _timing(found, timing, holds)
 
 
-def _by_source(late: dict[Edge, int]) -> dict[str, list[int]]:
-    waits: dict[str, list[int]] = {}
-    for (source, _), wait in late.items():
-        waits.setdefault(source, []).append(wait)
+def _by_source(late: Mapping[Edge, int], late_by: Mapping[Edge, int]) -> dict[str, list[tuple[int, int]]]:
+    """Of each source, the waits behind it, and what a synapse may wait at most of each."""
+    waits: dict[str, list[tuple[int, int]]] = {}
+    for edge, wait in late.items():
+        waits.setdefault(edge[0], []).append((wait, LONGEST_DELAY - late_by.get(edge, 0)))
     return waits
 
 
 def _chain(
-    network: Network, timing: Timing, name: str, variable_bytes: int, waits: Iterable[int]
+    network: Network, timing: Timing, name: str, variable_bytes: int, waits: Iterable[tuple[int, int]]
 ) -> Iterator[Hold]:
     """Holds behind a population, each as late as it can be without missing a reader."""
     source = network.population(name)
     before, sent, start = name, 0, timing.depth[name] + source.late
-    for wait in sorted(waits):
-        while wait - sent > LONGEST_DELAY:
+    for wait, most in sorted(waits):
+        while wait - sent > most:
             reach = min(LONGEST_DELAY + network.steps, wait - sent)
             kept = min(network.steps - 1, reach - 1)
             hold = _hold(source, f"{name}.held{sent + reach}", kept, network.steps, variable_bytes)
@@ -118,5 +123,7 @@ def _timing(network: Network, timing: Timing, holds: Iterable[Hold]) -> Timing:
     delays = {
         (one.source, one.target): depth[one.target] - depth[one.source] - 1 - late[one.source]
         for one in network.projections
+        if one.source != one.target
     }
+    delays |= {edge: wait for edge, wait in timing.delays.items() if edge[0] == edge[1]}
     return Timing(depth, delays, delay_slots({p.name: p.size for p in network.populations}, delays))

@@ -41,19 +41,50 @@ def program_files(program: Program) -> dict[str, bytes]:
 def sample_files(program: Program, frames: NDArray[np.uint8], trace: Trace | None = None) -> dict[str, bytes]:
     """``frames.npz``: samples [steps, samples, ...] one after the other through the same pipeline.
 
-    Each layer is reset at its own step of each sample. With a trace, ``expected.npz`` holds what every
-    layer sends at its own chip steps, and the frames around them what it happens to send.
+    Where messages outlive a network step, the pipeline runs out before the next sample. Each layer is reset
+    at its own step of each sample. With a trace, ``expected.npz`` holds what every layer sends in the network
+    steps of each sample.
     """
     steps, samples = frames.shape[:2]
-    rows = np.swapaxes(frames, 0, 1).reshape(steps * samples, -1)
-    fed = np.zeros((steps * samples * program.steps + _depth(program), rows.shape[1]), rows.dtype)
-    fed[: len(rows) * program.steps : program.steps] = rows
-    files = {"frames.npz": npz({"frames": fed, "interval": np.array(steps * program.steps)})}
+    rows = np.swapaxes(frames, 0, 1).reshape(samples, steps, -1)
+    files = {"frames.npz": npz({"frames": fed(program, rows), **times(program, steps)})}
     if trace is not None:
         sent = {layer: np.swapaxes(spikes, 0, 1) for layer, spikes in trace.spikes.items()}
         wanted = {layer: array.reshape(steps * samples, -1) for layer, array in sent.items()}
         files["expected.npz"] = npz(wanted)
     return files
+
+
+def fed(program: Program, rows: NDArray[Any], depth: int = 0) -> NDArray[Any]:
+    """[chip steps, neurons] that an input sends, of [samples, network steps, neurons].
+
+    Args:
+        program: what is run.
+        rows: of all samples.
+        depth: of the input.
+    """
+    samples, steps, neurons = rows.shape
+    interval = program.interval(steps)
+    given = np.zeros((samples * interval + program.deepest, neurons), rows.dtype)
+    for number, sample in enumerate(rows):
+        given[number * interval + depth :][: steps * program.steps : program.steps] = sample
+    return given
+
+
+def times(program: Program, steps: int) -> dict[str, NDArray[Any]]:
+    """Chip steps of a sample, and from the start of one to the start of the next."""
+    return {"interval": np.array(program.interval(steps)), "sample": np.array(steps * program.steps)}
+
+
+def by_sample(program: Program, sent: Ints, depth: int, steps: int, samples: int) -> Ints:
+    """[samples, network steps, neurons] of what was sent in each chip step by what is so deep.
+
+    A neuron sends once in a network step.
+    """
+    starts = depth + program.interval(steps) * np.arange(samples)
+    rows = np.stack([sent[start : start + steps * program.steps] for start in starts])
+    summed: Ints = rows.reshape(samples, steps, program.steps, -1).sum(2)
+    return summed
 
 
 def worker_files() -> dict[str, bytes]:
@@ -66,11 +97,6 @@ def npz(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **dict(sorted(arrays.items())))  # type: ignore[arg-type]
     return buffer.getvalue()
-
-
-def _depth(program: Program) -> int:
-    """Chip steps that the pipeline goes on after the last network step of the input."""
-    return max(one.depth for one in program.processes)
 
 
 class LavaEngine:
@@ -105,14 +131,12 @@ class LavaEngine:
         sent = self._execute(self._frames)
         program, steps = self._program, len(self._frames)
         traces = {
-            one.name: np.swapaxes(self._aligned(sent[one.name], one.depth, steps, one.shape), 0, 1)[done:]
+            one.name: sent[one.name].swapaxes(0, 1).reshape(steps, -1, *one.shape)[done:]
             for one in program.processes
             if one.name in sent
         }
         shape = self._host.shape
-        whole = self._aligned(
-            sent[program.output], program.process(program.output).depth, steps, shape
-        ).swapaxes(0, 1)
+        whole = sent[program.output].swapaxes(0, 1).reshape(steps, -1, *shape)
         output = whole + program.output_bias
         if program.process(program.output).model == "readout":
             output = output + program.process(program.output).bias.reshape(shape)
@@ -137,30 +161,23 @@ class LavaEngine:
         """
         raise UnsupportedError.of("SL0801", "lava", "takes no state", remedy="use the engine loihi")
 
-    def _aligned(self, sent: Ints, depth: int, steps: int, shape: tuple[int, ...]) -> Ints:
-        """[batch, steps, ...], of what was sent in each chip step: a neuron sends once in a network step."""
-        slots = self._program.steps
-        whole = sent[depth : depth + steps * slots * self._batch]
-        summed: Ints = whole.reshape(self._batch, steps, slots, *shape).sum(2)
-        return summed
-
     def _execute(self, frames: NDArray[np.uint8]) -> dict[str, Ints]:
-        return run_folder(
-            self._python,
-            self._program,
-            sample_files(self._program, frames),
-            frames.shape[0] * frames.shape[1],
-        )
+        """[batch, steps, neurons] of what each watched process sends."""
+        files = sample_files(self._program, frames)
+        return run_folder(self._python, self._program, files, *frames.shape[:2])
 
 
-def run_folder(python: Path, program: Program, frames: Mapping[str, bytes], steps: int) -> dict[str, Ints]:
-    """What each watched process of a program sends in each chip step under Lava, [chip steps, neurons].
+def run_folder(
+    python: Path, program: Program, frames: Mapping[str, bytes], steps: int, samples: int
+) -> dict[str, Ints]:
+    """What each watched process of a program sends under Lava, [samples, network steps, neurons].
 
     Args:
         python: the interpreter that has Lava.
         program: what is run.
         frames: the file of its inputs.
-        steps: network steps of all samples.
+        steps: network steps of a sample.
+        samples: one after the other.
 
     Raises:
         InputError: SL0801, Lava fails.
@@ -169,10 +186,14 @@ def run_folder(python: Path, program: Program, frames: Mapping[str, bytes], step
         folder = Path(name)
         for file, data in {**program_files(program), **frames}.items():
             (folder / file).write_bytes(data)
-        seconds = START + SLOWEST_STEP * (steps * program.steps + _depth(program))
+        seconds = START + SLOWEST_STEP * (samples * program.interval(steps) + program.deepest)
         _run_worker(python, folder, seconds)
         with np.load(folder / "results.npz", allow_pickle=False) as results:
-            return {process: results[process].astype(np.int64) for process in results.files}
+            sent = {name: results[name].astype(np.int64) for name in results.files}
+    return {
+        name: by_sample(program, rows, program.process(name).depth, steps, samples)
+        for name, rows in sent.items()
+    }
 
 
 def _run_worker(python: Path, folder: Path, seconds: float) -> None:

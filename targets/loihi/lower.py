@@ -12,9 +12,9 @@ from spikeloom.compiler.mapping.relation import Relation
 from spikeloom.errors import Problem, UnsupportedError
 from spikeloom.targets.loihi.holds import with_holds
 from spikeloom.targets.loihi.host import Host
-from spikeloom.targets.loihi.lowering.rule import EXISTING, Lowering, StateSizes, rules
+from spikeloom.targets.loihi.lowering.rule import EXISTING, Lateness, Lowering, StateSizes, rules
 from spikeloom.targets.loihi.program import Model
-from spikeloom.targets.loihi.retime import Timing, retime
+from spikeloom.targets.loihi.retime import Edge, Timing, retime
 from spikeloom.targets.loihi.slots import Slots
 
 
@@ -49,6 +49,8 @@ class Lowered:
         sums_over_time: whether the host adds up what the output population gives.
         slots: of populations that do not take and send in slot 0; None: in every slot.
         models: of populations whose role does not tell.
+        late: of projections by number, network steps by which their synapses are late.
+        remembers: whether messages outlive the network step in which they were sent.
     """
 
     graph: Graph
@@ -60,6 +62,8 @@ class Lowered:
     sums_over_time: bool
     slots: Mapping[str, Slots | None]
     models: Mapping[str, Model]
+    late: Mapping[int, Lateness]
+    remembers: bool
 
 
 def lower(graph: Graph, sizes: StateSizes, chip: str) -> Lowered:
@@ -85,7 +89,7 @@ def lower(graph: Graph, sizes: StateSizes, chip: str) -> Lowered:
     value = host.given
     output = _output(state, value)
     network = state.network((output,))
-    network, timing = with_holds(network, retime(network), sizes.variable)
+    network, timing = with_holds(network, retime(network), sizes.variable, _latest(state, network))
     return Lowered(
         graph,
         network,
@@ -96,14 +100,26 @@ def lower(graph: Graph, sizes: StateSizes, chip: str) -> Lowered:
         host.summing is not None,
         state.slots,
         state.models,
+        state.late,
+        state.remembers,
     )
+
+
+def _latest(state: Lowering, network: Network) -> dict[Edge, int]:
+    """Chip steps by which the latest synapse of each edge is late by network steps."""
+    found: dict[Edge, int] = {}
+    for number, late in state.late.items():
+        edge = network.projections[number].source, network.projections[number].target
+        found[edge] = max(found.get(edge, 0), late.longest * network.steps)
+    return found
 
 
 def _output(state: Lowering, value: str) -> str:
     terms = state.terms[value]
-    if len(terms) == 1 and terms[0].combine == "sum" and _in_order(terms[0].relation):
+    if len(terms) == 1 and terms[0].combine == "sum" and not terms[0].late and _in_order(terms[0].relation):
         return terms[0].relation.population
-    population = state.add_population(value, value, "readout", EXISTING, variables=1)
+    name = f"{value}.read" if state.has(value) else value
+    population = state.add_population(name, value, "readout", EXISTING, variables=1, tells=name != value)
     state.connect(state.sum_terms(value), population)
     return population.name
 

@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 
 from spikeloom.compiler.graph.graph import Graph
 from spikeloom.compiler.graph.interpret import Interpreter
-from spikeloom.compiler.graph.ops.integer_neuron import IntegerNeuron
 from spikeloom.compiler.mapping.network import Network
 from spikeloom.errors import Problem, UnsupportedError
 from spikeloom.targets.loihi.assemble import assemble_part, assemble_processes
-from spikeloom.targets.loihi.lava import LavaEngine, npz, run_folder
+from spikeloom.targets.loihi.lava import LavaEngine, fed, npz, run_folder, times
 from spikeloom.targets.loihi.lower import Lowered
 from spikeloom.targets.loihi.program import Ints, Program
 
@@ -69,7 +68,7 @@ def is_layer(lowered: Lowered, name: str) -> bool:
     """Whether a population executes a neuron layer of the graph."""
     origin = lowered.origins.get(name)
     is_neuron = lowered.network.population(name).role == "neuron"
-    return is_neuron and origin is not None and isinstance(origin.op, IntegerNeuron)
+    return is_neuron and origin is not None and origin.op.work == "update"
 
 
 class LavaPartsEngine(LavaEngine):
@@ -92,37 +91,28 @@ class LavaPartsEngine(LavaEngine):
 
     def _execute(self, frames: NDArray[np.uint8]) -> dict[str, Ints]:
         recorded = _recorded(self._graph, self._lowered, frames)
-        return {part.end: self._run(part, recorded, frames.shape[:2]) for part in self._parts}
+        return {part.end: self._run(part, recorded, *frames.shape[:2]) for part in self._parts}
 
-    def _run(self, part: Part, recorded: Mapping[str, Ints], size: tuple[int, int]) -> Ints:
-        """[chip steps, neurons] that the end of a part sends, in the steps of the whole program."""
-        program, start = assemble_part(self._lowered, part.inner, part.sources, part.end)
-        files = part_files(program, recorded, size[0])
-        sent = run_folder(self._python, program, files, size[0] * size[1])[part.end]
-        return np.concatenate([np.zeros((start, sent.shape[1]), np.int64), sent])
+    def _run(self, part: Part, recorded: Mapping[str, Ints], steps: int, samples: int) -> Ints:
+        """[samples, steps, neurons] that the end of a part sends."""
+        program = assemble_part(self._lowered, part.inner, part.sources, part.end)
+        return run_folder(self._python, program, part_files(program, recorded), steps, samples)[part.end]
 
 
-def part_files(program: Program, recorded: Mapping[str, Ints], interval: int) -> dict[str, bytes]:
+def part_files(program: Program, recorded: Mapping[str, Ints]) -> dict[str, bytes]:
     """``frames.npz`` of a part: what each source sends in each chip step.
 
     Args:
         program: of the part.
-        recorded: of each source, [network steps of all samples, neurons].
-        interval: network steps between resets.
+        recorded: of each source, [samples, network steps, neurons].
     """
-    depth = max(one.depth for one in program.processes)
-    arrays: dict[str, NDArray[np.int64]] = {"interval": np.array(interval * program.steps)}
-    for one in program.processes:
-        if one.model == "input":
-            messages = recorded[one.name]
-            fed = np.zeros((len(messages) * program.steps + depth, one.size), np.int64)
-            fed[one.depth :][: len(messages) * program.steps : program.steps] = messages
-            arrays[f"frames/{one.name}"] = fed
-    return {"frames.npz": npz(arrays)}
+    inputs = [one for one in program.processes if one.model == "input"]
+    arrays = {f"frames/{one.name}": fed(program, recorded[one.name], one.depth) for one in inputs}
+    return {"frames.npz": npz({**arrays, **times(program, recorded[inputs[0].name].shape[1])})}
 
 
 def _recorded(graph: Graph, lowered: Lowered, frames: NDArray[np.uint8]) -> dict[str, Ints]:
-    """What inputs and layers send, sample after sample, [steps * samples, neurons]."""
+    """What inputs and layers send, [samples, steps, neurons]."""
     run = Interpreter(graph)
     run.reset(frames.shape[1])
     values = {name: name for name in graph.inputs}
@@ -132,9 +122,7 @@ def _recorded(graph: Graph, lowered: Lowered, frames: NDArray[np.uint8]) -> dict
         found = run.step(frame)
         for name, value in values.items():
             steps[name].append(found[value].reshape(len(frame), -1))
-    return {
-        name: np.swapaxes(np.stack(sent), 0, 1).reshape(-1, sent[0].shape[1]) for name, sent in steps.items()
-    }
+    return {name: np.swapaxes(np.stack(sent), 0, 1) for name, sent in steps.items()}
 
 
 def _too_large(network: Network, part: Part) -> Iterator[Problem]:

@@ -7,7 +7,7 @@ engine executes, what the Lava worker rebuilds, and what a bundle keeps in ``lav
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from math import prod
 from typing import Any, Literal, get_args
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from spikeloom.errors import InputError
 
-VERSION = 2
+VERSION = 3
 SHIFT = 6
 """A synaptic sum is shifted left by so many digits before it reaches the current u."""
 STATE_LIMIT = 2**23
@@ -30,6 +30,7 @@ Model = Literal[
     "lif",
     "counter",
     "sigma_delta",
+    "resonator",
     "sum",
     "largest",
     "relay",
@@ -88,6 +89,21 @@ class Coding:
 
 
 @dataclass(frozen=True)
+class Turn:
+    """What a resonator does in a step; see :class:`~spikeloom.compiler.graph.ops.resonator.Resonator`.
+
+    Attributes:
+        cosine, sine, threshold, fraction_bits, by_phase: of the operation.
+    """
+
+    cosine: int
+    sine: int
+    threshold: int
+    fraction_bits: int
+    by_phase: bool
+
+
+@dataclass(frozen=True)
 class Process:
     """One population on the chip.
 
@@ -96,6 +112,7 @@ class Process:
     lif       the chip's LIF: one threshold exceeded, then 0
     counter   a neuron program: several thresholds, or a reset that subtracts
     sigma_delta a neuron program: sends by how much an activation changed
+    resonator a neuron program: a complex state turns; real parts arrive at port 0, imaginary ones at 1
     sum       sends the sum of what arrives, as one graded spike
     largest   sends the largest of what arrives
     relay     sends the sum (or the largest) in another unit, within bounds
@@ -121,6 +138,9 @@ class Process:
         keeps_current: whether u is part of the state.
         rescaling: what a relay does with its sum.
         coding: what a sigma-delta process does with it.
+        turn: what a resonator does in a step.
+        waits: whether it sends nothing before its own first step, since messages outlive a step: with no
+            bias and no constant until then, which the host sets with the reset.
         late: slots from the first that it takes in to the first that it sends in.
         takes, sends: [neurons] the slots of a network step in which each neuron takes what arrives, and sends
             what it made of it; None where it does in every chip step.
@@ -141,6 +161,8 @@ class Process:
     keeps_current: bool = False
     rescaling: Rescaling | None = None
     coding: Coding | None = None
+    turn: Turn | None = None
+    waits: bool = False
     late: int = 0
     takes: Ints | None = None
     sends: Ints | None = None
@@ -153,7 +175,7 @@ class Process:
     @property
     def has_state(self) -> bool:
         """Whether it remembers anything from step to step."""
-        return self.model in ("lif", "counter", "sigma_delta")
+        return self.model in ("lif", "counter", "sigma_delta", "resonator")
 
 
 @dataclass(frozen=True)
@@ -169,6 +191,7 @@ class Synapses:
         weights: as stored on the chip: even where signs are mixed.
         largest_message: of the source; 1 if it sends spikes.
         exponent: the sum of what arrives is shifted left by so much (right if negative).
+        later: [synapses] steps beyond ``delay`` that each waits by itself; empty where none does.
     """
 
     source: str
@@ -180,6 +203,17 @@ class Synapses:
     weights: Ints
     largest_message: int = 1
     exponent: int = 0
+    later: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    @property
+    def waits(self) -> Ints:
+        """[synapses] steps beyond the one that every synapse takes."""
+        return self.later + self.delay if self.later.size else np.full(len(self.weights), self.delay)
+
+    @property
+    def longest(self) -> int:
+        """The longest of these steps; the common ones where there is no synapse."""
+        return self.delay + int(self.later.max(initial=0))
 
     @property
     def graded(self) -> bool:
@@ -197,6 +231,9 @@ class Program:
         output_bias: [...] added to what the output process gives.
         sums_over_time: whether the host adds up the outputs of a sample.
         steps: chip steps of one time step of the network: its slots.
+        remembers: whether messages outlive the step of the network in which they were sent: synapses that
+            are late by steps of the network, spikes that come back. Samples then do not follow each other
+            through the pipeline: before each the host makes the chip forget states and messages.
     """
 
     name: str
@@ -206,6 +243,16 @@ class Program:
     output_bias: Ints
     sums_over_time: bool = False
     steps: int = 1
+    remembers: bool = False
+
+    def interval(self, steps: int) -> int:
+        """Chip steps from the start of one sample of ``steps`` network steps to that of the next."""
+        return steps * self.steps + (self.deepest if self.remembers else 0)
+
+    @property
+    def deepest(self) -> int:
+        """Chip steps that the pipeline goes on after the last network step of the input."""
+        return max(one.depth for one in self.processes)
 
     def process(self, name: str) -> Process:
         """The process of that name."""
@@ -233,6 +280,7 @@ class Program:
         for process in self.processes:
             entry = {key: getattr(process, key) for key in _PROCESS_SCALARS} | {"shape": [*process.shape]}
             entry["rescaling"] = entry["coding"] = None
+            entry["turn"] = process.turn and asdict(process.turn)
             processes.append(entry)
             tensors[f"process/{process.name}/bias"] = process.bias
             tensors[f"process/{process.name}/threshold"] = process.threshold
@@ -258,6 +306,7 @@ class Program:
             "output": self.output,
             "sums_over_time": self.sums_over_time,
             "steps": self.steps,
+            "remembers": self.remembers,
             "processes": processes,
             "synapses": synapses,
         }
@@ -282,6 +331,7 @@ class Program:
                 wide["output/bias"],
                 document["sums_over_time"],
                 document["steps"],
+                document["remembers"],
             )
         except (KeyError, TypeError, ValueError) as error:
             raise InputError.of(
@@ -299,12 +349,13 @@ _PROCESS_SCALARS = (
     "current_decay",
     "takes_largest",
     "keeps_current",
+    "waits",
     "late",
 )
 _RELAY_SCALARS = ("shift", "low", "high")
 _CODING_SCALARS = ("threshold", "output_shift", "input_shift", "integrates", "rectifies", "limit")
 _SYNAPSE_SCALARS = ("source", "target", "port", "delay", "largest_message", "exponent")
-_SYNAPSE_ARRAYS = ("starts", "sources", "weights")
+_SYNAPSE_ARRAYS = ("starts", "sources", "weights", "later")
 
 
 def _process(entry: Mapping[str, Any], tensors: Mapping[str, Ints]) -> Process:
@@ -312,8 +363,9 @@ def _process(entry: Mapping[str, Any], tensors: Mapping[str, Ints]) -> Process:
         raise ValueError(f"there is no model {entry['model']}")
     name = f"process/{entry['name']}"
     scalars = {key: entry[key] for key in _PROCESS_SCALARS}
-    settings, coding = entry["rescaling"], entry.get("coding")
+    settings, coding, turn = entry["rescaling"], entry.get("coding"), entry["turn"]
     return Process(
+        turn=turn and Turn(**turn),
         coding=coding and Coding(tensors[f"{name}/activation_bias"], **coding),
         rescaling=settings and Rescaling(tensors[f"{name}/factor"], tensors[f"{name}/offset"], **settings),
         shape=tuple(entry["shape"]),

@@ -44,14 +44,19 @@ class Timing:
 def retime(network: Network, place: Place = "synapses") -> Timing:
     """Balance all paths of a network at the least cost in delays, and at the least latency.
 
+    What comes back to the population that sent it takes a network step; paths are those without such loops.
+
     See :func:`balance`.
     """
     sizes = {one.name: one.size for one in network.populations}
     inputs = [one.name for one in network.populations if one.role == "input"]
-    edges = [(one.source, one.target) for one in network.projections]
+    edges = [(one.source, one.target) for one in network.projections if one.source != one.target]
     late = {one.name: one.late for one in network.populations if one.late}
     rigid = frozenset(one.name for one in network.populations if one.streams)
-    return balance(sizes, edges, inputs, network.outputs, place, late, rigid)
+    timing = balance(sizes, edges, inputs, network.outputs, place, late, rigid)
+    loops = {one.source for one in network.projections if one.source == one.target}
+    delays = {**timing.delays, **{(name, name): network.steps - 1 for name in sorted(loops)}}
+    return Timing(timing.depth, delays, delay_slots(sizes, delays, int(place == "synapses")))
 
 
 def balance(

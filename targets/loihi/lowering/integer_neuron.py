@@ -6,7 +6,7 @@ import numpy as np
 
 from spikeloom.compiler.graph.graph import Node
 from spikeloom.compiler.graph.ops.integer_neuron import DECAY_ONE, IntegerNeuron
-from spikeloom.compiler.mapping.network import Combine
+from spikeloom.compiler.mapping.network import Combine, Population
 from spikeloom.targets.loihi.lowering.rule import EXISTING, PROGRAM, Lowering, register
 
 
@@ -18,8 +18,12 @@ def lower(state: Lowering, node: Node) -> None:
     a soft reset, the largest of the inputs and a membrane that forgets at once (the register holds
     4095 of 4096 at most) need a neuron program; so does any that must wait for its next network step.
     """
-    op = node.op
-    assert isinstance(op, IntegerNeuron)
+    assert isinstance(node.op, IntegerNeuron)
+    add_neurons(state, node, node.op)
+
+
+def add_neurons(state: Lowering, node: Node, op: IntegerNeuron) -> Population:
+    """The population of a node's neurons, with what arrives at it."""
     (x,) = node.inputs
     if len(state.terms[x]) > 1:
         state.sum_terms(x)
@@ -43,3 +47,4 @@ def lower(state: Lowering, node: Node) -> None:
     state.biases[population.name] = state.constants[x]
     state.origins[population.name] = node
     state.define(node.output, population)
+    return population

@@ -25,7 +25,7 @@ def lower(state: Lowering, node: Node) -> None:
         return relation.pool(op.kernel, op.stride, op.padding)
 
     terms = state.terms[x]
-    if len(terms) != 1 or not terms[0].relation.is_plain:
+    if len(terms) != 1 or not terms[0].relation.is_plain or terms[0].late:
         state.materialise(x)
     pooled = tuple(Term(term.relation, "max") for term in state.carry(x, pool, node))
     if state.graph.types[x].kind != SPIKES:

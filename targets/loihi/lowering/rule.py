@@ -20,8 +20,13 @@ from spikeloom.compiler.graph.graph import Graph, Node
 from spikeloom.compiler.graph.kinds import SPIKES
 from spikeloom.compiler.graph.op import Array, Op
 from spikeloom.compiler.graph.ops.linear import Linear
+from spikeloom.compiler.graph.ops.recurrent_neuron import RecurrentNeuron
+from spikeloom.compiler.graph.ops.reshape import Reshape
+from spikeloom.compiler.graph.ops.transpose import Transpose
+from spikeloom.compiler.mapping.box import Box
 from spikeloom.compiler.mapping.network import Combine, Kernel, Network, Population, Projection, Role
 from spikeloom.compiler.mapping.relation import NotExpressibleError, Relation
+from spikeloom.compiler.mapping.synapses import expand
 from spikeloom.errors import UnsupportedError
 from spikeloom.targets.loihi.attention import streamed_chains
 from spikeloom.targets.loihi.program import Model
@@ -34,6 +39,30 @@ PROGRAM = "needs a neuron program that nobody has published"
 """Neurons that Loihi 2's programmable neurons can express; the program is not public."""
 
 
+@dataclass(frozen=True, eq=False)
+class Lateness:
+    """Network steps by which a synapse is late: those of its source neuron and of its target.
+
+    Attributes:
+        sent: [source neurons], or one number for all.
+        taken: [...] of the value's shape, or one number for all.
+    """
+
+    sent: Array
+    taken: Array
+
+    def __bool__(self) -> bool:
+        return bool(self.sent.any() or self.taken.any())
+
+    @property
+    def longest(self) -> int:
+        """No synapse is later."""
+        return int(self.sent.max() + self.taken.max())
+
+
+NOW = Lateness(np.zeros((), np.int64), np.zeros((), np.int64))
+
+
 @dataclass(frozen=True)
 class Term:
     """One summand of a value.
@@ -41,10 +70,12 @@ class Term:
     Attributes:
         relation: to a population.
         combine: ``max`` if the largest of the neurons that an element reads counts, not their sum.
+        late: network steps by which it is late.
     """
 
     relation: Relation
     combine: Combine = "sum"
+    late: Lateness = NOW
 
 
 @dataclass(frozen=True)
@@ -68,6 +99,8 @@ class Lowering:
         steps: chip steps of a network step: the most slots of any stream.
         slots: of populations, when they take and send, where that is not slot 0; None: in every slot.
         models: of populations whose role does not tell.
+        late: of projections by number, network steps by which their synapses are late.
+        remembers: whether messages outlive the network step in which they were sent.
     """
 
     def __init__(self, graph: Graph, sizes: StateSizes) -> None:
@@ -76,10 +109,12 @@ class Lowering:
         self.steps = max((stream.slots for _, stream in self.streams.values()), default=1)
         self.slots: dict[str, Slots | None] = {}
         self.models: dict[str, Model] = {}
+        self.late: dict[int, Lateness] = {}
         self.terms: dict[str, tuple[Term, ...]] = {}
         self.constants: dict[str, Array] = {}
         self.biases: dict[str, Array] = {}
         self.origins: dict[str, Node] = {}
+        self.remembers = False
         self._sizes = sizes
         self._populations: dict[str, Population] = {}
         self._projections: list[Projection] = []
@@ -180,15 +215,22 @@ class Lowering:
         """Project terms of a population's shape onto it."""
         for term in terms:
             projection, ones = term.relation.projection(population, port)
+            if term.late:
+                self.late[len(self._projections)] = term.late
+                self.remembers = True
             self._projections.append(projection)
             if ones is not None:
                 self._kernels[ones.name] = ones
+
+    def has(self, population: str) -> bool:
+        """Whether there is a population of that name."""
+        return population in self._populations
 
     def role_of(self, term: Term) -> Role:
         """The role of the population that a term reads."""
         return self._populations[term.relation.population].role
 
-    def kernel(self, node: Node, op: Convolution | Linear) -> Kernel:
+    def kernel(self, node: Node, op: Convolution | Linear | RecurrentNeuron) -> Kernel:
         """The kernel of a node with weights, as narrow as its largest weight allows."""
         largest = int(np.abs(op.weight.astype(np.int64)).max(initial=0))
         kernel = Kernel(
@@ -233,8 +275,9 @@ class Lowering:
         return self.terms[value]
 
     def plain_terms(self, value: str) -> tuple[Term, ...]:
-        """The terms of a value, each of which is one neuron an element."""
-        if not all(term.relation.is_plain and term.combine == "sum" for term in self.terms[value]):
+        """The terms of a value, each of which is one neuron an element, and none of which is late."""
+        terms = self.terms[value]
+        if not all(one.relation.is_plain and one.combine == "sum" and not one.late for one in terms):
             self.materialise(value)
         return self.terms[value]
 
@@ -245,13 +288,13 @@ class Lowering:
             UnsupportedError: SL0602, not even a population there makes the change possible.
         """
         try:
-            return self._changed(value, change)
+            return self._changed(value, change, node)
         except NotExpressibleError:
             pass
         try:
             if not self._is_population(value):
                 self.materialise(value)
-            return self._changed(value, change)
+            return self._changed(value, change, node)
         except NotExpressibleError as error:
             raise UnsupportedError.of(
                 "SL0602",
@@ -272,13 +315,53 @@ class Lowering:
             self.steps,
         )
 
-    def _changed(self, value: str, change: Callable[[Relation], Relation]) -> tuple[Term, ...]:
-        return tuple(Term(change(term.relation), term.combine) for term in self.terms[value])
+    def _changed(self, value: str, change: Callable[[Relation], Relation], node: Node) -> tuple[Term, ...]:
+        shape = self.graph.types[value].shape
+        return tuple(
+            Term(change(one.relation), one.combine, self._moved(one, shape, node.op))
+            for one in self.terms[value]
+        )
+
+    def _moved(self, term: Term, shape: tuple[int, ...], op: Op) -> Lateness:
+        """What the elements of a value are late by, after an operation, where they differ.
+
+        Elements that only move take it with them; else it is their neuron's.
+
+        Raises:
+            NotExpressibleError: an element has several neurons, or a neuron several elements.
+        """
+        late = term.late
+        if not late.taken.any():
+            return late
+        if isinstance(op, Reshape | Transpose):
+            (moved,) = op.evaluate(np.broadcast_to(late.taken, shape)[None])
+            return Lateness(late.sent, moved[0])
+        source = self._populations[term.relation.population]
+        if not term.relation.is_plain or term.combine == "max":
+            raise NotExpressibleError("a sum of what is late by different steps")
+        return Lateness(late.sent + _by_source(term.relation, source, late.taken), NOW.taken)
 
     def _is_population(self, value: str) -> bool:
         (term, *others) = self.terms[value]
         whole = Relation.identity(self._populations[term.relation.population])
-        return not others and term == Term(whole)
+        return not others and (term.relation, term.combine, bool(term.late)) == (whole, "sum", False)
+
+
+def _by_source(relation: Relation, source: Population, taken: Array) -> Array:
+    """[source neurons] of what is said for elements of a value that are one neuron each.
+
+    Raises:
+        NotExpressibleError: elements of one neuron differ.
+    """
+    value = Population("value", relation.shape, "neuron", (0, 1))
+    projection, _ = relation.projection(value)
+    found = expand(projection, Box(tuple((0, size) for size in projection.target_sizes)))
+    flat = np.broadcast_to(taken, relation.shape).reshape(-1)[found.target]
+    by_source: Array = np.zeros(source.size, np.int64)
+    by_source[found.source] = flat
+    if (by_source[found.source] != flat).any():
+        raise NotExpressibleError("a neuron that is late by different steps")
+    return by_source
 
 
 Rule = Callable[[Lowering, Node], None]

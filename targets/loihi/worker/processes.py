@@ -19,6 +19,8 @@ from lava.magma.core.resources import CPU
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 from lava.proc.lif.models import AbstractPyLifModelFixed
 from lava.proc.lif.process import LIFReset
+from lava.proc.rf.models import AbstractPyRFModelFixed
+from lava.proc.rf.process import RF
 from lava.proc.sdn.models import AbstractSigmaDeltaModel
 from lava.proc.sdn.process import ActivationMode, SigmaDelta
 
@@ -26,11 +28,15 @@ Settings = Any
 
 
 class GroupedLIF(LIFReset):
-    """Lava's LIF with a threshold for each neuron: several of its processes, one a threshold, in one."""
+    """Lava's LIF with a threshold for each neuron: several of its processes, one a threshold, in one.
 
-    def __init__(self, *, vth: Settings, shape: tuple[int, ...], **settings: Settings) -> None:
+    It has no bias before the step ``first``, as all processes of this file send no constant before.
+    """
+
+    def __init__(self, *, vth: Settings, shape: tuple[int, ...], first: int, **settings: Settings) -> None:
         super().__init__(vth=0, shape=shape, **settings)
         self.vth = Var(shape=shape, init=vth)
+        self.proc_params["first"] = first
 
 
 @implements(proc=GroupedLIF, protocol=LoihiProtocol)
@@ -51,7 +57,7 @@ class PyGroupedLIF(AbstractPyLifModelFixed):
         self.subthr_dynamics(activation_in=arrived)
         spikes = self.v > np.left_shift(self.vth, self.vth_shift)
         self.reset_voltage(spike_vector=spikes)
-        self.s_out.send(spikes)
+        self.s_out.send(spikes & _has_begun(self))
 
 
 class Counter(AbstractProcess):
@@ -87,7 +93,7 @@ class _PyCounter(PyLoihiProcessModel):
         """Reset, work, send."""
         arrived = self.a_in.recv()
         self.begin()
-        self.s_out.send(self.work(arrived, ...))
+        self.s_out.send(self.work(arrived, ...) * _has_begun(self))
 
     def begin(self) -> None:
         """Reset, where it is time."""
@@ -171,7 +177,7 @@ class _PyResetSigmaDelta(AbstractSigmaDeltaModel):
         if self.time_step % settings["reset_interval"] == settings["reset_offset"]:
             self.sigma, self.act, self.residue = (np.zeros_like(arrived) for _ in range(3))
         sent = np.right_shift(self.dynamics(arrived), self.state_exp)
-        self.s_out.send(np.clip(sent, -settings["limit"], settings["limit"]))
+        self.s_out.send(np.clip(sent, -settings["limit"], settings["limit"]) * _has_begun(self))
 
     def sigma_dynamics(self, a_in_data: Settings) -> Settings:
         """Lava's sum, in 24 bits."""
@@ -196,6 +202,81 @@ class PyResetDelta(_PyResetSigmaDelta):
         return a_in_data
 
 
+class ResetRF(RF):
+    """Lava's resonator with the registers of its turn as they are, and a reset."""
+
+    def __init__(
+        self,
+        *,
+        shape: tuple[int, ...],
+        cosine: int,
+        sine: int,
+        threshold: int,
+        fraction_bits: int,
+        **resets: int,
+    ) -> None:
+        super().__init__(shape=shape, period=4, alpha=0, decay_bits=12, state_exp=fraction_bits)
+        self.cos_decay = Var(shape=(1,), init=cosine)
+        self.sin_decay = Var(shape=(1,), init=sine)
+        self.vth = Var(shape=(1,), init=threshold)
+        for name, value in resets.items():
+            self.proc_params[name] = value
+
+
+class ResetRFIZ(ResetRF):
+    """The same as Izhikevich has it: a threshold for the imaginary part, and a reset by each spike."""
+
+
+class _PyResetRF(AbstractPyRFModelFixed):
+    """Registers with sign, as a turn by more than a right angle needs, and sums of more than 16 bits."""
+
+    a_real_in = LavaPyType(PyInPort.VEC_DENSE, np.int32, precision=24)
+    a_imag_in = LavaPyType(PyInPort.VEC_DENSE, np.int32, precision=24)
+    sin_decay: int = LavaPyType(int, np.int32, precision=12)
+    cos_decay: int = LavaPyType(int, np.int32, precision=12)
+
+    def run_spk(self) -> None:
+        """Reset, Lava's own turn, clip, fire."""
+        settings = self.proc_params
+        arrived = [np.left_shift(port.recv(), self.state_exp) for port in (self.a_real_in, self.a_imag_in)]
+        if self.time_step % settings["reset_interval"] == settings["reset_offset"]:
+            self.real[:], self.imag[:] = 0, 0
+        turned = self.resonator_dynamics(*arrived, np.int64(self.real), np.int64(self.imag))
+        real, imag = (np.clip(part, self.neg_voltage_limit, self.pos_voltage_limit) for part in turned)
+        self.s_out.send(self.fire(real, imag))
+
+    def fire(self, real: Settings, imag: Settings) -> Settings:
+        """Spikes; the state is that after them."""
+        raise NotImplementedError
+
+
+@implements(proc=ResetRF, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("fixed_pt")
+class PyResetRF(_PyResetRF):
+    """Fires by its phase."""
+
+    def fire(self, real: Settings, imag: Settings) -> Settings:
+        """As it passes the real axis."""
+        spikes = (real >= self.vth) * (imag >= 0) * (self.imag < 0)
+        self.real[:], self.imag[:] = real, imag
+        return spikes
+
+
+@implements(proc=ResetRFIZ, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("fixed_pt")
+class PyResetRFIZ(_PyResetRF):
+    """Fires over a threshold."""
+
+    def fire(self, real: Settings, imag: Settings) -> Settings:
+        """Where the imaginary part reaches the threshold."""
+        spikes = imag >= self.vth
+        self.real[:] = real * (1 - spikes)
+        self.imag[:] = spikes * (self.vth - 1) + (1 - spikes) * imag
+        return spikes
+
+
 class Sum(AbstractProcess):
     """Sends what arrives and a constant, as one graded spike."""
 
@@ -215,7 +296,7 @@ class _PySum(PyLoihiProcessModel):
 
     def run_spk(self) -> None:
         """Add and send."""
-        self.s_out.send(self.work(self.a_in.recv(), ...))
+        self.s_out.send(self.work(self.a_in.recv(), ...) * _has_begun(self))
 
     def work(self, arrived: Settings, chosen: Settings) -> Settings:
         """Add."""
@@ -254,7 +335,7 @@ class _PyRelay(PyLoihiProcessModel):
 
     def run_spk(self) -> None:
         """Work and send."""
-        self.s_out.send(self.work(self.a_in.recv(), ...))
+        self.s_out.send(self.work(self.a_in.recv(), ...) * _has_begun(self))
 
     def work(self, arrived: Settings, chosen: Settings) -> Settings:
         """Add, multiply, shift, clip."""
@@ -316,7 +397,8 @@ class _PySlotted(PyLoihiProcessModel):
         chosen = self.takes == slot
         if chosen.any():
             self.kept[chosen] = self.work(arrived, chosen)[chosen]
-        self.s_out.send(np.where(self.sends == slot, self.kept, 0).astype(np.int32))
+        sent = np.where(self.sends == slot, self.kept, 0).astype(np.int32)
+        self.s_out.send(sent * _has_begun(self))
 
 
 @implements(proc=SlottedSum, protocol=LoihiProtocol)
@@ -446,6 +528,11 @@ def _leak(state: Settings, decay: int) -> Settings:
     """Toward zero, as on the chip."""
     kept = np.abs(state) * (4096 - decay) >> 12
     return np.sign(state) * kept
+
+
+def _has_begun(model: Settings) -> bool:
+    """Whether its own first step has come."""
+    return bool(model.time_step > model.proc_params["first"])
 
 
 def _slot(model: Settings) -> int:

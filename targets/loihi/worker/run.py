@@ -2,9 +2,9 @@
 
 The folder holds ``program.json`` and ``program.npz`` (processes and synapses as the chip stores them) and
 ``frames.npz`` (what the host injects in each chip step, as ``frames`` or for each input ``frames/<name>``,
-and the steps between resets). What every layer sent goes to ``results.npz``; where ``expected.npz`` lies
-beside, the two are compared, and the exit status is 3 if a number differs. Needs lava-nc 0.10.0 alone.
-Nothing of the folder is executed.
+the chip steps of a sample, and those from the start of one to the start of the next). What every layer sent
+goes to ``results.npz``; where ``expected.npz`` lies beside, the two are compared, and the exit status is 3 if
+a number differs. Needs lava-nc 0.10.0 alone. Nothing of the folder is executed.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ def main(folder: Path) -> int:
     sys.path.insert(0, str(Path(__file__).resolve().parent))
     document = json.loads((folder / "program.json").read_text())
     arrays = dict(np.load(folder / "program.npz", allow_pickle=False))
-    given = np.load(folder / "frames.npz", allow_pickle=False)
-    frames = {name: given[name] for name in given.files if name != "interval"}
-    results = run(document, arrays, frames, int(given["interval"]))
+    given = dict(np.load(folder / "frames.npz", allow_pickle=False))
+    interval, sample = int(given.pop("interval")), int(given.pop("sample"))
+    results = run(document, arrays, given, interval)
     np.savez_compressed(folder / "results.npz", **results)
     if not (folder / "expected.npz").exists():
         return 0
@@ -35,8 +35,10 @@ def main(folder: Path) -> int:
     depths = {one["name"]: one["depth"] for one in document["processes"]}
     wrong = {}
     for name in expected.files:
-        sent = by_network_step(results[name][depths[name] :], document["steps"])
-        wrong[name] = int((sent[: len(expected[name])] != expected[name]).sum())
+        samples = len(expected[name]) * document["steps"] // sample
+        starts = depths[name] + interval * np.arange(samples)
+        sent = np.concatenate([results[name][start : start + sample] for start in starts])
+        wrong[name] = int((by_network_step(sent, document["steps"]) != expected[name]).sum())
     cells = sum(expected[name].size for name in expected.files)
     print(f"{cells:,} numbers of {len(wrong)} populations compared, {sum(wrong.values())} differ")
     return 3 if any(wrong.values()) else 0
@@ -51,12 +53,26 @@ def by_network_step(sent: Arrays, steps: int) -> Arrays:
 def run(document: Arrays, arrays: Arrays, frames: dict[str, Arrays], interval: int) -> dict[str, Arrays]:
     """What every layer and the output sent in each chip step, [steps, neurons].
 
+    Where messages outlive a network step, Lava is made anew for each sample, so that nothing is on its way.
+
     Args:
         document: ``program.json``.
         arrays: ``program.npz``.
         frames: [steps, neurons] that each input sends.
         interval: steps between resets; each process is reset at its own depth.
     """
+    steps = len(next(iter(frames.values())))
+    ends = range(interval, steps + 1, interval) if document["remembers"] else [steps]
+    pieces, start = [], 0
+    for end in ends:
+        given = {name: sent[start:end] for name, sent in frames.items()}
+        pieces.append(run_once(document, arrays, given, interval))
+        start = end
+    return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
+
+
+def run_once(document: Arrays, arrays: Arrays, frames: dict[str, Arrays], interval: int) -> dict[str, Arrays]:
+    """One run of Lava; arguments are those of :func:`run`."""
     from lava.magma.core.run_conditions import RunSteps
     from lava.magma.core.run_configs import Loihi2SimCfg
     from lava.proc.io.sink import RingBuffer as Sink
@@ -124,11 +140,17 @@ class Builder:
             return self.relay(one, bias, slots)
         if model == "sigma_delta":
             return self.coder(one, bias)
+        if model == "resonator":
+            return self.resonator(one)
         if slots:
-            return self.ours.SlottedSum(shape=shape, bias=bias, **slots)
+            return self.ours.SlottedSum(shape=shape, bias=bias, first=self.first(one), **slots)
         if model == "sum" and not bias.any():
             return GradedVec(shape=shape, vth=0, exp=0)
-        return self.ours.Sum(shape=shape, bias=bias)
+        return self.ours.Sum(shape=shape, bias=bias, first=self.first(one))
+
+    def first(self, one: Arrays) -> int:
+        """The chip step before which it sends nothing."""
+        return int(one["depth"]) if one["waits"] else 0
 
     def slots(self, one: Arrays) -> dict[str, Arrays]:
         """When it takes and sends within a network step; empty where it does in every chip step."""
@@ -156,9 +178,9 @@ class Builder:
             "bias_exp": exponent,
             **self.resets(one),
         }
-        if (vth == vth[0]).all():
+        if (vth == vth[0]).all() and not self.first(one):
             return LIFReset(vth=int(vth[0]), **settings)
-        return self.ours.GroupedLIF(vth=vth, **settings)
+        return self.ours.GroupedLIF(vth=vth, first=self.first(one), **settings)
 
     def counter(self, one: Arrays, bias: Arrays, slots: dict[str, Arrays]) -> Arrays:
         """A neuron program."""
@@ -166,6 +188,7 @@ class Builder:
         settings = {"decay": one["decay"], "current_decay": one["current_decay"], **self.resets(one)}
         theta = self.arrays[f"{name}/threshold"].astype(np.int64)
         common = {"shape": self.shape(one), "theta": theta, "bias": bias, **settings, **slots}
+        common["first"] = self.first(one)
         kind = "SlottedCounter" if slots else "Counter"
         if f"{name}/reset_by" in self.arrays:
             kind = kind.replace("Counter", "SubtractingCounter")
@@ -177,6 +200,7 @@ class Builder:
         name = f"process/{one['name']}"
         factor, offset = (self.arrays[f"{name}/{key}"].astype(np.int64) for key in ("factor", "offset"))
         settings = {"shape": self.shape(one), "bias": bias.astype(np.int64), **one["rescaling"], **slots}
+        settings["first"] = self.first(one)
         made = self.ours.SlottedRelay if slots else self.ours.Relay
         return made(factor=factor, offset=offset, **settings)
 
@@ -185,8 +209,15 @@ class Builder:
         coding, active = one["coding"], self.arrays[f"process/{one['name']}/activation_bias"]
         made = self.ours.ResetSigmaDelta if coding["integrates"] else self.ours.ResetDelta
         settings = {key: coding[key] for key in ("threshold", "input_shift", "rectifies", "limit")}
-        settings |= {"shift": coding["output_shift"], **self.resets(one)}
+        settings |= {"shift": coding["output_shift"], "first": self.first(one), **self.resets(one)}
         return made(shape=self.shape(one), bias=active, arrives=bias, **settings)
+
+    def resonator(self, one: Arrays) -> Arrays:
+        """Lava's own resonators, which are reset."""
+        turn = one["turn"]
+        made = self.ours.ResetRF if turn["by_phase"] else self.ours.ResetRFIZ
+        settings = {key: turn[key] for key in ("cosine", "sine", "threshold", "fraction_bits")}
+        return made(shape=self.shape(one), **settings, **self.resets(one))
 
     def connect(self, number: int, one: Arrays) -> None:
         """Synapses between two processes."""
@@ -200,6 +231,9 @@ class Builder:
         elif target["model"] in ("product", "gate", "memory"):
             made = self.made[one["target"]]
             synapses.a_out.connect(made.a_in2 if one["port"] else made.a_in1)
+        elif target["model"] == "resonator":
+            made = self.made[one["target"]]
+            synapses.a_out.connect(made.a_imag_in if one["port"] else made.a_real_in)
         else:
             synapses.a_out.connect(self.made[one["target"]].a_in)
 
@@ -208,9 +242,9 @@ class Builder:
         from lava.proc.sparse.process import DelaySparse, Sparse
         from scipy.sparse import csr_matrix
 
-        starts, sources, weights = (
+        starts, sources, weights, later = (
             self.arrays[f"synapses/{number}/{key}"].astype(np.int64)
-            for key in ("starts", "sources", "weights")
+            for key in ("starts", "sources", "weights", "later")
         )
         if not weights.size:
             return None
@@ -223,10 +257,11 @@ class Builder:
             "weight_exp": one["exponent"],
             "num_message_bits": 24 if one["largest_message"] > 1 else 0,
         }
-        if not one["delay"]:
+        waits = later + one["delay"] if later.size else np.full(len(weights), one["delay"], int)
+        if not waits.any():
             return Sparse(weights=matrix, **settings)
-        delays = csr_matrix((np.full(len(weights), one["delay"], int), sources, starts), matrix.shape)
-        return DelaySparse(weights=matrix, delays=delays, max_delay=one["delay"], **settings)
+        delays = csr_matrix((waits, sources, starts), matrix.shape)
+        return DelaySparse(weights=matrix, delays=delays, max_delay=int(waits.max()), **settings)
 
     def feed(self, one: Arrays, port: Arrays) -> None:
         """Connect a sink to what a process sends, or to what arrives at a readout."""

@@ -6,24 +6,28 @@ from typing import Any
 
 import numpy as np
 
-from spikeloom.compiler.graph.op import Array
+from spikeloom.compiler.graph.op import Array, StatefulOp
 from spikeloom.compiler.graph.ops.accumulate import Accumulate
 from spikeloom.compiler.graph.ops.add import Add
 from spikeloom.compiler.graph.ops.broadcast import Broadcast
 from spikeloom.compiler.graph.ops.concat import Concat
 from spikeloom.compiler.graph.ops.conv1d import Conv1d
 from spikeloom.compiler.graph.ops.conv2d import Conv2d
+from spikeloom.compiler.graph.ops.delay import Delay
 from spikeloom.compiler.graph.ops.integer_neuron import IntegerNeuron
 from spikeloom.compiler.graph.ops.linear import Linear
 from spikeloom.compiler.graph.ops.matmul import MatMul
 from spikeloom.compiler.graph.ops.max_pool2d import MaxPool2d
 from spikeloom.compiler.graph.ops.mul import Mul
 from spikeloom.compiler.graph.ops.pad import Pad
+from spikeloom.compiler.graph.ops.recurrent_neuron import RecurrentNeuron
 from spikeloom.compiler.graph.ops.reduce_sum import ReduceSum
 from spikeloom.compiler.graph.ops.rescale import Rescale
 from spikeloom.compiler.graph.ops.reshape import Reshape
+from spikeloom.compiler.graph.ops.resonator import Resonator
 from spikeloom.compiler.graph.ops.slice import Slice
 from spikeloom.compiler.graph.ops.split import Split
+from spikeloom.compiler.graph.ops.time_window import TimeWindow
 from spikeloom.compiler.graph.ops.transpose import Transpose
 from tests.random_networks import Grower, NeuronStyle, RandomNetwork, random_frames
 
@@ -88,10 +92,12 @@ def random_program(seed: int, programs: bool = True) -> RandomNetwork:
     steps, batch = int(rng.integers(3, 7)), 2
     kind = ("picture", "sequence", "vector")[seed % 3]
     shape = {"picture": (2, 6, 6), "sequence": (3, 6), "vector": (12,)}[kind]
+    remembers = seed % 4 == 1
+    steps += 4 * remembers
     frames = random_frames(rng, shape, steps, batch, int(rng.choice([1, 1, 1, 3])) if programs else 1)
     high, rate = int(max(1, frames.max())), float(rng.uniform(0.15, 0.4))
     grow = ChipGrower(f"program{seed}", frames, rng, high, rate)
-    walk = _Walk(grow, programs)
+    walk = _Walk(grow, programs, remembers)
     tokens = {"picture": walk.picture, "sequence": walk.sequence, "vector": walk.vector}[kind]()
     if walk.program(0.35):
         tokens = walk.membranes(tokens)
@@ -103,9 +109,11 @@ def random_program(seed: int, programs: bool = True) -> RandomNetwork:
 class _Walk:
     """Takes a grower from the input to the head, choosing at random on the way."""
 
-    def __init__(self, grow: ChipGrower, programs: bool) -> None:
+    def __init__(self, grow: ChipGrower, programs: bool, remembers: bool) -> None:
         self.grow = grow
         self.programs = programs
+        self.remembers = remembers
+        self.rings = False
 
     def chance(self, probability: float) -> bool:
         return bool(self.grow.rng.random() < probability)
@@ -119,6 +127,7 @@ class _Walk:
 
     def fire(self, x: str, name: str = "lif") -> str:
         """A neuron layer: the chip's LIF mostly, else a neuron program."""
+        x = self.later(x, 0.3) if self.programs or x not in self.biased else x
         program = self.program(0.25)
         cuba = self.chance(0.2) and x not in self.biased and not self.bordered  # a bias goes to v, not to u
         style = NeuronStyle(
@@ -133,6 +142,48 @@ class _Walk:
             style = NeuronStyle(**{**vars(style), "fraction_bits": 7})
         plain = NeuronStyle(fraction_bits=7, axes=0)
         return self.grow.neuron(x, style, plain, name=name)
+
+    def later(self, x: str, probability: float) -> str:
+        """A value that is late, by steps of each channel, of each element, or the same for all."""
+        if not self.remembers or not self.chance(probability):
+            return x
+        sizes = self.grow.shape(x)
+        kept = self.pick(0, 1, len(sizes))
+        steps = self.grow.rng.integers(0, 4, (*sizes[:kept], *(1,) * (len(sizes) - kept)))
+        steps.flat[0] = max(1, steps.flat[0])
+        return self.grow.advance("late", Delay(steps), x)
+
+    def window(self, x: str) -> str:
+        """The last few values side by side: a convolution along time."""
+        if not self.remembers:
+            return x
+        return self.grow.advance("window", TimeWindow(self.pick(2, 3), 0, self.pick(1, 2)), x)
+
+    def loop(self, x: str) -> str:
+        """Neurons whose spikes come back."""
+        (n,) = self.grow.shape(x)
+        weight = self.grow.weights((n, n), 6)
+        cuba = self.chance(0.4) and x not in self.biased
+
+        def made(theta: int) -> StatefulOp:
+            bias = np.zeros(n, np.int64) if cuba else self.grow.rng.integers(-4, 5, n) << 7
+            current = 2048 if cuba else None
+            return RecurrentNeuron(weight, np.full((1, n), theta * STEP), bias, 2048, 7, current, 24)
+
+        return self.grow.tuned("loop", made, x) or self.fire(x)
+
+    def ring(self, x: str) -> str:
+        """Resonators, driven by spikes through complex weights."""
+        (n,) = self.grow.shape(x)
+        parts = [self.grow.add(part, Linear(self.grow.weights((n, n), 6)), x)[0] for part in ("re", "im")]
+        by_phase, sine = self.chance(0.5), self.pick(3300, -3500)
+
+        def made(theta: int) -> StatefulOp:
+            return Resonator(self.pick(-1500, 2000), sine, theta * STEP, 6, by_phase=by_phase)
+
+        ringing = self.grow.tuned("ring", made, *parts)
+        self.rings |= ringing is not None
+        return ringing or x
 
     def odd(self, x: str) -> bool:
         """Whether x is not a weighted sum of even weights, which six fraction digits need."""
@@ -167,7 +218,7 @@ class _Walk:
         """Convolutions, pools of currents and of spikes, a residual of spikes."""
         grow = self.grow
         twice = self.program(0.2)  # weights on signed currents: an accumulator between
-        x = self.conv(grow.x, Conv2d, 4, 3 if twice else 0)
+        x = self.conv(self.later(grow.x, 0.5), Conv2d, 4, 3 if twice else 0)
         x = self.pool(x) if twice and self.chance(0.5) else x
         x = self.conv(x, Conv2d, 3, 3) if twice else x
         x = self.pool(x) if self.program(0.4) else x
@@ -193,13 +244,17 @@ class _Walk:
         return x
 
     def sequence(self) -> str:
-        return self.fire(self.conv(self.grow.x, Conv1d, 4))
+        return self.fire(self.conv(self.later(self.window(self.grow.x), 0.3), Conv1d, 4))
 
     def vector(self) -> str:
         grow = self.grow
         weight = grow.weights((12, 12)) if self.chance(0.5) else grow.weights((12, 12), 7) * np.int8(2)
-        (x,) = grow.add("fc", Linear(weight, grow.rng.integers(-9, 9, 12)), grow.x)
-        x = self.fire(self.note(x, weight, True))
+        bias = None if self.remembers else grow.rng.integers(-9, 9, 12)
+        (x,) = grow.add("fc", Linear(weight, bias), self.later(grow.x, 0.5))
+        x = self.note(x, weight, not self.remembers)
+        x = self.loop(x) if self.remembers and self.chance(0.6) else self.fire(x)
+        if self.remembers and self.program(0.4):
+            x = self.ring(x)
         if self.program(0.3):
             (x,) = grow.add("once", Linear(grow.weights((12, 12), 4)), x)
             x = self.relay(x, 60) if self.chance(0.5) else x
@@ -238,7 +293,8 @@ class _Walk:
         grow = self.grow
         channels, _ = grow.shape(x)
         masks = (self.spike_driven, self.by_queries)
-        form = self.pick(*masks, self.scores, self.memory) if self.programs else self.pick(*masks)
+        products = self.programs and not self.rings  # resonators do not wait for slots
+        form = self.pick(*masks, self.scores, self.memory) if products else self.pick(*masks)
         attended = form(*self.heads(x))
         if grow.builder.types[attended].kind.hi == 1 and self.chance(0.5):
             project = Conv1d(grow.weights((channels, channels, 1)))

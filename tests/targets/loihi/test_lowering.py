@@ -13,7 +13,6 @@ from spikeloom.compiler.graph.interpret import Interpreter
 from spikeloom.compiler.graph.kinds import SPIKES, Type
 from spikeloom.compiler.graph.ops.add import Add
 from spikeloom.compiler.graph.ops.conv2d import Conv2d
-from spikeloom.compiler.graph.ops.delay import Delay
 from spikeloom.compiler.graph.ops.integer_neuron import IntegerNeuron
 from spikeloom.compiler.graph.ops.linear import Linear
 from spikeloom.compiler.graph.ops.matmul import MatMul
@@ -21,6 +20,7 @@ from spikeloom.compiler.graph.ops.max_pool2d import MaxPool2d
 from spikeloom.compiler.graph.ops.reduce_sum import ReduceSum
 from spikeloom.compiler.graph.ops.reshape import Reshape
 from spikeloom.compiler.graph.ops.split import Split
+from spikeloom.compiler.graph.ops.time_gate import TimeGate
 from spikeloom.compiler.graph.ops.transpose import Transpose
 from spikeloom.compiler.mapping.box import Box
 from spikeloom.compiler.mapping.network import Network
@@ -275,15 +275,15 @@ def test_groups_are_neurons_with_the_same_threshold() -> None:
 
 def test_an_operation_without_a_rule_is_named() -> None:
     def add(builder: GraphBuilder, x: str) -> str:
-        (y,) = builder.add("late", Delay(np.array([1])), x)
-        (y,) = builder.add("later", Delay(np.array([1])), y)
+        (y,) = builder.add("early", TimeGate(0, 2), x)
+        (y,) = builder.add("late", TimeGate(1, 2), y)
         return builder.add("lif", lif((4,), state_bits=24), y)[0]
 
     graph = build((4,), add)
     problems = loihi2().obstacles(graph)
     assert [(problem.code, problem.where.split()[0]) for problem in problems] == [
+        ("SL0602", "early"),
         ("SL0602", "late"),
-        ("SL0602", "later"),
     ]
     with pytest.raises(UnsupportedError) as caught:
         loihi2().lower(graph)
