@@ -13,19 +13,21 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from spikeloom.compiler.agreement import ask_oracle, compare_free_running, rounded_model
+from spikeloom.compiler.agreement import ask_oracle, compare_free_running, rounded_model, teacher_forced
 from spikeloom.compiler.frontends.torch.axes import InputShape
 from spikeloom.compiler.frontends.torch.capture import Capture, capture
 from spikeloom.compiler.frontends.torch.eager import prove_capture, run_eager
-from spikeloom.compiler.graph.graph import GraphBuilder, Stage, Unit
+from spikeloom.compiler.graph.graph import Graph, GraphBuilder, Stage, Unit
 from spikeloom.compiler.graph.kinds import SPIKES, Type, levels
-from spikeloom.compiler.graph.op import Array
+from spikeloom.compiler.graph.op import Array, StatefulOp
 from spikeloom.compiler.graph.ops.integer_neuron import DECAY_ONE, IntegerNeuron
+from spikeloom.compiler.graph.ops.neuron import Neuron
 from spikeloom.compiler.graph.ops.time_window import TimeWindow
 from spikeloom.compiler.graph.passes import run_passes
 from spikeloom.compiler.passes.canonicalise import CANONICALISE
 from spikeloom.compiler.quantize.activity import measure_activity
 from spikeloom.compiler.quantize.quantize import Quantized, quantize
+from spikeloom.compiler.quantize.thresholds import RoundingBound
 from spikeloom.errors import InternalError
 from tests.integer_networks import NAMES, PROFILES, STEPS, capture_of, frames_of, quantized
 from tests.trained_networks import Convolutional, Network, lif
@@ -330,6 +332,29 @@ def test_free_running_counts_graded_spikes_of_a_late_layer_by_hand() -> None:
     other[1:3, 0, 1] += 0.25
     differs = compare_free_running(trained, {"lif": other}, builder.build(), frames)
     assert [(layer.cells, layer.flips) for layer in differs.layers] == [(8, 2)]
+
+
+def test_a_decision_is_judged_from_the_membrane_of_the_integers_by_hand() -> None:
+    """The integer potential gains 9 a step and fires above 99, at step 12; the trained one gains 10.
+
+    From the integers' 90 the trained neuron reaches 100 one step too early, its only decision that differs.
+    On a membrane of its own it would fire at step 10, and not at step 12.
+    """
+
+    def network(stage: Stage, op: StatefulOp) -> Graph:
+        builder = GraphBuilder("sum", stage, "onnx")
+        x = builder.input("x", Type((1,), levels(255)))
+        builder.output(builder.add("lif", op, x)[0])
+        builder.units["lif"] = Unit(np.array(1.0), np.array(0.0))
+        return builder.build()
+
+    integer = network(Stage.INTEGER, IntegerNeuron(np.array([[99]]), np.array([-1]), 0, 0, horizon=12))
+    one, none = np.ones(1), np.zeros(1)
+    made = Quantized(integer, {"lif": RoundingBound(one, none, none, none, none, 0.0)}, (), {})
+    frames = np.full((12, 1, 1), 10, np.uint8)
+    trained = network(Stage.CANONICAL, Neuron(decay=1.0, gain=1.0, threshold=99.5))
+    verdict = teacher_forced(trained, made, frames, frames)
+    assert (verdict.cells, verdict.differing, verdict.shares) == (12, 1, {"lif": 1 / 12})
 
 
 # --- the trained network and its recordings --------------------------------------------------------------

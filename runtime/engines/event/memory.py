@@ -38,11 +38,6 @@ def restored(x: Array, axes: tuple[int, ...]) -> Array:
     return arranged(x, tuple(int(axis) for axis in np.argsort(axes)))
 
 
-def is_dense(x: Array) -> bool:
-    """Whether the value fills its memory without gaps or repetitions, steps and samples in front."""
-    return bool(arranged(x, memory_axes(x)).flags.c_contiguous)
-
-
 def split_rows(shape: tuple[int, ...], *parameters: Array) -> tuple[int, int]:
     """How a shape in memory splits into (rows, columns) such that parameters differ by column only.
 
