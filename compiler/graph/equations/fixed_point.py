@@ -13,7 +13,7 @@ integers, intervals (the proof that float64 holds every number) and the nodes of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
@@ -21,6 +21,7 @@ import numpy as np
 
 from spikeloom.compiler.graph.equations.expression import EquationError, Expression, Name, Number, Operator
 from spikeloom.compiler.graph.equations.program import INPUT, SPIKE, Program
+from spikeloom.compiler.graph.equations.real import MEANINGS
 from spikeloom.compiler.graph.op import Array
 
 COEFFICIENT_BITS = 20
@@ -107,7 +108,7 @@ class FixedPoint(Generic[V]):
         operator = expression.operator
         operands = [self._term(part, terms) for part in expression.operands]
         if all(term.kind == "constant" for term in operands) and operator != "where":
-            return Term("constant", _FOLDED[operator](*(term.value for term in operands)))
+            return Term("constant", MEANINGS[operator](*(term.value for term in operands)))
         if operator == "divide":
             operator, operands = "multiply", [operands[0], self._reciprocal(operands[1])]
         if operator == "multiply":
@@ -176,20 +177,6 @@ class FixedPoint(Generic[V]):
         return value
 
 
-_FOLDED: dict[str, Callable[..., Array]] = {
-    "add": np.add,
-    "subtract": np.subtract,
-    "multiply": np.multiply,
-    "divide": np.divide,
-    ">=": lambda a, b: np.greater_equal(a, b).astype(np.float64),
-    ">": lambda a, b: np.greater(a, b).astype(np.float64),
-    "<=": lambda a, b: np.less_equal(a, b).astype(np.float64),
-    "<": lambda a, b: np.less(a, b).astype(np.float64),
-    "minimum": np.minimum,
-    "maximum": np.maximum,
-}
-
-
 class Integers:
     """NumPy's integers."""
 
@@ -199,7 +186,7 @@ class Integers:
 
     def binary(self, operator: Operator, a: Array, b: Array) -> Array:
         """NumPy's own."""
-        return np.asarray(_FOLDED[operator](a, b)).astype(np.int64)
+        return np.asarray(MEANINGS[operator](a, b)).astype(np.int64)
 
     def shifted(self, a: Array, bits: int) -> Array:
         """An arithmetic shift."""

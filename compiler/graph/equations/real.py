@@ -10,7 +10,7 @@ from spikeloom.compiler.graph.equations.expression import Expression, Name, Numb
 from spikeloom.compiler.graph.equations.program import INPUT, SPIKE, Program
 from spikeloom.compiler.graph.op import Array
 
-_MEANINGS: dict[str, Callable[..., Array]] = {
+MEANINGS: dict[str, Callable[..., Array]] = {
     "add": np.add,
     "subtract": np.subtract,
     "multiply": np.multiply,
@@ -23,6 +23,7 @@ _MEANINGS: dict[str, Callable[..., Array]] = {
     "minimum": np.minimum,
     "maximum": np.maximum,
 }
+"""What each operator computes, element by element; comparisons give 1.0 or 0.0."""
 
 
 def step_real(
@@ -44,4 +45,4 @@ def _value(expression: Expression, values: Mapping[str, Array]) -> Array:
         return np.asarray(expression.value)
     if isinstance(expression, Name):
         return values[expression.name]
-    return _MEANINGS[expression.operator](*(_value(part, values) for part in expression.operands))
+    return MEANINGS[expression.operator](*(_value(part, values) for part in expression.operands))
