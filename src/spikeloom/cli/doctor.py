@@ -18,17 +18,27 @@ from spikeloom.targets.loihi.environment import find_worker, setup_worker
 
 NEEDED_FOR = {
     "numpy": "everything",
+    "rich": "the command line",
+    "typer": "the command line",
+    "safetensors": "bundles",
+    "threadpoolctl": "products on one thread",
     "onnx": "compiling",
     "onnxruntime": "the onnx engine",
-    "safetensors": "bundles",
+    "llvmlite": "the event engine",
+    "numba": "the event engine, mapping, event files of Prophesee and Event Stream",
+    "networkx": "rounding, NIR files",
+    "scipy": "mapping, Loihi, early exit",
+    "h5py": "event files in HDF5, NIR, netx, SONATA",
     "pyarrow": "spike logs",
-    "numba": "event files of Prophesee and Event Stream",
-    "h5py": "event files in HDF5",
+    "jinja2": "reports",
+    "markupsafe": "reports",
     "matplotlib": "reports",
+    "pyyaml": "--model-config in YAML",
     "torch": "compiling PyTorch models",
     "spikingjelly": "models built with SpikingJelly, such as the examples",
+    "distributed": "run --cluster",
 }
-OPTIONAL = ("torch", "spikingjelly")
+OPTIONAL = ("torch", "spikingjelly", "distributed")
 
 
 def doctor(
