@@ -21,6 +21,7 @@ from spikeloom.compiler.graph.ops.recurrent_neuron import RecurrentNeuron
 from spikeloom.compiler.graph.ops.rescale import Rescale
 from spikeloom.compiler.graph.ops.resonator import Resonator
 from spikeloom.compiler.graph.ops.sigma_delta import SigmaDelta
+from spikeloom.compiler.graph.ops.time_gate import TimeGate
 from spikeloom.compiler.mapping.box import Box
 from spikeloom.compiler.mapping.network import Network, Population, Projection
 from spikeloom.compiler.mapping.synapses import Synapses as Expanded
@@ -166,6 +167,9 @@ def _process(lowered: Lowered, one: Population, depth: int) -> Process:
         return _coder(origin.op, one, depth, bias)
     if origin is not None and isinstance(origin.op, Rescale):
         return _relay(origin.op, one, depth, bias)
+    if origin is not None and isinstance(origin.op, TimeGate):
+        opens = (origin.op.start, origin.op.steps)
+        return Process(one.name, one.shape, "sum", depth=depth, tag=one.tag, bias=bias, opens=opens)
     model: Model = "readout" if one.role == "readout" else ("largest" if one.combine == "max" else "sum")
     return Process(one.name, one.shape, model, depth=depth, tag=one.tag, bias=bias)
 

@@ -21,6 +21,7 @@ from spikeloom.compiler.graph.engine import Trace
 from spikeloom.compiler.graph.graph import Graph
 from spikeloom.compiler.graph.op import Array
 from spikeloom.compiler.graph.ops.sigma_delta import wrapped
+from spikeloom.errors import UnsupportedError
 from spikeloom.targets.loihi.host import Host
 from spikeloom.targets.loihi.memory import Memory
 from spikeloom.targets.loihi.program import (
@@ -72,11 +73,19 @@ class Chip:
         self._kept: dict[str, Ints] = {}
         self._batch = 0
         self._now = 0
+        self._done = 0
 
-    def reset(self, batch: int, now: int = 0) -> None:
-        """Forget all states and all that is on its way; the next step is number ``now``."""
+    def reset(self, batch: int, now: int = 0, done: int = 0) -> None:
+        """Forget all states and all that is on its way.
+
+        Args:
+            batch: samples side by side.
+            now: number of the next chip step.
+            done: network steps of the sample before chip step 0.
+        """
         self._batch = batch
         self._now = now
+        self._done = done
         self._kept = {one.name: self._silence(one) for one in self.program.processes if _keeps(one)}
         self.state = {one.name: self.rest(one) for one in self.program.processes if one.has_state}
         self._sent = {one.name: [] for one in self.program.processes}
@@ -117,7 +126,9 @@ class Chip:
         """What a process sends in this step."""
         if process.waits and self._now < process.depth:
             return self._silence(process)
-        slot = (self._now - process.depth) % self.program.steps
+        number, slot = divmod(self._now - process.depth, self.program.steps)
+        if process.opens is not None and not _is_open(process.opens, self._done + number):
+            return self._silence(process)
         if process.model == "gate":
             return self._gate(process, slot)
         if process.model == "memory":
@@ -189,6 +200,11 @@ class Chip:
                 total = matrix @ sent
                 empty += total << one.exponent if one.exponent >= 0 else total >> -one.exponent
         return empty
+
+
+def _is_open(opens: tuple[int, int], step: int) -> bool:
+    start, steps = opens
+    return start <= step < start + steps
 
 
 def _keeps(process: Process) -> bool:
@@ -305,6 +321,8 @@ class LoihiEngine:
         self._stateful = [one for one in program.processes if one.has_state]
         self._coders = {one.name: one for one in program.processes if one.coding is not None}
         self._memory = Memory(graph, program)
+        self._gates = [one for one in program.processes if one.opens is not None]
+        self._done = 0
         self._total: Ints = np.zeros(0, np.int64)
         self._batch = 0
 
@@ -314,6 +332,7 @@ class LoihiEngine:
         self.chip.reset(batch)
         self._held = dict(self.chip.state)
         self._memory.reset(batch)
+        self._done = 0
         self._total = np.zeros((batch, *self._host.shape), np.int64)
 
     def run(self, frames: NDArray[np.uint8]) -> Trace:
@@ -323,7 +342,7 @@ class LoihiEngine:
         ends = (*program.layers.values(), program.process(program.output))
         watched = {one.name: one for one in (*ends, *memory.processes)}
         found = {one.name: self._nothing(one, len(frames)) for one in watched.values()}
-        self.chip.reset(self._batch, first)
+        self.chip.reset(self._batch, first, self._done)
         for step in range(first, last + 1 + program.deepest):
             sent = self.chip.step(self._injected(frames, step), self._at(step), memory.sent_before(step))
             for name, one in watched.items():
@@ -331,6 +350,7 @@ class LoihiEngine:
                     found[name][(step - one.depth) // slots] += sent[name]
             self._held.update(self._after(step - last))
         memory.keep(found)
+        self._done += len(frames)
         return self._trace({one.name: found[one.name] for one in ends})
 
     def state(self) -> dict[str, Array]:
@@ -345,6 +365,8 @@ class LoihiEngine:
             states[f"{name}/sent"] = self._batch_first(self._held[name].v, process)
             if process.keeps_current:
                 states[f"{name}/sigma"] = self._batch_first(self._held[name].u, process)
+        for one in self._gates:
+            states[f"{one.name}/step"] = np.full(self._batch, min(self._done, sum(one.opens or ())))
         if self._host.summing is not None:
             states[f"{self._host.summing.name}/total"] = self._total.copy()
         return states
@@ -353,10 +375,11 @@ class LoihiEngine:
         """Put a state back that :meth:`state` gave, here or in another engine.
 
         Raises:
-            UnsupportedError: SL0801, as :meth:`Memory.restore`.
+            UnsupportedError: SL0801, as :meth:`Memory.restore`; samples are not at the same step.
         """
         self.reset(max((len(array) for array in state.values()), default=self._batch))
         self._memory.restore(state)
+        self._done = self._steps_done([state[f"{one.name}/step"] for one in self._gates])
         for layer, process in self._program.layers.items():
             name_u, name_v = _names(process)
             v = _neurons_first(state[f"{layer}/{name_v}"])
@@ -368,6 +391,13 @@ class LoihiEngine:
             self._held[name] = State(u, v)
         if self._host.summing is not None:
             self._total = state[f"{self._host.summing.name}/total"].astype(np.int64)
+
+    def _steps_done(self, counts: list[Array]) -> int:
+        """What gates have counted; one that is closed again has stopped."""
+        if any((count != count[0]).any() for count in counts if len(count)):
+            what = "samples that are not at the same step cannot go on side by side"
+            raise UnsupportedError.of("SL0801", "loihi", what, remedy="run them one after the other")
+        return max((int(count[0]) for count in counts if len(count)), default=0)
 
     def _nothing(self, process: Process, steps: int) -> Ints:
         return np.zeros((steps, process.size, self._batch), np.int64)

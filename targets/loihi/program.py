@@ -139,6 +139,7 @@ class Process:
         rescaling: what a relay does with its sum.
         coding: what a sigma-delta process does with it.
         turn: what a resonator does in a step.
+        opens: the first network step of a sample in which it sends, and how many there are; None: all.
         waits: whether it sends nothing before its own first step, since messages outlive a step: with no
             bias and no constant until then, which the host sets with the reset.
         late: slots from the first that it takes in to the first that it sends in.
@@ -162,6 +163,7 @@ class Process:
     rescaling: Rescaling | None = None
     coding: Coding | None = None
     turn: Turn | None = None
+    opens: tuple[int, int] | None = None
     waits: bool = False
     late: int = 0
     takes: Ints | None = None
@@ -281,6 +283,7 @@ class Program:
             entry = {key: getattr(process, key) for key in _PROCESS_SCALARS} | {"shape": [*process.shape]}
             entry["rescaling"] = entry["coding"] = None
             entry["turn"] = process.turn and asdict(process.turn)
+            entry["opens"] = process.opens and [*process.opens]
             processes.append(entry)
             tensors[f"process/{process.name}/bias"] = process.bias
             tensors[f"process/{process.name}/threshold"] = process.threshold
@@ -365,6 +368,7 @@ def _process(entry: Mapping[str, Any], tensors: Mapping[str, Ints]) -> Process:
     scalars = {key: entry[key] for key in _PROCESS_SCALARS}
     settings, coding, turn = entry["rescaling"], entry.get("coding"), entry["turn"]
     return Process(
+        opens=entry["opens"] and tuple(entry["opens"]),
         turn=turn and Turn(**turn),
         coding=coding and Coding(tensors[f"{name}/activation_bias"], **coding),
         rescaling=settings and Rescaling(tensors[f"{name}/factor"], tensors[f"{name}/offset"], **settings),

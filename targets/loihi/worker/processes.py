@@ -310,6 +310,24 @@ class PySum(_PySum):
     """In every chip step."""
 
 
+class GatedSum(Sum):
+    """A sum that is sent in ``count`` network steps of a sample, from ``start``."""
+
+
+@implements(proc=GatedSum, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("fixed_pt")
+class PyGatedSum(_PySum):
+    """Counts the steps of the sample."""
+
+    def work(self, arrived: Settings, chosen: Settings) -> Settings:
+        """Add, or nothing."""
+        settings = self.proc_params
+        step = (self.time_step - 1 - settings["depth"]) % settings["interval"] // settings["steps"]
+        is_open = settings["start"] <= step < settings["start"] + settings["count"]
+        return (arrived + self.bias) * is_open
+
+
 class Relay(AbstractProcess):
     """Sends what arrives and a constant in another unit: clip(((x * factor + half) >> shift) + offset)."""
 

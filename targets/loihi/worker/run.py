@@ -115,7 +115,6 @@ class Builder:
 
     def process(self, one: Arrays) -> Arrays:
         """The Lava process of one process; a readout has none."""
-        from lava.proc.graded.process import GradedVec
         from lava.proc.io.source import RingBuffer as Source
         from lava.proc.prodneuron.process import ProdNeuron
 
@@ -142,11 +141,27 @@ class Builder:
             return self.coder(one, bias)
         if model == "resonator":
             return self.resonator(one)
+        return self.sum(one, bias, slots)
+
+    def sum(self, one: Arrays, bias: Arrays, slots: dict[str, Arrays]) -> Arrays:
+        """What sends its sum: Lava's own process where nothing is added."""
+        from lava.proc.graded.process import GradedVec
+
+        shape = self.shape(one)
+        if one["opens"]:
+            return self.gated_sum(one, bias)
         if slots:
             return self.ours.SlottedSum(shape=shape, bias=bias, first=self.first(one), **slots)
-        if model == "sum" and not bias.any():
+        if one["model"] == "sum" and not bias.any():
             return GradedVec(shape=shape, vth=0, exp=0)
         return self.ours.Sum(shape=shape, bias=bias, first=self.first(one))
+
+    def gated_sum(self, one: Arrays, bias: Arrays) -> Arrays:
+        """A sum that is sent in some network steps of a sample."""
+        start, count = one["opens"]
+        settings = {"start": start, "count": count, "depth": one["depth"]}
+        settings |= {"steps": self.steps, "interval": self.interval, "first": self.first(one)}
+        return self.ours.GatedSum(shape=self.shape(one), bias=bias, **settings)
 
     def first(self, one: Arrays) -> int:
         """The chip step before which it sends nothing."""

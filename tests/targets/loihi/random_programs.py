@@ -27,6 +27,7 @@ from spikeloom.compiler.graph.ops.reshape import Reshape
 from spikeloom.compiler.graph.ops.resonator import Resonator
 from spikeloom.compiler.graph.ops.slice import Slice
 from spikeloom.compiler.graph.ops.split import Split
+from spikeloom.compiler.graph.ops.time_gate import TimeGate
 from spikeloom.compiler.graph.ops.time_window import TimeWindow
 from spikeloom.compiler.graph.ops.transpose import Transpose
 from tests.random_networks import Grower, NeuronStyle, RandomNetwork, random_frames
@@ -157,6 +158,8 @@ class _Walk:
         """The last few values side by side: a convolution along time."""
         if not self.remembers:
             return x
+        gate = TimeGate(self.pick(0, 1), self.pick(3, 4))
+        x = self.grow.advance("gate", gate, x) if self.program(0.5) else x
         return self.grow.advance("window", TimeWindow(self.pick(2, 3), 0, self.pick(1, 2)), x)
 
     def loop(self, x: str) -> str:

@@ -36,7 +36,7 @@ PARTS, EACH = 8, 250
 RULES = {
     "accumulate", "add", "broadcast", "concat", "conv1d", "conv2d", "delay", "integer_neuron", "linear",
     "matmul", "max_pool2d", "mul", "pad", "recurrent_neuron", "reduce_sum", "rescale", "reshape", "resonator",
-    "slice", "split", "time_window", "transpose",
+    "slice", "split", "time_gate", "time_window", "transpose",
 }  # fmt: skip
 MODELS = {
     "input", "lif", "counter", "resonator", "sum", "largest", "relay", "product", "gate", "memory", "readout",

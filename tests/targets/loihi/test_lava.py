@@ -30,7 +30,7 @@ from tests.targets.loihi.random_programs import random_program
 from tests.targets.loihi.test_engine import MODELS, RULES, SYNAPSES, arranged, at_work, made
 
 TRANSFORMER = 54
-SAMPLE = (0, 2, 3, 4, 8, 13, 17, 29, TRANSFORMER, 84)
+SAMPLE = (0, 2, 3, 4, 8, 17, 29, TRANSFORMER, 73, 84)
 SWEEP = 236  # some 200 of which fire
 
 

@@ -14,13 +14,13 @@ from spikeloom.compiler.graph.kinds import SPIKES, Type
 from spikeloom.compiler.graph.ops.add import Add
 from spikeloom.compiler.graph.ops.conv2d import Conv2d
 from spikeloom.compiler.graph.ops.integer_neuron import IntegerNeuron
+from spikeloom.compiler.graph.ops.leaky_sum import LeakySum
 from spikeloom.compiler.graph.ops.linear import Linear
 from spikeloom.compiler.graph.ops.matmul import MatMul
 from spikeloom.compiler.graph.ops.max_pool2d import MaxPool2d
 from spikeloom.compiler.graph.ops.reduce_sum import ReduceSum
 from spikeloom.compiler.graph.ops.reshape import Reshape
 from spikeloom.compiler.graph.ops.split import Split
-from spikeloom.compiler.graph.ops.time_gate import TimeGate
 from spikeloom.compiler.graph.ops.transpose import Transpose
 from spikeloom.compiler.mapping.box import Box
 from spikeloom.compiler.mapping.network import Network
@@ -275,8 +275,8 @@ def test_groups_are_neurons_with_the_same_threshold() -> None:
 
 def test_an_operation_without_a_rule_is_named() -> None:
     def add(builder: GraphBuilder, x: str) -> str:
-        (y,) = builder.add("early", TimeGate(0, 2), x)
-        (y,) = builder.add("late", TimeGate(1, 2), y)
+        (y,) = builder.add("early", LeakySum(0, None, 0), x)
+        (y,) = builder.add("late", LeakySum(0, None, 0), y)
         return builder.add("lif", lif((4,), state_bits=24), y)[0]
 
     graph = build((4,), add)

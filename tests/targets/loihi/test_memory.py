@@ -17,6 +17,7 @@ from spikeloom.compiler.graph.ops.matmul import MatMul
 from spikeloom.compiler.graph.ops.recurrent_neuron import RecurrentNeuron
 from spikeloom.compiler.graph.ops.reshape import Reshape
 from spikeloom.compiler.graph.ops.resonator import Resonator
+from spikeloom.compiler.graph.ops.time_gate import TimeGate
 from spikeloom.compiler.graph.ops.time_window import TimeWindow
 from spikeloom.compiler.graph.ops.transpose import Transpose
 from spikeloom.errors import InputError, UnsupportedError
@@ -90,6 +91,7 @@ def ring(by_phase: bool) -> Graph:
 
 def window() -> Graph:
     def add(builder: GraphBuilder, x: str) -> str:
+        (x,) = builder.add("gate", TimeGate(1, 30), x)
         (x,) = builder.add("window", TimeWindow(3, 0, 2), x)
         weight = np.where(np.arange(3 * N) % 2, np.tile(WEIGHT, (1, 3)), 0).astype(np.int8)
         (x,) = builder.add("fc", Linear(weight), x)
@@ -177,16 +179,17 @@ def test_a_loop_takes_one_chip_step() -> None:
 
 
 @pytest.mark.parametrize("target", [loihi1(), loihi2()])
-@pytest.mark.parametrize("name", ["late", "late spikes", "relayed spikes", "loop", "window"])
+@pytest.mark.parametrize("name", ["late", "late spikes", "relayed spikes", "loop"])
 def test_both_chips_have_synaptic_delays_and_loops(name: str, target: Loihi) -> None:
     assert target.obstacles(GRAPHS[name]) == []
     assert target.program(GRAPHS[name]).remembers
 
 
-def test_resonators_need_a_program() -> None:
-    graph = GRAPHS["by phase"]
-    assert loihi2().lower(graph).population("ring").tag == PROGRAM
-    assert [problem.where for problem in loihi1().obstacles(graph)] == ["ring"]
+def test_resonators_and_gates_need_a_program() -> None:
+    for name, program in (("by phase", "ring"), ("window", "gate")):
+        graph = GRAPHS[name]
+        assert loihi2().lower(graph).population(program).tag == PROGRAM
+        assert [problem.where for problem in loihi1().obstacles(graph)] == [program]
 
 
 def test_currents_that_wait_longer_than_synapses_need_a_program() -> None:
