@@ -292,18 +292,22 @@ def test_resonators_are_those_of_netx(kind: str, lava_dl: Path, tmp_path: Path) 
     assert agrees(lava_dl, resonating(rng, tmp_path, kind), frames, 0, writes=False) == 60 * 23
 
 
-@pytest.mark.lava
-@pytest.mark.parametrize("shape", [(9,), (14,), (9, 14), ()])
-def test_delays_are_those_of_netx(shape: tuple[int, ...], lava_dl: Path, tmp_path: Path) -> None:
-    """Of outputs, of inputs, of each synapse, of all; 70 are clipped to 62."""
-    rng = np.random.default_rng(5)
+def delayed(rng: np.random.Generator, folder: Path, shape: tuple[int, ...]) -> Path:
+    """Delays of outputs, of inputs, of each synapse, of all; 70 are clipped to 62."""
     lif = {"type": "LOIHI", "vDecay": 900, "iDecay": 4096, "refDelay": 1, "vThMant": 40}
     late = np.asarray(rng.choice([0, 1, 3, 70], shape) if shape else 3, np.float32)
     bias = rng.integers(-4, 20, 9).astype(np.float32)
     first = dense(rng.integers(-30, 40, (14, 20)) * 2, neuron=lif)
     second = dense(rng.integers(-30, 40, (9, 14)) * 2, neuron=lif, delay=late, bias=bias)
+    return written(folder / "late.net", [first, second])
+
+
+@pytest.mark.lava
+@pytest.mark.parametrize("shape", [(9,), (14,), (9, 14), ()])
+def test_delays_are_those_of_netx(shape: tuple[int, ...], lava_dl: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    path = delayed(rng, tmp_path, shape)
     frames = (rng.random((80, 20)) < 0.3).astype(np.int64)
-    path = written(tmp_path / "late.net", [first, second])
     assert agrees(lava_dl, path, frames, 0, writes=shape in ((9,), ())) == 80 * 23
 
 
