@@ -39,7 +39,9 @@ def _totals(network: Network, chip: Chip) -> dict[str, int]:
     bits = sum(prod(kernel.shape) * kernel.bits for kernel in network.kernels)
     return {
         "neurons": sum(population.size for population in placed),
-        "neuron_groups": sum(len(p.groups_in(Box.whole(p.shape))) for p in placed),
+        "neuron_groups": len(
+            {p.group_name(group) for p in placed for group in p.groups_in(Box.whole(p.shape))}
+        ),
         "synaptic_memory": -(-bits // chip.encoding.word_bits),
         "core_memory": -(-bits // 8) + sum(p.size * p.state_bytes for p in placed),
         "axons_in": sum(_axons(network, number) for number in range(len(network.projections))),

@@ -59,7 +59,7 @@ def recount(mapping: Mapping, tiles: list[Tile]) -> dict[str, int]:
         words += _marked(rows) * encoding.row_words(outputs, network.kernel(kernel).bits, indexed)
     state = sum(count * one.state_bytes for count, one in zip(neurons, populations, strict=True))
     groups = {
-        (one.name, int(group))
+        one.group_name(int(group))
         for tile, one in zip(tiles, populations, strict=True)
         for group in np.unique(_group_map(one)[tuple(slice(*span) for span in tile.box.ranges)])
     }

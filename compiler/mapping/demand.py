@@ -37,7 +37,7 @@ class Demand:
 
     Attributes:
         neurons: number of neurons.
-        groups: (population, parameter group) of each.
+        groups: names of the parameter groups.
         state_bytes: of all neurons.
         rows: for each slice of a kernel, the rows (inputs and taps) of it that are used.
         axons_in: for each projection, the axons that arrive: neurons, or positions whose channels
@@ -51,7 +51,7 @@ class Demand:
     """
 
     neurons: int
-    groups: frozenset[tuple[str, int]]
+    groups: frozenset[str]
     state_bytes: int
     rows: Mapping[Slice, tuple[Box, ...]]
     axons_in: Mapping[int, tuple[Box, ...]]
@@ -126,7 +126,7 @@ def tile_demand(network: Network, population: Population, box: Box) -> Demand:
             rows.setdefault(one, []).append(inputs)
     return Demand(
         box.size,
-        frozenset((population.name, group) for group in population.groups_in(box)),
+        frozenset(map(population.group_name, population.groups_in(box))),
         box.size * population.state_bytes,
         {one: disjoint(boxes) for one, boxes in rows.items()},
         axons,

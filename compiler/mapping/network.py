@@ -51,6 +51,8 @@ class Population:
         streams: whether it sends in several chip steps of a network step, so that what reads it cannot wait.
         value: of the graph, which it sends over a network step (a product: whose products it makes), if its
             name does not say.
+        programs: for each parameter group, a name that it shares with the groups of other populations whose
+            neurons execute the same with the same parameters; empty where it shares none.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Population:
     late: int = 0
     streams: bool = False
     value: str = ""
+    programs: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.shape or min(self.shape) < 1 or len(self.group_shape) > len(self.shape):
@@ -77,6 +80,10 @@ class Population:
     def size(self) -> int:
         """Number of neurons."""
         return prod(self.shape)
+
+    def group_name(self, group: int) -> str:
+        """What a core knows a parameter group by: groups of one name are one."""
+        return self.programs[group] if self.programs else f"{self.name}/{group}"
 
     @cached_property
     def _group_array(self) -> NDArray[np.int64]:

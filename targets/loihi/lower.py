@@ -10,6 +10,8 @@ from spikeloom.compiler.graph.op import Array
 from spikeloom.compiler.mapping.network import Network
 from spikeloom.compiler.mapping.relation import Relation
 from spikeloom.errors import Problem, UnsupportedError
+from spikeloom.targets.loihi.accumulators import with_slots
+from spikeloom.targets.loihi.groups import with_programs
 from spikeloom.targets.loihi.holds import with_holds
 from spikeloom.targets.loihi.host import Host
 from spikeloom.targets.loihi.lowering.rule import EXISTING, Lateness, Lowering, StateSizes, rules
@@ -89,7 +91,10 @@ def lower(graph: Graph, sizes: StateSizes, chip: str) -> Lowered:
     value = host.given
     output = _output(state, value)
     network = state.network((output,))
-    network, timing = with_holds(network, retime(network), sizes.variable, _latest(state, network))
+    late_by = _latest(state, network)
+    network, timing = with_holds(network, retime(network), sizes.variable, late_by)
+    network, timing = with_slots(network, timing, _latest(state, network), sizes.slot)
+    network = with_programs(network, state, timing)
     return Lowered(
         graph,
         network,

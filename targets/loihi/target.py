@@ -203,7 +203,8 @@ class Loihi:
 
     def _lower(self, graph: Graph) -> Lowered:
         neuron = self.description.neuron
-        sizes = StateSizes(int(neuron["variable_bytes"].nominal), int(neuron["parameter_bytes"].nominal))
+        names = ("variable_bytes", "parameter_bytes", "delay_slot_bytes")
+        sizes = StateSizes(*(int(neuron[name].nominal) for name in names))
         return lower(graph, sizes, self.name)
 
     def _missing_programs(self, graph: Graph) -> list[Problem]:

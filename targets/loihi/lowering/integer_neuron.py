@@ -16,7 +16,8 @@ def lower(state: Lowering, node: Node) -> None:
 
     A LIF with one level and hard reset that adds up its inputs is the chip's own. Graded spikes,
     a soft reset, the largest of the inputs and a membrane that forgets at once (the register holds
-    4095 of 4096 at most) need a neuron program; so does any that must wait for its next network step.
+    4095 of 4096 at most) need a neuron program; so does any that must wait for its next network step. A
+    program has its thresholds in the neuron's memory; of the chip's own LIF a group of neurons shares one.
     """
     assert isinstance(node.op, IntegerNeuron)
     add_neurons(state, node, node.op)
@@ -31,8 +32,11 @@ def add_neurons(state: Lowering, node: Node, op: IntegerNeuron) -> Population:
     plain = op.levels == 1 and op.reset == "hard" and combine == "sum" and op.decay < DECAY_ONE
     plain = plain and state.steps == 1
     group_shape = op.theta.shape[1:]
-    _, groups = np.unique(op.theta.reshape(op.levels, -1), axis=1, return_inverse=True)
+    columns, groups = np.unique(op.theta.reshape(op.levels, -1), axis=1, return_inverse=True)
     variables = 1 + len(op.states(*state.graph.input_types(node)))
+    if not plain:  # a program reads thresholds from each neuron's own memory
+        variables += op.levels * (columns.shape[1] > 1)
+        group_shape, groups = (), np.zeros(1, np.int64)
     population = state.add_population(
         node.name,
         node.output,

@@ -80,10 +80,17 @@ class Term:
 
 @dataclass(frozen=True)
 class StateSizes:
-    """Bytes of neuron state: of one variable, and of the parameters that each neuron has for itself."""
+    """Bytes of neuron state.
+
+    Attributes:
+        variable: of one variable.
+        parameters: that each neuron has for itself.
+        slot: for each step that a synapse waits: what has arrived for a later step.
+    """
 
     variable: int
     parameters: int
+    slot: int
 
 
 class Lowering:
