@@ -80,18 +80,21 @@ TRIED = """\
   they hold, cut, finds room elsewhere for at most 2 % more messages each. Without that price VGG-11 came to 220 cores
   of a bound of 215, with a third more messages.
 - *Fewer hops on the same tiles.* Starts along Hilbert curves and from the graph's spectrum, over the whole mesh and
-  chip by chip, then swaps, then annealing. More moves of the annealing gain one to two per cent for ten times the
-  time; without the price of strained links hops stay the same and the busiest link gets worse. The bound on hops of
-  these tiles (above) says how much any placement could still gain.
+  chip by chip; swaps towards the median; annealing by hops alone with moves that reach far at first; annealing by hops
+  and strained links. On the tiles of a Spikformer of 10 M neurons (1,237 cores) the annealing ended between 0.826 and
+  0.830 of the peer's hops from temperatures of 0.1, 0.3, 1 and 3 hops of a core and with 2 to 8 million moves, so that
+  what is left there is hardly a matter of the search. Swaps by hops after the strained links put back the load that
+  these had lost, and were left out. The bound on hops of these tiles (above) says how much any placement could still
+  gain at most.
+- *Networks without shared weights.* There what a core needs is a sum over its tiles, and so is the traffic: tiles
+  trade places under annealing, millions of trades a second. It cut messages of the random network by an eighth.
 - *Cores against hops.* Packing to within 1.02 of the bound puts tiles of distant layers on one core, which costs
   hops. With as many cores as a peer takes, the same mapper needs fewer of both.
 - *A billion neurons.* Memory is no question, since layers are boxes and never lists of neurons. Above 20,000 cores gaps
-  are filled in order of width only, and above 40,000 cores placement has one start, few passes of swaps
-  and no annealing.
-- *The whole table at once.* The machine at hand was shared by many. What is marked † was not made anew; the other rows
-  were made on one day while constants of the mapper still changed, so that the last version may differ by some per
-  cent. These constants were chosen on VGG-11, the random network and a Spikformer of this table, with one seed.
-  A comparison at 16,000 cores (134 M neurons) did not end in its time; nothing is claimed for it.
+  are filled in order of width only, by parts that are all cut along one axis, and above 40,000 cores placement has one
+  start, few passes of swaps and no annealing.
+- *Constants.* Those of tiles and packing were chosen on VGG-11, the random network and a Spikformer of this table,
+  those of the annealing on a Spikformer of 10 M neurons, each with one seed.
 - *Rates of one network for others.* The Spikformer that was run has 16 tokens and 64 channels; its rates stand for
   layers of the same role in larger ones, which were not run. The goal against the peer's whole mapping was added after
   the results were seen, beside the stricter one on the same tiles.
@@ -132,7 +135,6 @@ def _goals(document: Document) -> list[str]:
             continue
         got = (
             f"{near['seconds']:.0f} s of processor time for {_large(near['neurons'])}, {near['gib']:.1f} GiB"
-            f"{', †' if near['network'] in document['older'] else ''}"
         )
         lines.append(
             f"| {_large(neurons)} neurons within {seconds} s | {_yes(near['seconds'] <= seconds)} | {got} |"
@@ -203,19 +205,6 @@ def _better(rows: list[Row], peer: Row) -> Row | None:
     return min(mine, key=lambda row: (row["hops"], row["cores"]), default=None)
 
 
-def _name(document: Document, row: Row) -> str:
-    return f"{row['network']} †" if row["network"] in document["older"] else str(row["network"])
-
-
-def _footnote(document: Document, rows: list[Row]) -> list[str]:
-    if not any(row["network"] in document["older"] for row in rows):
-        return []
-    return [
-        "",
-        "† Measured with the mapper before layers shared tiles, with rates that were all drawn, and not made anew yet.",
-    ]
-
-
 def _bounds(document: Document) -> list[str]:
     lines = [
         "## Against the provable bounds\n",
@@ -231,7 +220,7 @@ def _bounds(document: Document) -> list[str]:
             continue
         why = document["explanations"].get(row["network"], {})
         cells = (
-            _name(document, row),
+            row["network"],
             _large(row["neurons"]),
             f"{100 * row['measured']:.0f} %" if row["measured"] else "–",
             f"{row['cores']:,}",
@@ -244,7 +233,7 @@ def _bounds(document: Document) -> list[str]:
             f"{row['seconds']:.1f}",
         )
         lines.append(f"| {' | '.join(cells)} |")
-    return [*lines, *_footnote(document, document["rows"]), ""]
+    return [*lines, ""]
 
 
 def _placed(document: Document) -> list[Row]:
@@ -281,10 +270,8 @@ def _placement(document: Document) -> list[str]:
     ]
     for one in sorted(_placed(document), key=lambda one: one["cores"]):
         if one["cores"] > 2:
-            lines.append(
-                f"| {_name(document, one)} | {one['cores']:,} | {_hops(one):.2f} | {_link(one):.2f} |"
-            )
-    return [*lines, *_footnote(document, _placed(document)), ""]
+            lines.append(f"| {one['network']} | {one['cores']:,} | {_hops(one):.2f} | {_link(one):.2f} |")
+    return [*lines, ""]
 
 
 def _is_peer(row: Row) -> bool:
@@ -303,11 +290,6 @@ def _peers(document: Document) -> list[str]:
         base = next(row for row in rows if row["mapper"] == OURS)
         lines += [
             f"### {name}\n",
-            *(
-                ["These rows are older: see the note under the bounds.\n"]
-                if name in document["older"]
-                else []
-            ),
             "| mapper | cores | messages | hops | busiest link | seconds | cores that break a limit |",
             "|---|--:|--:|--:|--:|--:|---|",
         ]
@@ -384,7 +366,7 @@ def _size(document: Document) -> list[str]:
     ]
     for one in document["scale"]:
         cells = (
-            _name(document, one),
+            one["network"],
             _large(one["neurons"]),
             f"{one['cores']:,}",
             _ratio(one["cores"], one["least_cores"]),
@@ -395,7 +377,7 @@ def _size(document: Document) -> list[str]:
             f"{one['violations']}" if "violations" in one else "not checked",
         )
         lines.append(f"| {' | '.join(cells)} |")
-    return [*lines, *_footnote(document, document["scale"]), ""]
+    return [*lines, ""]
 
 
 def _binding(document: Document) -> list[str]:

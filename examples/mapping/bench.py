@@ -276,13 +276,11 @@ def main() -> None:
     for part in ("rows", "scale", "intel"):
         results.setdefault(part, [])
     results.setdefault("explanations", {})
-    results.setdefault("older", [])  # names of what was measured with an earlier mapper
     results["chip"] = {one.name: [one.value, one.unit] for one in read_description(CHIP).chip.limits}
     if arguments.scale:
         found = scale(arguments.scale)
         kept = [one for one in results["scale"] if one["network"] != found["network"]]
         results["scale"] = sorted([*kept, found], key=lambda one: one["neurons"])
-        results["older"] = [one for one in results["older"] if one != found["network"]]
         print(json.dumps(found), flush=True)
     elif arguments.intel:
         results["intel"] = [asdict(one) for one in compare(arguments.intel)]
@@ -313,7 +311,6 @@ def _run(name: str, with_peers: bool, results: dict[str, Any]) -> None:
         print(json.dumps(asdict(one)), flush=True)
     results["rows"] = [r for r in results["rows"] if r["network"] != name] + [asdict(one) for one in rows]
     results["explanations"][name] = explain(mapping, load.rates).to_json()
-    results["older"] = [one for one in results["older"] if one != name]
 
 
 def _beaten(peer: Row, mine: list[Row]) -> bool:
