@@ -6,7 +6,8 @@ length of a run; ``write`` makes a whole file of them or none.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
@@ -208,8 +209,7 @@ class SpikeLog:
         """
         if self._rows is None:
             raise ValueError("this log keeps totals only")
-        groups = self._rows.groups()
-        _write(path, spike_columns(), (self._columns(rows) for rows in groups))
+        _write(path, spike_columns(), self._rows, self._columns)
 
     def _columns(self, rows: NDArray[np.void]) -> list[pa.Array]:
         import pyarrow as pa
@@ -273,8 +273,7 @@ class Predictions:
         Raises:
             InputError: SL0902, the path cannot be written.
         """
-        groups = self._rows.groups() if self._rows else iter(())
-        _write(path, prediction_columns(), (self._columns(rows) for rows in groups))
+        _write(path, prediction_columns(), self._rows, self._columns)
 
     def _columns(self, rows: NDArray[np.void]) -> list[pa.Array]:
         import pyarrow as pa
@@ -369,7 +368,7 @@ class _Rows:
     def append(self, rows: NDArray[np.void]) -> None:
         self._file.write(rows.tobytes())
 
-    def groups(self) -> Iterator[NDArray[np.void]]:
+    def groups(self) -> Generator[NDArray[np.void]]:
         """All rows so far, :data:`ROWS_A_GROUP` at a time."""
         try:
             self._file.seek(0)
@@ -379,16 +378,31 @@ class _Rows:
             self._file.seek(0, 2)
 
 
+def _no_groups() -> Generator[NDArray[np.void]]:
+    yield from ()
+
+
 def _nullable(values: NDArray[np.int32]) -> pa.Array:
     import pyarrow as pa
 
     return pa.array(values, mask=values == _NONE)
 
 
-def _write(path: Path | str, schema: pa.Schema, groups: Iterator[list[pa.Array]]) -> None:
+def _write(
+    path: Path | str,
+    schema: pa.Schema,
+    rows: _Rows | None,
+    columns: Callable[[NDArray[np.void]], list[pa.Array]],
+) -> None:
+    """Write the columns of all rows; None stands for no rows."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with replacing(Path(path)) as draft, pq.ParquetWriter(draft, schema, compression="zstd") as writer:
-        for columns in groups:
-            writer.write_table(pa.Table.from_arrays(columns, schema=schema))
+    groups = rows.groups() if rows is not None else _no_groups()
+    with (
+        closing(groups),
+        replacing(Path(path)) as draft,
+        pq.ParquetWriter(draft, schema, compression="zstd") as writer,
+    ):
+        for group in groups:
+            writer.write_table(pa.Table.from_arrays(columns(group), schema=schema))

@@ -12,6 +12,7 @@ import os
 import struct
 import zlib
 from collections.abc import Iterator
+from io import BufferedRandom
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -69,15 +70,26 @@ class RecordFile:
         self.close()
 
     def append(self, record: bytes) -> None:
-        """Add a record; it is the operating system's when this returns, and outlives this process."""
+        """Add a record; it is the operating system's when this returns, and outlives this process.
+
+        Raises:
+            InputError: SL0902, the disk is full, say. The records before this one stay; the file is closed.
+        """
         if len(record) > LONGEST:
             raise ValueError(f"a record of {len(record):,} bytes")
-        self._file.write(_HEAD.pack(len(record), zlib.crc32(record)) + record)
-        self._file.flush()
+        try:
+            self._file.write(_HEAD.pack(len(record), zlib.crc32(record)) + record)
+            self._file.flush()
+        except OSError as error:
+            self._file.raw.close()  # what is buffered would be tried again, and fail again
+            what = f"cannot be written: {error.strerror or error}"
+            remedy = "make room; what was logged stays, and the same command goes on after it"
+            raise InputError.of("SL0902", self.path, what, remedy=remedy) from error
 
     def flush(self) -> None:
         """Wait until all records are on the disk: they outlive the machine's power."""
-        os.fsync(self._file.fileno())
+        if not self._file.closed:
+            os.fsync(self._file.fileno())
 
     def close(self) -> None:
         """Let go of the file."""
@@ -120,7 +132,7 @@ def read_records(path: Path | str) -> Iterator[bytes]:
         raise InputError.of("SL0811", path, f"cannot be read: {error.strerror or error}") from error
 
 
-def _opened(path: Path) -> BinaryIO:
+def _opened(path: Path) -> BufferedRandom:
     try:
         return path.open("r+b")
     except FileNotFoundError:

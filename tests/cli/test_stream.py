@@ -80,6 +80,15 @@ def test_a_pipe(bundle: Path, recording: Path) -> None:
     assert summary["account"]["received"] == summary["account"]["given"] == 4000
 
 
+def test_what_is_told_of_a_pipe(bundle: Path, recording: Path) -> None:
+    with recording.open("rb") as file:
+        done = subprocess.run(
+            program("stream", bundle, "stdin:nmnist"), stdin=file, capture_output=True, text=True, check=True
+        )
+    told = done.stdout.splitlines()[-1]
+    assert told == "live: 4,000 events received, 4,000 events given to the network, 1 connection made"
+
+
 def test_datagrams(bundle: Path, recording: Path) -> None:
     """The port is opened by the command; what is sent to it comes out as windows."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:

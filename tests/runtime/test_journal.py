@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import resource
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -137,6 +140,34 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
     ):
         RecordFile(path)
     RecordFile(path).close()
+
+
+@contextmanager
+def no_file_longer_than(size: int) -> Iterator[None]:
+    """Within, writing beyond so many bytes fails as on a disk that is full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk_keeps_what_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "a.spikelog"
+    with RecordFile(path) as file:
+        file.append(b"one")
+        with (
+            no_file_longer_than(path.stat().st_size + 100),
+            pytest.raises(InputError, match=f"SL0902 {path}: cannot be written: File too large; make room"),
+        ):
+            file.append(bytes(200))
+        file.flush()
+    assert list(read_records(path)) == [b"one"]
+    with RecordFile(path) as file:
+        assert file.cut_off == 100
+        file.append(b"two")
+    assert list(read_records(path)) == [b"one", b"two"]
 
 
 def _write_for_ever(path: Path) -> None:

@@ -31,7 +31,9 @@ class StdinReceiver:
         found = format_named(address.name)
         if found is None or found.seeks:
             what = "is no event format that can be read from a pipe"
-            raise InputError.of("SL0106", address, what, wanted=" or ".join(format_names()))
+            formats = {name: format_named(name) for name in format_names()}
+            wanted = [name for name, one in formats.items() if one is not None and not one.seeks]
+            raise InputError.of("SL0106", address, what, wanted=" or ".join(wanted))
         self._decode = found.decode
         self._where = str(address)
         self._pipe = pipe or sys.stdin.buffer

@@ -92,7 +92,10 @@ def plot_events(picture: EventPicture) -> str:
         rates.tick_params(labelsize=9.5, labelcolor=MUTED)
         rates.set_xlabel("seconds", fontsize=9.5, labelpad=2)
         rates.set_ylabel("events/s", fontsize=9.5)
-        rates.legend(frameon=False, fontsize=9.5, loc="upper right", labelcolor="linecolor", handlelength=0)
+        rates.legend(
+            frameon=False, fontsize=9.5, labelcolor="linecolor", handlelength=0,
+            loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0, borderpad=0.1, ncols=2,
+        )  # fmt: skip
 
     return draw("events", "The events of the recording", WIDTH, tall + RATE_HEIGHT + 2 * EDGE, paint)
 

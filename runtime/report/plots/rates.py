@@ -79,7 +79,7 @@ def plot_step_rates(layers: Sequence[Layer]) -> str:
                 axes.text(step + 0.5, row, text, ha="center", va="center", fontsize=9.5)
         shown = np.unique(np.linspace(1, steps, min(steps, MOST_NUMBERS)).round().astype(int))
         axes.set_xticks(shown - 0.5, [str(step) for step in shown])
-        axes.set_xlabel("time step", fontsize=9.5, labelpad=2)
+        axes.set_xlabel("time step; firing rates in %", fontsize=9.5, labelpad=2)
         axes.spines["bottom"].set_visible(False)
         _name_rows(axes, layers)
 

@@ -123,7 +123,7 @@ def _print_summary(counts: Summary) -> None:
     duration = counts.last_us - counts.first_us
     console.print(f"time {counts.first_us:,} to {counts.last_us:,} us ({duration / 1e6:.6g} s)")
     if duration:
-        console.print(f"{counts.events / duration:.4g} million events a second")
+        console.print(f"{counted(round(1e6 * counts.events / duration), 'event')} a second")
     console.print(
         f"columns {counts.columns[0]} to {counts.columns[1]}, rows {counts.rows[0]} to {counts.rows[1]}"
     )

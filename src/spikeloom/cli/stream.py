@@ -30,6 +30,20 @@ from spikeloom.runtime.session import Session
 from spikeloom.runtime.session_state import SessionState, load_state, save_state
 from spikeloom.runtime.windows import Reset, WindowResult, Windows
 
+_ACCOUNT = {
+    "received": ("event", "received"),
+    "given": ("event", "given to the network"),
+    "queue_dropped": ("event", "dropped by the full queue"),
+    "lost": ("event", "lost on the way"),
+    "repeated": ("event", "repeated or too late"),
+    "malformed_bytes": ("byte", "of no event"),
+    "packets": ("datagram", ""),
+    "system_dropped_packets": ("datagram", "dropped by the operating system"),
+    "connections": ("connection", "made"),
+    "failures": ("connection", "failed or ended"),
+    "clock_restarts": ("restart", "of the sender's clock"),
+}
+
 SAVED_EVERY = 100
 """Windows from one saving of the state to the next."""
 
@@ -164,5 +178,9 @@ def _summarize(session: Session, events: LiveEvents | EventFile, windows: int, j
     console.print(counted(windows, "window"))
     print_dropped(dropped)
     if account is not None:
-        told = ", ".join(f"{name.replace('_', ' ')} {value:,}" for name, value in account.items() if value)
-        console.print(told, markup=False)
+        told = [
+            f"{counted(account[name], thing)} {what}".rstrip()
+            for name, (thing, what) in _ACCOUNT.items()
+            if account[name] or name == "received"
+        ]
+        console.print("live: " + ", ".join(told), markup=False)

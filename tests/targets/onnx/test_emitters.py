@@ -61,6 +61,14 @@ class Bench:
         weight = np.diag(np.resize([scale, -scale], last)).astype(np.int8)
         return self.grow.add("signed", Linear(weight), self.grow.x)[0]
 
+    def given(self, last_first: bool, bias: NDArray[np.int64] | None = None) -> str:
+        """The input; behind a convolution of one pixel, where its channels are to lie last in memory."""
+        if not last_first:
+            return self.grow.x
+        channels = self.grow.frames.shape[2]
+        conv = Conv2d(self.grow.weights((channels, channels, 1, 1)), bias)
+        return self.grow.add("conv", conv, self.grow.x)[0]
+
     def check(self, output: str) -> Written:
         """Compare the engines with this output; return what the step form is made of."""
         self.grow.builder.output(output)
@@ -318,9 +326,7 @@ STRUCTURE: dict[str, tuple[Op, ...]] = {
 def test_structure(name: str, last_first: bool) -> None:
     """With and without channels that already lie last in memory."""
     bench = Bench((3, 4, 5), 200)
-    x = bench.grow.x
-    if last_first:
-        (x,) = bench.grow.add("conv", Conv2d(bench.grow.weights((3, 3, 1, 1))), x)
+    x = bench.given(last_first)
     for op in STRUCTURE[name]:
         (x,) = bench.grow.add("op", op, x)
     bench.check(x)
@@ -363,9 +369,7 @@ TIMED: dict[str, StatefulOp] = {
 def test_operations_along_time(name: str, last_first: bool) -> None:
     """In two chunks, with and without channels that already lie last in memory; signed and not."""
     bench = Bench((4, 3, 5), 200)
-    x = bench.grow.x
-    if last_first:
-        (x,) = bench.grow.add("conv", Conv2d(bench.grow.weights((4, 4, 1, 1)), np.arange(4)), x)
+    x = bench.given(last_first, np.arange(4))
     bench.check(bench.grow.advance("timed", TIMED[name], x))
 
 
@@ -419,9 +423,7 @@ def test_frames_of_random_density_reach_their_largest_number() -> None:
 def test_a_memory_with_gates(last_first: bool) -> None:
     """Gates of one order in memory and values of another; a state that is clipped on both sides."""
     bench = Bench((4, 3, 5), 200)
-    x = bench.grow.x
-    if last_first:
-        (x,) = bench.grow.add("conv", Conv2d(bench.grow.weights((4, 4, 1, 1)), np.arange(4)), x)
+    x = bench.given(last_first, np.arange(4))
     (gates,) = bench.grow.add("gates", Lookup(-20, np.arange(40) * 9 - 60), bench.grow.x)
     bench.check(bench.grow.advance("kept", GatedState(8, 250), gates, x))
 
@@ -441,9 +443,7 @@ HOST: dict[str, Op] = {
 def test_what_no_spike_drives(name: str, last_first: bool) -> None:
     """Of values that lie in memory in either order, and of both signs; then a quotient by one of them."""
     bench = Bench((4, 3, 5), 200)
-    x = bench.grow.x
-    if last_first:
-        (x,) = bench.grow.add("conv", Conv2d(bench.grow.weights((4, 4, 1, 1)), np.arange(4)), x)
+    x = bench.given(last_first, np.arange(4))
     (y,) = bench.grow.add("host", HOST[name], x)
     (largest,) = bench.grow.add("largest", ReduceMax(1), bench.grow.x)
     if bench.grow.shape(y) != (4, 3, 5):
