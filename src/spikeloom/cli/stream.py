@@ -183,4 +183,4 @@ def _summarize(session: Session, events: LiveEvents | EventFile, windows: int, j
             for name, (thing, what) in _ACCOUNT.items()
             if account[name] or name == "received"
         ]
-        console.print("live: " + ", ".join(told), markup=False)
+        console.print("live: " + ", ".join(told), markup=False, soft_wrap=True)
