@@ -312,6 +312,22 @@ def test_a_port_that_nobody_listens_on_does_not_connect_to_itself() -> None:
     assert live.account.connections == 0
 
 
+def test_why_there_is_no_connection_is_told_once() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+    told: list[str] = []
+    with open_live(address, SENSOR, tell=told.append) as live:
+        until(lambda: live.account.failures >= 3)
+    assert told == [f"{address} cannot be reached: Connection refused; trying again"]
+    with DvServer(SENSOR) as server, open_live(server.address, SENSOR, tell=told.append) as live:
+        server.wait_for_client()
+        server.hang_up()
+        until(lambda: len(told) == 2)
+    assert told[1].startswith(f"{server.address} ")
+    assert told[1].endswith("; trying again")
+
+
 def test_a_server_that_speaks_another_language() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]

@@ -164,14 +164,21 @@ class LiveEvents:
         return Chunk(events, None, 0, chunk.unplaced, chunk.unknown)
 
 
-def receiver_of(address: Address, once: bool = False) -> Receiver:
-    """The receiver for an address; ``once``: TCP ends with its first connection.
+def receiver_of(
+    address: Address, once: bool = False, tell: Callable[[str], None] = lambda what: None
+) -> Receiver:
+    """The receiver for an address.
+
+    Args:
+        address: of the source.
+        once: TCP ends with its first connection.
+        tell: hears why TCP has no connection, whenever that changes; called in the thread that receives.
 
     Raises:
         InputError: SL0901, SL0101, SL0106, as the receivers say.
     """
     if address.scheme == "tcp":
-        return TcpReceiver(address, once)
+        return TcpReceiver(address, once, tell)
     if address.scheme == "udp":
         return UdpReceiver(address)
     return StdinReceiver(address)
@@ -183,6 +190,7 @@ def open_live(
     queue_events: int = QUEUE_EVENTS,
     when_full: WhenFull | None = None,
     seconds: float | None = None,
+    tell: Callable[[str], None] = lambda what: None,
 ) -> LiveEvents:
     """The events of ``tcp://HOST:PORT``, ``udp://HOST:PORT?layout=LAYOUT`` or ``stdin:FORMAT``.
 
@@ -190,4 +198,5 @@ def open_live(
         InputError: SL0901, the address is malformed; SL0101, a port cannot be opened; SL0106, there is no
             such format.
     """
-    return LiveEvents(receiver_of(parse_address(source)), sensor, queue_events, when_full, seconds)
+    receiver = receiver_of(parse_address(source), tell=tell)
+    return LiveEvents(receiver, sensor, queue_events, when_full, seconds)

@@ -7,7 +7,9 @@ much. A reader that is slow makes the server wait.
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import socket
 from collections.abc import Callable
 from threading import Event
@@ -32,8 +34,12 @@ class TcpReceiver:
 
     when_full = "wait"
 
-    def __init__(self, address: Address, once: bool = False) -> None:
+    def __init__(
+        self, address: Address, once: bool = False, tell: Callable[[str], None] = lambda what: None
+    ) -> None:
+        """``tell`` hears, in the thread that receives, why there is no connection, whenever that changes."""
         self._address = address
+        self._tell, self._told = tell, ""
         self.once = once
 
     def run(self, give: Callable[[Chunk], None], stop: Event, account: LiveAccount) -> None:
@@ -42,17 +48,20 @@ class TcpReceiver:
         while not stop.is_set():
             try:
                 connection = self._connect()
-            except OSError:
-                account.failures += 1
-                stop.wait(wait)
-                wait = min(2 * wait, _LONGEST_WAIT)
-                continue
-            account.connections += 1
-            if self._receive(connection, give, stop, account):
-                wait = _FIRST_WAIT
-            if self.once:
-                return
+            except OSError as error:
+                what = f"cannot be reached: {error.strerror or error}"
+            else:
+                account.connections += 1
+                before = account.received
+                what = self._receive(connection, give, stop, account)
+                if self.once:
+                    return
+                if account.received > before:
+                    wait, self._told = _FIRST_WAIT, ""
             account.failures += 1
+            if what != self._told and not stop.is_set():
+                self._tell(f"{self._address} {what}; trying again")
+                self._told = what
             stop.wait(wait)
             wait = min(2 * wait, _LONGEST_WAIT)
 
@@ -61,14 +70,13 @@ class TcpReceiver:
         if connection.getsockname() == connection.getpeername():
             # TCP lets a port of this machine that nobody listens on connect to itself, and so be taken
             connection.close()
-            raise ConnectionRefusedError
+            raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
         return connection
 
     def _receive(
         self, connection: socket.socket, give: Callable[[Chunk], None], stop: Event, account: LiveAccount
-    ) -> bool:
-        """The events of one connection; whether there were any."""
-        before = account.received
+    ) -> str:
+        """Give the events of one connection; why there are no more."""
         with connection:
             connection.settimeout(_PATIENCE)
             try:
@@ -77,9 +85,9 @@ class TcpReceiver:
                     account.received += len(chunk.events)
                     if len(chunk.events):
                         give(Chunk(chunk.events))
-            except Malformed:
-                pass  # no server of events, or one that went away within its header: a failure like others
-        return account.received > before
+            except Malformed as error:  # no server of events, or one that went away within its header
+                return f"sends no events of dv: {error}"
+        return "has ended the connection"
 
 
 def _from_socket(connection: socket.socket, stop: Event) -> io.BufferedReader:

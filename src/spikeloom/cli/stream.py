@@ -11,7 +11,7 @@ from typing import Annotated, Any, cast
 import typer
 
 from spikeloom.atomic import require_writable
-from spikeloom.cli.console import counted, print_dropped
+from spikeloom.cli.console import counted, errors, print_dropped, printable
 from spikeloom.cli.console import output as console
 from spikeloom.cli.options import BundleFile, EngineName
 from spikeloom.cli.sources import Json, Strict
@@ -101,7 +101,7 @@ def stream(
         sensor = event_recipe(session.recipe, source).geometry
         if is_live(source):
             full = cast("WhenFull | None", when_full)
-            events = stack.enter_context(open_live(source, sensor, queue, full, seconds))
+            events = stack.enter_context(open_live(source, sensor, queue, full, seconds, _tell))
         else:
             events = open_events(source, sensor, strict)
         skipped = before.consumed if before and isinstance(events, EventFile) else 0
@@ -132,6 +132,11 @@ def _follow(
     if state is not None:
         save_state(session.state(), state)
     return count
+
+
+def _tell(what: str) -> None:
+    """Why nothing comes, on standard error."""
+    errors.print(printable(what), markup=False, soft_wrap=True)
 
 
 def _go_on() -> None:
