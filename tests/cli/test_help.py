@@ -52,9 +52,9 @@ def test_options_stand_under_the_heading_of_their_group(command: str) -> None:
 def test_an_option_is_written_once() -> None:
     """A command that declares what a group has would show another help, or another default.
 
-    `check` rounds to one width only; `bench` counts samples, and names of groups are no options.
+    `check` rounds to one width only, `stream` takes one recording; names of groups are no options.
     """
-    own_meaning = {"bits", "data", "samples"}
+    own_meaning = {"bits", "strict", "data", "samples"}
     shared = {name for group in GROUPS for name in group.__dataclass_fields__} - own_meaning
     for command in app.registered_commands:
         assert command.callback is not None
