@@ -13,6 +13,7 @@ import typer
 from spikeloom.atomic import require_writable, write_text
 from spikeloom.cli.console import counted, errors, percent, print_json, si, table
 from spikeloom.cli.console import output as console
+from spikeloom.cli.model import BuildOptions, ModelSource, load_model
 from spikeloom.cli.options import spread
 from spikeloom.cli.sources import Json, SampleOptions
 from spikeloom.compiler.bundle import Bundle, read_bundle
@@ -41,9 +42,13 @@ def bench(
     source: SampleOptions,
     model: Annotated[
         str | None,
-        typer.Option(help="The trained model, as the peer to compare with.", metavar="FILE.py:factory"),
+        typer.Option(
+            help="The trained model, as the peer to compare with.",
+            metavar="FILE.py:factory",
+            rich_help_panel=BuildOptions.PANEL,
+        ),
     ] = None,
-    weights: Annotated[Path | None, typer.Option(help="Its checkpoint.")] = None,
+    build: BuildOptions,
     rounds: Annotated[int, typer.Option(min=3, help="How often each contender runs all samples.")] = 7,
     samples: Annotated[int, typer.Option(min=1, help="How many samples.")] = 16,
     networks: Annotated[
@@ -78,7 +83,7 @@ def bench(
         )
     opened = source.open(compiled)
     frames = [sample.frames[:, None] for sample in opened.at(range(min(samples, len(opened))))]
-    contenders = _contenders(compiled, model, weights)
+    contenders = _contenders(compiled, None if model is None else build.source(model))
     rates = _firing_rates(compiled, frames)
     timings = race(contenders, frames, rounds)
     document = {
@@ -138,10 +143,10 @@ def _print_fixed(document: dict[str, Any]) -> None:
         console.print(shown)
 
 
-def _contenders(bundle: Bundle, model: str | None, weights: Path | None) -> dict[str, Contender]:
+def _contenders(bundle: Bundle, trained: ModelSource | None) -> dict[str, Contender]:
     contenders: dict[str, Contender] = {}
-    if model is not None:
-        contenders[PEER] = _eager(model, weights)
+    if trained is not None:
+        contenders[PEER] = _eager(trained)
     for name in ("event", "onnx", "reference"):
         contenders[f"{name}, int8"] = _engine(open_bundle_engine(bundle, name))
     return contenders
@@ -151,14 +156,13 @@ def _engine(engine: Engine) -> Contender:
     return lambda frames: run_from_reset(engine, frames)
 
 
-def _eager(spec: str, weights: Path | None) -> Contender:
+def _eager(trained: ModelSource) -> Contender:
     import torch
 
-    from spikeloom.cli.model import ModelSource, load_model
     from spikeloom.compiler.frontends.torch.neurons import reset_states
     from spikeloom.compiler.frontends.torch.quiet import quiet_torch
 
-    model = load_model(ModelSource(spec, weights), None, None).model
+    model = load_model(trained, None, None).model
     model.eval().requires_grad_(False)
     torch.set_num_threads(1)
 

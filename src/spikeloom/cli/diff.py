@@ -27,14 +27,8 @@ TRAINED = "trained"
 @spread
 def diff(
     bundle: BundleFile,
+    *,
     samples: SampleOptions,
-    build: BuildOptions,
-    engines: Annotated[
-        str,
-        typer.Option(
-            help="Two engines; `trained` as the first is eager PyTorch on the samples stored in the bundle."
-        ),
-    ] = "reference,event",
     model: Annotated[
         str | None,
         typer.Option(
@@ -43,6 +37,13 @@ def diff(
             rich_help_panel=BuildOptions.PANEL,
         ),
     ] = None,
+    build: BuildOptions,
+    engines: Annotated[
+        str,
+        typer.Option(
+            help="Two engines; `trained` as the first is eager PyTorch on the samples stored in the bundle."
+        ),
+    ] = "reference,event",
     json: Json = False,
 ) -> int:
     """Name the first difference of two engines: sample, step, layer, neuron, membranes, margin.
