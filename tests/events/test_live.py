@@ -324,8 +324,8 @@ def test_why_there_is_no_connection_is_told_once() -> None:
         server.wait_for_client()
         server.hang_up()
         until(lambda: len(told) == 2)
-    assert told[1].startswith(f"{server.address} ")
-    assert told[1].endswith("; trying again")
+        assert told[1].startswith(f"{server.address} ")
+        assert told[1].endswith("; trying again")
 
 
 def test_a_server_that_speaks_another_language() -> None:
