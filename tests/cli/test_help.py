@@ -74,3 +74,7 @@ def test_no_two_groups_of_a_command_have_the_same_option() -> None:
 def test_what_is_for_some_networks_only_are_options() -> None:
     fields = {*ModelOptions.__dataclass_fields__, *NetworkOptions.__dataclass_fields__}
     assert set(BELONGS) == fields - {"steps"}
+
+
+def test_every_command_stands_under_a_heading() -> None:
+    assert all(isinstance(command.rich_help_panel, str) for command in app.registered_commands)
