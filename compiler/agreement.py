@@ -82,10 +82,10 @@ class Agreement:
 
 @dataclass(frozen=True)
 class OracleResult:
-    """Outcome of a comparison decision by decision: ``differing`` of ``cells`` spikes differ.
+    """Outcome of a comparison decision by decision: a cell is a neuron in a time step, ``differing`` differ.
 
     Attributes:
-        shares: by layer, the share of spikes that differ; empty where they are not told apart.
+        shares: by layer, the share of cells that differ; empty where they are not told apart.
     """
 
     samples: int

@@ -29,7 +29,7 @@ class LayerReport:
         error: relative root mean square error of the layer's sums on the calibration recordings.
         forced: share of decisions that differ from the trained ones, from equal inputs and membranes; None
             where nothing was compared so.
-        cumulative: share of spikes that differ when both networks run alone.
+        cumulative: share of decisions (a neuron in a time step) that differ when both networks run alone.
         trained, integer: firing rates, spikes per neuron and step.
         alarm: what is wrong; "" if nothing is.
     """

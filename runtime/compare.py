@@ -39,7 +39,7 @@ class EngineComparison:
     Attributes:
         engines: names; the first is what the others are compared with.
         samples: how many were run.
-        cells: spikes compared: neurons, times steps, samples and engines, and the outputs.
+        cells: what was compared: neurons, times steps, samples and engines, and the outputs.
         mismatches: cells that differ.
         layers: mismatches by layer.
         first: the first divergence, or None.

@@ -50,7 +50,7 @@ class Agreement:
     Attributes:
         samples: how many recordings.
         predictions: on how many of them both give the same class.
-        cells, differing: spikes compared, and those that differ.
+        cells, differing: neurons compared, in each time step, and those that differ.
     """
 
     samples: int

@@ -246,7 +246,7 @@ def _print(run: Compilation, document: dict[str, Any]) -> None:
     console.print(comparisons("Compared on the way", document["ledger"]))
     if run.agreement is not None:
         samples = counted(run.agreement.samples, "recording")
-        title = f"\nLayers, on {samples}: firing rates, and the spikes that differ"
+        title = f"\nLayers, on {samples}: firing rates, and the decisions that differ"
         console.print(layers_table(title, run.layers))
     console.print()
     print_chains(run.chains)

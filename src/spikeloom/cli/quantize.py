@@ -96,7 +96,7 @@ def _print(run: Compilation, document: dict[str, Any]) -> None:
     print_chains(run.chains)
     console.print(
         "\nforced: decisions that differ from equal inputs and membranes\n"
-        "cumulative: spikes that differ when both networks run alone",
+        "cumulative: decisions that differ when both networks run alone",
         markup=False,
     )
     if document["corrections"]:
