@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from spikeloom.compiler.graph.graph import Graph, GraphBuilder, Node, Stage
+from spikeloom.compiler.graph.graph import Graph, GraphBuilder, Node
 
 Visit = Callable[[GraphBuilder, Node, tuple[str, ...]], Sequence[str] | None]
 
 
-def rewrite(graph: Graph, visit: Visit, stage: Stage | None = None) -> Graph:
+def rewrite(graph: Graph, visit: Visit) -> Graph:
     """Copy a graph, letting ``visit`` replace nodes.
 
     A value of the copy keeps the unit of the value that it stands for, unless ``visit`` gave it one.
@@ -19,9 +19,8 @@ def rewrite(graph: Graph, visit: Visit, stage: Stage | None = None) -> Graph:
         visit: called as ``visit(builder, node, inputs)`` in order, with the names that the node's
             inputs have in the copy. It appends what replaces the node and returns the names of
             the values that stand for the node's outputs; or None to copy the node as it is.
-        stage: of the copy; that of ``graph`` by default.
     """
-    builder = GraphBuilder(graph.name, stage or graph.stage, graph.profile)
+    builder = GraphBuilder(graph.name, graph.stage, graph.profile)
     names = {name: builder.input(name, graph.types[name]) for name in graph.inputs}
     for node in graph.nodes:
         inputs = tuple(names[name] for name in node.inputs)

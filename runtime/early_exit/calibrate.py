@@ -90,7 +90,6 @@ def confidence_front(
     evidence: NDArray[np.float64],
     labels: NDArray[np.int64],
     scale: float,
-    first_step: int = 1,
     levels: Sequence[float] = (),
 ) -> list[FrontPoint]:
     """Thresholds from «always at once» to «never early», and what each does.
@@ -100,10 +99,10 @@ def confidence_front(
     """
     chosen = np.asarray(levels)
     if not len(levels):
-        sure = DynamicConfidence(0.0, scale, first_step).confidence(evidence[:, :-1])
+        sure = DynamicConfidence(0.0, scale).confidence(evidence[:, :-1])
         found = np.unique(np.concatenate([[0.0, 1.0], sure.ravel()]))
         chosen = found[np.unique(np.linspace(0, len(found) - 1, POINTS).round().astype(int))]
-    rules = [DynamicConfidence(min(float(level), 1.0), scale, first_step) for level in chosen]
+    rules = [DynamicConfidence(min(float(level), 1.0), scale) for level in chosen]
     return [FrontPoint(rule.threshold, outcome(rule, evidence, labels)) for rule in rules]
 
 

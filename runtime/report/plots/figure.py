@@ -127,13 +127,13 @@ def is_dark(colour: str) -> bool:
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2] < 0.179
 
 
-def shortened(name: str, longest: int = _LONGEST_LABEL) -> str:
+def shortened(name: str) -> str:
     """A name that fits beside a plot: the beginning of a long one is left out.
 
     >>> shortened("patch_embed.positional_encoding.neuron"), shortened("head")
     ('…ositional_encoding.neuron', 'head')
     """
-    return name if len(name) <= longest else f"…{name[1 - longest :]}"
+    return name if len(name) <= _LONGEST_LABEL else f"…{name[1 - _LONGEST_LABEL :]}"
 
 
 def standalone(svg: str) -> str:
