@@ -20,6 +20,7 @@ from spikeloom.compiler.ledger import Comparison
 from spikeloom.compiler.pipeline.compilation import Compilation
 from spikeloom.compiler.pipeline.options import Options
 from spikeloom.compiler.pipeline.trained import run_trained
+from spikeloom.compiler.quantize.activity import weighted_nodes
 from spikeloom.errors import MismatchError
 from spikeloom.runtime.compare import compare_engines
 from spikeloom.runtime.engines import open_engine
@@ -134,9 +135,18 @@ def _activity_json(run: Compilation) -> dict[str, Any]:
         "rates": dict(run.activity.rates),
         "weights": grids,
         "rounding_bounds": bounds,
+        "sum_bounds": _sum_bounds(run.quantized.graph),
         "potential_bounds": _potential_bounds(run.quantized.graph),
         "layers": [layer.to_json() for layer in run.layers],
     }
+
+
+def _sum_bounds(graph: Graph) -> list[dict[str, Any]]:
+    """How far the sums of each layer with weights can go, in an accumulator of 32 bits."""
+    return [
+        {"layer": node.name, "reach": [int(end) for end in graph.types[node.output].kind.bounds]}
+        for node in weighted_nodes(graph)
+    ]
 
 
 def _potential_bounds(graph: Graph) -> list[dict[str, Any]]:

@@ -33,7 +33,7 @@ class Options:
         steps: time steps a sample, where neither a recipe nor the model says it.
         silence: whether neuron layers that never fire in calibration are accepted.
         within: how the ranges of weights, and of values that are rescaled, are chosen.
-        correct: whether biases and thresholds are corrected after rounding, on the calibration recordings;
+        correct: whether weights, biases and thresholds are corrected after rounding, on the recordings;
             None: where a weight has fewer than 6 bits.
         budget: if given, each layer has the width that its sensitivity asks for, up to ``bits``.
         attention: how attention is executed, in a word of the target; empty: as it costs the target least.
@@ -57,7 +57,7 @@ class Options:
 
     @property
     def corrects(self) -> bool:
-        """Whether biases and thresholds are corrected."""
+        """Whether weights, biases and thresholds are corrected."""
         narrow = self.bits < UNCORRECTED_BITS or self.budget is not None
         return narrow if self.correct is None else self.correct
 

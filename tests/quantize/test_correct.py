@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 
 from spikeloom.compiler.agreement import ask_oracle, can_ask_oracle
+from spikeloom.compiler.graph.convolution import Convolution
 from spikeloom.compiler.graph.graph import Graph
 from spikeloom.compiler.graph.interpret import Interpreter
 from spikeloom.compiler.graph.op import Array
 from spikeloom.compiler.graph.ops.integer_neuron import IntegerNeuron
+from spikeloom.compiler.graph.ops.linear import Linear
 from spikeloom.compiler.graph.verify import verify
+from spikeloom.compiler.quantize import correct as correction
 from spikeloom.compiler.quantize.correct import correct
 from spikeloom.compiler.quantize.sequences import run_sequence
 from tests.integer_networks import NAMES, PROFILES, canonical, capture_of, frames_of, quantized
@@ -74,6 +77,42 @@ def test_what_is_corrected_is_in_the_bounds(name: str) -> None:
     result, _ = correct(canonical(name)[0], quantized(name, "onnx", 4), PROFILES["onnx"](4), frames, frames)
     assert can_ask_oracle(found, result)
     assert ask_oracle(found, result, frames).cells > 0
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_each_weight_goes_up_or_down(profile: str) -> None:
+    name, frames = "spikformer", frames_of("spikformer")
+    trained, before = canonical(name)[0], quantized(name, profile, 3)
+    after, _ = correct(trained, before, PROFILES[profile](3), frames, frames)
+    assert any(grid.together for grid in after.grids)
+    for grid in after.grids:
+        whole, real = (graph.node(grid.layer).op for graph in (after.graph, trained))
+        assert isinstance(whole, (Convolution, Linear))
+        assert isinstance(real, (Convolution, Linear))
+        steps = after.steps[grid.layer].reshape(-1, *(1,) * (real.weight.ndim - 1))
+        apart = np.abs(whole.weight - np.clip(real.weight / steps, -3, 3))
+        assert apart.max() < (1 if grid.together else 0.5 + 1e-9)
+        assert np.abs(whole.weight).max() == grid.largest
+
+
+def test_weights_with_which_more_spikes_differ_are_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    def worse(weight: Array, products: Array, limit: int) -> Array:
+        return (
+            np.where(np.rint(weight) > weight, np.floor(weight), np.ceil(weight))
+            .clip(-limit, limit)
+            .astype(np.int8)
+        )
+
+    monkeypatch.setattr(correction, "round_together", worse)
+    name, frames = "Convolutional", frames_of("Convolutional")
+    before = quantized(name, "onnx", 3)
+    after, _ = correct(canonical(name)[0], before, PROFILES["onnx"](3), frames, frames)
+    assert not any(grid.together for grid in after.grids)
+    for grid in before.grids:
+        kept, was = (graph.node(grid.layer).op for graph in (after.graph, before.graph))
+        assert isinstance(kept, (Convolution, Linear))
+        assert isinstance(was, (Convolution, Linear))
+        np.testing.assert_array_equal(kept.weight, was.weight)
 
 
 def test_a_shift_of_all_biases_is_found_and_undone() -> None:
