@@ -63,7 +63,7 @@ def later(state: Lowering, node: Node, name: str, steps: Array) -> tuple[Term, .
     while steps.max() > most:
         number += 1
         tag = EXISTING if spikes else PROGRAM
-        relay = state.add_population(f"{name}.relay{number}", x, role, tag, variables=1)
+        relay = state.add_population(f"{name}.relay{number}", x, role, tag, variables=1, tells=True)
         state.connect(_late_by(terms, np.minimum(steps, most)), relay)
         terms, steps = (Term(Relation.identity(relay)),), np.maximum(steps - most, 0)
     return _late_by(terms, steps)

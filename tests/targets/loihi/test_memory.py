@@ -23,6 +23,7 @@ from spikeloom.compiler.graph.ops.transpose import Transpose
 from spikeloom.errors import InputError, UnsupportedError
 from spikeloom.runtime.compare import compare_engines
 from spikeloom.runtime.engines.reference import ReferenceEngine
+from spikeloom.runtime.estimate.activity import measure, population_rates
 from spikeloom.targets.loihi import loihi1, loihi2
 from spikeloom.targets.loihi.engine import Chip, LoihiEngine
 from spikeloom.targets.loihi.environment import find_worker
@@ -169,6 +170,14 @@ def test_delays_are_synapses_and_long_ones_have_relays() -> None:
     assert all(one.tag == EXISTING for one in long.processes)
     assert max(one.longest for one in (*short.synapses, *long.synapses)) == 62
     assert (short.latency, long.latency) == (2, 4)  # a relay costs a step
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_messages_of_every_population_are_known(name: str) -> None:
+    """Of relays too, which send what the value sends that they hold."""
+    graph = GRAPHS[name]
+    rates = population_rates(loihi2().lower(graph), graph, measure(graph, [frames(20)]))
+    assert all(rate > 0 for rate in rates.values()), rates
 
 
 def test_a_loop_takes_one_chip_step() -> None:
