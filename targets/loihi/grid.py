@@ -8,6 +8,7 @@ from spikeloom.compiler.graph.convolution import Convolution
 from spikeloom.compiler.graph.graph import Graph, Node
 from spikeloom.compiler.graph.ops.integer_neuron import IntegerNeuron
 from spikeloom.compiler.graph.ops.linear import Linear
+from spikeloom.compiler.graph.ops.recurrent_neuron import RecurrentNeuron
 from spikeloom.compiler.graph.profile import NumericProfile
 from spikeloom.errors import Problem
 
@@ -19,14 +20,17 @@ def off_grid(graph: Graph, profile: NumericProfile) -> list[Problem]:
     """
     problems = []
     for node in graph.nodes:
-        if isinstance(node.op, Convolution | Linear):
+        if isinstance(node.op, Convolution | Linear | RecurrentNeuron):
             problems += _weights(node, node.op, profile)
-        if isinstance(node.op, IntegerNeuron):
-            problems += _neuron(node, node.op, profile)
+        op = node.op.neuron if isinstance(node.op, RecurrentNeuron) else node.op
+        if isinstance(op, IntegerNeuron):
+            problems += _neuron(node, op, profile)
     return problems
 
 
-def _weights(node: Node, op: Convolution | Linear, profile: NumericProfile) -> list[Problem]:
+def _weights(
+    node: Node, op: Convolution | Linear | RecurrentNeuron, profile: NumericProfile
+) -> list[Problem]:
     largest = int(np.abs(op.weight.astype(np.int64)).max(initial=0))
     if largest <= profile.largest_weight:
         return []

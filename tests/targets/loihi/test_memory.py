@@ -194,6 +194,17 @@ def test_both_chips_have_synaptic_delays_and_loops(name: str, target: Loihi) -> 
     assert target.program(GRAPHS[name]).remembers
 
 
+def test_what_comes_back_keeps_to_the_grid() -> None:
+    def add(builder: GraphBuilder, x: str) -> str:
+        op = RecurrentNeuron(
+            BACK.astype(np.int64) * 2, np.full((1, N), 70), np.zeros(N, int), 1024, 7, None, 24
+        )
+        return builder.add("loop", op, x)[0]
+
+    problems = loihi2().obstacles(built(add))
+    assert [problem.what for problem in problems] == ["a weight is too large", "a threshold is off the grid"]
+
+
 def test_resonators_and_gates_need_a_program() -> None:
     for name, program in (("by phase", "ring"), ("window", "gate")):
         graph = GRAPHS[name]
