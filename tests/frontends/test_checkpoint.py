@@ -255,6 +255,6 @@ def test_values_that_are_not_finite_are_all_listed(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         read_checkpoint(tmp_path / "a.pt")
     assert [str(problem) for problem in caught.value.problems] == [
-        "SL0204 0.weight: is not finite in a.pt (got 1 values)",
+        "SL0204 0.weight: is not finite in a.pt (got 1 value)",
         "SL0204 1.running_var: is not finite in a.pt (got 2 values)",
     ]
