@@ -324,7 +324,7 @@ def _declare_output(lowering: Lowering, program: ExportedProgram) -> None:
             Problem(
                 "SL0302",
                 "the model's output",
-                f"{len(values)} of {counted(len(results), 'output')} depend on the input",
+                f"{len(values)} of {len(results)} outputs depend on the input",
                 wanted="the first, and no other",
             )
         )
