@@ -113,9 +113,10 @@ def row_of(model: nn.Module, run: Compilation) -> Row:
     grids = run.quantized.grids if run.quantized is not None else ()
     bits = numbers = 0
     if run.quantized is not None:
-        sizes = {n.name: n.op.weight.size for n in run.quantized.graph.nodes if hasattr(n.op, "weight")}
-        bits = sum(sizes[grid.layer] * grid.bits for grid in grids)
-        numbers = sum(sizes.values())
+        stored = {n.name: n.op.weight for n in run.quantized.graph.nodes if hasattr(n.op, "weight")}
+        numbers = sum(weight.size for weight in stored.values())
+        bits = sum(stored.pop(grid.layer).size * grid.bits for grid in grids)
+        bits += sum(8 * table.nbytes for table in stored.values())
     return Row(
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         nodes=len(run.capture.graph.nodes),

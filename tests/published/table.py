@@ -1,11 +1,18 @@
-"""Writes docs/models.md: ``python -m tests.published.table > docs/models.md`` with SPIKELOOM_UPSTREAM set."""
+"""Writes docs/models.md: ``python -m tests.published.table > docs/models.md`` with SPIKELOOM_UPSTREAM set.
+
+With names of models it prints their rows alone; ``--into docs/models.md NAME ...`` puts these in the place of
+the rows that the page has of the same models.
+"""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 
+from spikeloom.atomic import write_text
 from spikeloom.compiler.models import KnownModel, known_models
 from spikeloom.errors import SpikeloomError
 from tests.published.calibrated import Row, compiled, row_of
@@ -31,15 +38,17 @@ our own, after what is published of them.
 - *Engines*: cells (spikes and outputs) in which ONNX Runtime differs from the reference engine.
 - *Single samples*: the authors' code lets neurons run on from one sample of a batch to the next; what is
   compiled is what it computes of one sample. `spikeloom check` names these layers and their lines.
-- *Weights*: what the integer weights take, and as float32; layers that were trained on a grid keep it. The
-  steps of QSD-Transformer's 4-bit weights are fresh here, and leave one of the four bits unused.
+- *Weights*: what the integer weights take, tables of tokens included, and as float32; layers that were
+  trained on a grid keep it. The steps of QSD-Transformer's 4-bit weights are fresh here, and leave one of the
+  four bits unused.
 
 """
 
 
 def main() -> None:
-    """Print the page; or, of models that are named as arguments, the rows alone."""
-    named = sys.argv[1:]
+    """Print the page; or, of models that are named as arguments, the rows, or put them into the page."""
+    page = Path(sys.argv[2]) if sys.argv[1:2] == ["--into"] else None
+    named = sys.argv[1:] if page is None else sys.argv[3:]
     torch.set_num_threads(2)
     rows = []
     for model in (*known_models(), *OWN):
@@ -53,7 +62,29 @@ def main() -> None:
             rows.append(_row(model))
         except SpikeloomError as error:
             rows.append(f"| {model.title} | {_cell(str(error.problems[0]))} |" + " |" * 9)
+    if page is not None:
+        write_text(page, merged(page.read_text("utf-8"), rows))
+        return
     print("\n".join(rows) if named else HEAD + "\n".join([*_table_head(), *rows]))
+
+
+def merged(page: str, rows: Sequence[str]) -> str:
+    """The page with these rows in the place of those of the same models, and the head as it is now.
+
+    Raises:
+        KeyError: the page has no row of a model.
+    """
+    before = page[page.index("| model |") :].splitlines()[2:]
+    found = {_title(row): row for row in before}
+    for row in rows:
+        if _title(row) not in found:
+            raise KeyError(_title(row))
+        found[_title(row)] = row
+    return HEAD + "\n".join([*_table_head(), *found.values()]) + "\n"
+
+
+def _title(row: str) -> str:
+    return row.split("|")[1].removesuffix("(single samples) ").strip()
 
 
 def _table_head() -> list[str]:
