@@ -93,7 +93,7 @@ class _Table:
     def read(cls, path: Path, network: str, epochs: int) -> _Table:
         """The rows of a run that was interrupted, or none."""
         head = {"network": network, "epochs": epochs, "torch": torch.__version__.split("+")[0]}
-        document = {**head, "minutes": 0, "rows": []}
+        document: dict[str, Any] = {**head, "minutes": 0, "rows": []}
         if path.exists():
             document = json.loads(path.read_text("utf-8"))
         if differing := [key for key, value in head.items() if document[key] != value]:
