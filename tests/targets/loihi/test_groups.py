@@ -24,7 +24,7 @@ WEIGHT = np.ones((N, N), np.int8)
 def neuron(theta: int | list[int], decay: int = 2048, soft: bool = False) -> IntegerNeuron:
     step = np.atleast_1d(theta)[None] * 64
     reset = {"reset": "soft", "reset_by": step[0]} if soft else {}
-    return IntegerNeuron(step, np.zeros(N, int), decay, 7, state_bits=24, **reset)  # type: ignore[arg-type]
+    return IntegerNeuron(step, np.zeros(N, int), decay, 7, state_bits=24, **reset)
 
 
 def side_by_side(*neurons: IntegerNeuron) -> Graph:
