@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from spikeloom.compiler.bundle import Bundle
+from spikeloom.compiler.graph.graph import Unit
 from spikeloom.errors import InputError
 from spikeloom.runtime.early_exit.calibrate import (
     FIXED_LEVELS,
@@ -27,12 +28,16 @@ from spikeloom.runtime.early_exit.rule import ExitRule, exit_steps, write_rule
 from spikeloom.runtime.events.framer import Framer
 from spikeloom.runtime.events.samples import Sample
 from spikeloom.runtime.session import Session
-from tests.small_session import ENGINES, RECIPE, recording, small_bundle, small_network
+from tests.small_session import ENGINES, RECIPE, SCALE, recording, small_bundle, small_network
 
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return small_bundle(tmp_path_factory.mktemp("bundle") / "small.loom", small_network())
+    """A network with an offset at each step, which evidence after few steps has as often."""
+    network = small_network()
+    unit = Unit(np.array(SCALE), np.array([0.5, -0.25, 0.0]))
+    graph = network.replace(units={**network.units, network.outputs[0]: unit})
+    return small_bundle(tmp_path_factory.mktemp("bundle") / "small.loom", graph)
 
 
 def samples(count: int) -> list[Sample]:

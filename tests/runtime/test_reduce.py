@@ -67,6 +67,7 @@ def test_the_first_difference_is_explained(network: RandomNetwork) -> None:
     assert set(found.membranes) == {"right", "wrong"}
     right, wrong = found.membranes["right"], found.membranes["wrong"]
     assert right.potential - right.margin in found.thresholds
+    assert abs(right.margin) == min(abs(right.potential - theta) for theta in found.thresholds)
     assert (place.wanted > 0) == (right.margin > 0 or right.potential > min(found.thresholds))
     assert right.after != wrong.after
 
