@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
+from spikingjelly.activation_based import neuron
+from torch import nn
 
+from spikeloom.compiler.frontends.torch.contents import Entry, guess_family
+from spikeloom.compiler.frontends.torch.neurons import survey_neurons
 from spikeloom.compiler.graph.op import all_ops
 from spikeloom.compiler.models import known_models
 from tests.cli.terminal import refused, spikeloom
@@ -248,6 +255,50 @@ def test_foreign_code_in_a_checkpoint_is_named_and_stripped(model: str, tmp_path
     assert problem.where == "--trust"
     assert spikeloom(*f"{strip} --trust --json".split()).json["tensors"] == 4
     spikeloom(*f"check {model} --weights {tmp_path}/a.safetensors".split())
+
+
+def test_what_a_trainer_left_of_packages_that_are_not_here_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = ModuleType("gone_trainer")
+    for name, base in (("State", object), ("Settings", dict), ("History", list)):
+        setattr(library, name, type(name, (base,), {"__module__": "gone_trainer"}))
+    monkeypatch.setitem(sys.modules, "gone_trainer", library)
+    state = library.State()
+    state.best = {1: 2}
+    content = {"model": {"w": torch.ones(3)}, "state": state, "args": library.Settings(a=1)}
+    torch.save(content | {"losses": library.History([3, 4, 5])}, tmp_path / "a.pth")
+    monkeypatch.delitem(sys.modules, "gone_trainer")
+    strip = ("weights", "strip", tmp_path / "a.pth", tmp_path / "a.safetensors", "--trust", "--json")
+    assert spikeloom(*strip).json["tensors"] == 1
+    assert load_file(tmp_path / "a.safetensors")["w"].tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("made", "remedy"),
+    [
+        (lambda: neuron.PSN(T=4), "train with SlidingPSN"),
+        (lambda: neuron.KLIFNode(step_mode="m"), "declare its equations with Neuron.from_equations"),
+        (lambda: neuron.LIAFNode(act=torch.relu, threshold_related=False), "use one of these"),
+    ],
+)
+def test_a_refused_neuron_comes_with_a_way_around(made: Callable[[], nn.Module], remedy: str) -> None:
+    _, [problem] = survey_neurons(nn.Sequential(made()))
+    assert problem.remedy == remedy
+    assert ";" not in problem.what
+
+
+@pytest.mark.parametrize(
+    ("name", "family"),
+    [
+        ("network.layers.0.blocks.0.attn.lepe.weight", "SpikMamba"),
+        ("blocks.0.lmu.fft_H", "LMUFormer"),
+        ("downblocks.0.conv1.tsmp", "Spiking Diffusion U-Net"),
+        ("emb.weight", ""),
+    ],
+)
+def test_names_tell_the_family(name: str, family: str) -> None:
+    assert guess_family([Entry("patch_embed.proj.weight", "F32", (1,)), Entry(name, "F32", (1,))]) == family
 
 
 def test_a_checkpoint_is_inspected_without_its_model(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -81,13 +82,15 @@ def read_checkpoint(path: Path) -> Checkpoint:
 def read_trusted(path: Path) -> dict[str, Tensor]:
     """The tensors of a checkpoint that is trusted: the code in it runs.
 
+    Objects of classes that are not installed here, such as a trainer's own, are passed over.
+
     Raises:
         InputError: SL0202, the file is missing or damaged, or holds no tensors.
     """
     if not path.is_file():
         raise InputError.of("SL0202", path, "there is no such file")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=False)
+        content = torch.load(path, map_location="cpu", weights_only=False, pickle_module=_passing_over())
     except Exception as error:  # whatever the file's own code raises
         raise InputError.of("SL0202", path, f"cannot be read: {type(error).__name__}: {error}") from error
     tensors = _unwrap(content.state_dict() if isinstance(content, nn.Module) else content)
@@ -139,6 +142,46 @@ def _load_pickle(path: Path) -> Any:
     with warnings.catch_warnings(), safe_globals(_harmless()):
         warnings.simplefilter("ignore")  # of formats and protocols; what matters is raised
         return torch.load(path, map_location="cpu", weights_only=True)
+
+
+class _Absent:
+    """Stands for an object whose class is not to be had; takes whatever it is built from."""
+
+    def __new__(cls, *_: Any, **__: Any) -> _Absent:
+        return super().__new__(cls)
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        """Nothing is kept."""
+
+    def __setstate__(self, _: Any) -> None:
+        """Nothing is kept."""
+
+    def __setitem__(self, _: Any, __: Any) -> None:
+        """Nothing is kept."""
+
+    def append(self, _: Any) -> None:
+        """Nothing is kept."""
+
+    def extend(self, _: Any) -> None:
+        """Nothing is kept."""
+
+
+class _PassingOver(pickle.Unpickler):
+    """Reads on where a class cannot be imported."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        try:
+            return super().find_class(module, name)
+        except (ImportError, AttributeError):
+            return type(name, (_Absent,), {"__module__": module})
+
+
+def _passing_over() -> ModuleType:
+    """What ``torch.load`` takes for the module ``pickle``."""
+    module: Any = ModuleType("passing_over")
+    module.Unpickler = _PassingOver
+    module.load = lambda file, **options: _PassingOver(file, **options).load()
+    return cast(ModuleType, module)
 
 
 def _harmless() -> list[Any]:

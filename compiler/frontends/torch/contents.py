@@ -22,6 +22,10 @@ SIGNATURES: tuple[tuple[str, str], ...] = (
     (r"^prologue\.0\.weight$", "SpikingResformer"),
     (r"\.time_mix_[krv]$", "SpikeGPT"),
     (r"\.gk_proj\.", "SpikingBrain"),
+    (r"\.attn\.lepe\.", "SpikMamba"),
+    (r"\.fft_H$", "LMUFormer"),
+    (r"\.tsmp$", "Spiking Diffusion U-Net"),
+    (r"\.SIG$", "SNN-delays"),
     (r"^patch_embed\.(proj_conv|stages\.0)", "Spikformer or Spikingformer"),
 )
 """Patterns of names that only one family of models has, and the family; the first that is found counts."""

@@ -304,7 +304,9 @@ def _unknown(path: str, module: nn.Module, error: Exception) -> Problem:
     if isinstance(error, NotTakenError):
         fault = f"the neuron {name} is not taken with these settings: {error}"
     elif name in library.refused:
-        fault, remedy = f"the neuron {name} of {library.name} is refused: {library.refused[name]}", ""
+        why, _, around = library.refused[name].partition("; ")
+        fault = f"the neuron {name} of {library.name} is refused: {why}"
+        remedy = around or "use one of these"
     elif name in library.equations:
         fault = f"the neuron {name} has other parameters than the one that is known by this name: {error}"
     return Problem("SL0304", path, fault, wanted=" or ".join(sorted(library.equations)), remedy=remedy)

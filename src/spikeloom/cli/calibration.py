@@ -83,7 +83,9 @@ class CalibrationOptions:
         """
         if not self.calibrate:
             what = "nothing says what to calibrate on"
-            raise InputError.of("SL0901", "--calibrate", what, remedy="--calibrate FOLDER")
+            raise InputError.of(
+                "SL0901", "--calibrate", what, remedy="--calibrate FOLDER, X.npy, or random:8 to try it"
+            )
 
 
 def calibration(

@@ -129,8 +129,8 @@ REFUSED = {
     "MPBNLIFNode": "a batch norm runs on its potential",
     "RAFNode": f"it is an oscillator with two states; {_DECLARE}",
     "STBIFNode": f"a spike may be negative, and depends on the spikes so far; {_DECLARE}",
-    "PSN": "each time step needs all others, those to come included: it runs offline only",
-    "MaskedPSN": "each time step has weights of its own: it runs offline only",
+    "PSN": "each time step needs all others, also those to come: it runs offline only; train with SlidingPSN",
+    "MaskedPSN": "each time step has weights of its own: it runs offline only; train with SlidingPSN",
 }
 """Classes that are known to have no counterpart, and what a user can do."""
 
