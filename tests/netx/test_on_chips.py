@@ -38,7 +38,7 @@ UNDER_LAVA = ("loops of odd weights", "resonators by phase", "late by synapse")
 def test_a_file_runs_on_the_chip(name: str, tmp_path: Path) -> None:
     path, bundle = FILES[name](np.random.default_rng(3), tmp_path), tmp_path / "a.loom"
     spikeloom("compile", path, "--target", "loihi2", "--steps", 70, "-o", bundle)
-    engines = "reference,event,onnx,loihi" + ",lava" * (name in UNDER_LAVA and has_lava())
+    engines = "reference,loihi" + ",lava" * (name in UNDER_LAVA and has_lava())
     assert spikeloom("verify", bundle, "--engines", engines, "--json").json["mismatches"] == 0
 
 
