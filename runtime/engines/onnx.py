@@ -19,7 +19,7 @@ from spikeloom.errors import InputError
 from spikeloom.runtime.engines.frames import check_frames, check_state
 
 if TYPE_CHECKING:
-    from onnxruntime import InferenceSession, OrtValue
+    from onnxruntime import InferenceSession, OrtValue, RunOptions
 
 Mode = Literal["step", "sequence"]
 _EXTERNAL_DATA_FOLDER = "session.model_external_initializers_file_folder_path"
@@ -49,6 +49,7 @@ class OnnxEngine:
         mode: Mode = "sequence",
         threads: int = 1,
         workers: int = 1,
+        records: bool = True,
     ) -> None:
         """Load the model of the mode.
 
@@ -59,6 +60,8 @@ class OnnxEngine:
             mode: which of the two is executed.
             threads: threads inside an operation; helps a single sample a little.
             workers: micro-batches that run side by side; helps many samples.
+            records: whether traces hold the spikes of every layer; else they are not brought into the graph's
+                order and copied.
 
         Raises:
             InputError: SL0801, ONNX Runtime is missing or refuses the model.
@@ -67,11 +70,13 @@ class OnnxEngine:
         self._graph = graph
         self._workers = workers
         self._session = _open(step if mode == "step" else sequence, threads)
+        self._options = _only_what_is_wanted()
         metadata = self._session.get_modelmeta().custom_metadata_map
         axes: dict[str, list[int]] = json.loads(metadata.get("spikeloom.state_axes", "{}"))
         self._axes = {name: (0, *(1 + axis for axis in order)) for name, order in axes.items()}
         self._results: dict[str, type] = dict.fromkeys(graph.outputs, np.int64)
-        for node in graph.neurons():
+        self._records = records
+        for node in graph.neurons() if records else ():
             self._results[node.output] = spike_dtype(graph.types[node.output].kind)
         self._states: list[dict[str, OrtValue]] = []
         self._batch = 0
@@ -157,20 +162,32 @@ class OnnxEngine:
         (name,) = self._graph.inputs
         feed = {name: OrtValue.ortvalue_from_numpy(frames[0] if single else frames), **self._states[group]}
         wanted = [*self._results, *(f"{state}'" for state in self._axes)]
-        values = dict(zip(wanted, self._session.run_with_ort_values(wanted, feed), strict=True))
+        values = dict(
+            zip(wanted, self._session.run_with_ort_values(wanted, feed, self._options), strict=True)
+        )
         self._states[group] = {state: values[f"{state}'"] for state in self._axes}
         arrays = {name: values[name].numpy() for name in self._results}
         return {name: array[None] if single else array for name, array in arrays.items()}
 
     def _trace(self, results: Mapping[str, Array]) -> Trace:
         (output,) = self._graph.outputs
-        spikes = {node.name: results[node.output] for node in self._graph.neurons()}
+        layers = self._graph.neurons() if self._records else ()
+        spikes = {node.name: results[node.output] for node in layers}
         return Trace(results[output].astype(np.int64, copy=False), spikes)
 
 
 def _group(group: int, batch: int) -> slice:
     """The samples of a micro-batch."""
     return slice(group * SAMPLES_PER_CALL, min((group + 1) * SAMPLES_PER_CALL, batch))
+
+
+def _only_what_is_wanted() -> RunOptions:
+    """Nodes that lead to no output that is asked for are left out."""
+    import onnxruntime
+
+    options = onnxruntime.RunOptions()
+    options.only_execute_path_to_fetches = True
+    return options
 
 
 def _open(model: bytes, threads: int) -> InferenceSession:

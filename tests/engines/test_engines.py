@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from spikeloom.compiler.graph.engine import Engine, Trace
 from spikeloom.errors import InputError
 from spikeloom.runtime.engines import engine_names, open_engine
-from spikeloom.runtime.engines.onnx import SAMPLES_PER_CALL, OnnxEngine
+from spikeloom.runtime.engines.onnx import SAMPLES_PER_CALL, Mode, OnnxEngine
 from spikeloom.runtime.engines.reference import ReferenceEngine
 from spikeloom.targets.onnx import onnx
 from tests.engines.agreement import engines
@@ -96,6 +96,20 @@ def test_workers_and_threads_do_not_matter(
         forms = (files["step.onnx"], files["sequence.onnx"])
         engine = OnnxEngine(*forms, network.graph, threads=threads, workers=workers)
         assert same(run(engine, network, 2), trace)
+
+
+@pytest.mark.parametrize("mode", ["step", "sequence"])
+def test_the_onnx_engine_may_keep_no_spikes(
+    mode: Mode, network: RandomNetwork, files: Mapping[str, bytes], trace: Trace
+) -> None:
+    forms = (files["step.onnx"], files["sequence.onnx"])
+    lean = OnnxEngine(*forms, network.graph, mode=mode, records=False)
+    full = OnnxEngine(*forms, network.graph, mode=mode)
+    got = run(lean, network, 2)
+    run(full, network, 2)
+    assert got.spikes == {}
+    assert np.array_equal(got.output, trace.output)
+    assert all(np.array_equal(array, full.state()[name]) for name, array in lean.state().items())
 
 
 def test_a_state_moves_between_engines(network: RandomNetwork, trace: Trace) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -151,15 +151,21 @@ class EventEngine:
             for samples in _micro_batches(self._batch)
         ]
 
-    def _hold(self, group: _Group) -> None:
-        """Bring the state of a micro-batch into the form of the plans, in memory it has already if it can."""
+    def _hold(self, group: _Group) -> Set[str]:
+        """Bring the state of a micro-batch into the form of the plans, in memory it has already if it can.
+
+        Returns the states that are left to their kernels, since they begin at 0.
+        """
+        rested = self._shared.rested if group.pending is self._start else frozenset()
         for key, array in group.pending.items():
             layout = self._shared.layouts[key]
             held = group.held.get(key)
             if held is None:
                 held = group.held[key] = np.empty((group.size, *layout.shape), layout.dtype)
-            np.copyto(held, self._held_start(key) if group.pending is self._start else layout.hold(array))
+            if key not in rested:
+                np.copyto(held, self._held_start(key) if group.pending is self._start else layout.hold(array))
         group.pending = {}
+        return rested
 
     def _held_start(self, key: str) -> Array:
         """What a state is after a reset, as the plans hold it; a single number where it is all the same."""
@@ -188,13 +194,14 @@ class EventEngine:
         for start in range(0, len(frames), length):
             steps = slice(start, min(start + length, len(frames)))
             plan = self._borrow(steps.stop - steps.start, group.size)
-            self._hold(group)
+            rested = self._hold(group)
             part = (steps, group.samples)
             moment = Moment(
                 group.held,
                 {name: array[part] for name, array in results.spikes.items()},
                 {name: array[part] for name, array in results.counts.items()},
                 results.output[part],
+                rested,
             )
             np.copyto(plan.entry, frames[part])
             for call in plan.calls:

@@ -8,7 +8,7 @@ the plan is made and costs nothing when it runs.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -32,12 +32,14 @@ class Moment:
             wants to see them.
         counts: where the number of neurons that fired goes, views [steps, samples].
         output: where the network's output goes.
+        rested: states that are 0 and whose memory holds anything yet.
     """
 
     state: dict[str, Array]
     spikes: Mapping[str, Array]
     counts: Mapping[str, Array]
     output: Array
+    rested: Set[str] = frozenset()
 
 
 Call = Callable[[Moment], object]
@@ -79,12 +81,14 @@ class Shared:
         parameters: weights and constants as kernels want them, by node and purpose.
         layouts: how each state is held.
         axes: the order in memory of each neuron layer and of the output.
+        rested: states that begin at 0 and whose kernels can write that themselves.
     """
 
     products: dict[str, Product] = field(default_factory=dict)
     parameters: dict[tuple[str, str], Array] = field(default_factory=dict)
     layouts: dict[str, Layout] = field(default_factory=dict)
     axes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    rested: set[str] = field(default_factory=set)
 
 
 class Planner:

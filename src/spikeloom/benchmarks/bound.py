@@ -88,6 +88,6 @@ def _update() -> float:
 
     def run() -> None:
         for _ in range(20):
-            fire_one_level(x, v, theta, bias, False, share, 64, spikes, counts)
+            fire_one_level(x, v, theta, bias, False, share, 64, False, spikes, counts)
 
     return _fastest(run) / (20 * x.size)

@@ -6,6 +6,7 @@ import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 from time import perf_counter, process_time
 from typing import Any
@@ -122,9 +123,8 @@ def run_suite(
 
 
 def _time_network(network: BenchNetwork, limits: Limits, rounds: int, compiles: bool) -> dict[str, Any]:
-    engines = _engines(network)
-    _require_equal(network, engines)
-    engines[EVENT] = EventEngine(network.graph, records=False)  # as no peer keeps the spikes of its layers
+    _require_equal(network, _engines(network))
+    engines = _engines(network, records=False)  # as no peer keeps the spikes of its layers
     runs: dict[str, Contender] = {name: _from_reset(engine) for name, engine in engines.items()}
     runs[EVENT_STEP] = _step_by_step(engines[EVENT])
     runs[ORT_FLOAT] = float_session(network)
@@ -145,13 +145,13 @@ def _time_network(network: BenchNetwork, limits: Limits, rounds: int, compiles: 
     }
 
 
-def _engines(network: BenchNetwork) -> dict[str, Engine]:
+def _engines(network: BenchNetwork, records: bool = True) -> dict[str, Engine]:
     files = find_target("onnx").artifacts(network.graph)
     forms = (files["step.onnx"], files["sequence.onnx"], network.graph)
     return {
-        EVENT: EventEngine(network.graph),
-        ONNX: OnnxEngine(*forms),
-        ONNX_STEP: OnnxEngine(*forms, mode="step"),
+        EVENT: EventEngine(network.graph, records=records),
+        ONNX: OnnxEngine(*forms, records=records),
+        ONNX_STEP: OnnxEngine(*forms, mode="step", records=records),
     }
 
 
@@ -230,6 +230,7 @@ def _time_layer(network: BenchNetwork, limits: Limits, rounds: int) -> dict[str,
     from spikeloom.compiler.graph.ops.linear import Linear
     from spikeloom.runtime.engines.event.dense import Product
     from spikeloom.runtime.engines.event.kernels.gather import ROOM, gather_rows
+    from spikeloom.runtime.engines.event.kernels.woven import woven
 
     op = next(node.op for node in network.graph.nodes if isinstance(node.op, Linear))
     inputs = network.graph.types[network.graph.inputs[0]].kind
@@ -237,11 +238,14 @@ def _time_layer(network: BenchNetwork, limits: Limits, rounds: int) -> dict[str,
     matrix = np.array(op.weight.T, np.int8, order="C")
     product = Product.of(matrix, None, inputs)
     dense = [product.bind(frame, y) for frame in network.frames]
-    bias, room = np.zeros(len(matrix.T), np.int32), np.empty(len(matrix) + ROOM, np.int32)
+    held, room = woven(matrix), np.empty(len(matrix) + ROOM, np.int32)
+    bases, total = np.zeros((2, held.shape[1]), np.int32), np.empty(held.shape[1], np.int32)
+    bases[1, : len(matrix.T)] = matrix.sum(0)
+    gathered = [partial(gather_rows, frame, held, bases, 1, 1.0, room, total, y) for frame in network.frames]
 
     def by_event(frames: NDArray[np.uint8]) -> object:
-        for frame in frames:
-            gather_rows(frame, matrix, bias, 1, 1.0, room, y[0], y)
+        for gather in gathered:
+            gather()
         return y
 
     def by_product(frames: NDArray[np.uint8]) -> object:

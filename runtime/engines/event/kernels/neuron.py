@@ -22,6 +22,7 @@ def fire_one_level(
     soft: bool,
     share: Array,
     gain: int,
+    rested: bool,
     spikes: Array,
     counts: Array,
 ) -> None:
@@ -29,7 +30,8 @@ def fire_one_level(
 
     x is uint8 or int32, v int32 [samples, rows, columns] and changed in place; theta and bias are int32.
     ``share`` holds one number, (4096 - decay) / 4096 in float32 or float64, whichever is exact; ``gain`` is
-    2**fraction_bits. The spikes are uint8; ``counts``, int64 [steps, samples], is how many neurons fired.
+    2**fraction_bits. Where the layer has ``rested``, v holds anything yet and begins at 0. The spikes are
+    uint8; ``counts``, int64 [steps, samples], is how many neurons fired.
     """
     steps, samples, rows, columns = x.shape
     unit, part = np.int32(gain), share[0]
@@ -38,6 +40,8 @@ def fire_one_level(
             counts[t, b] = 0
         for r in range(rows):
             p = r if theta.shape[0] > 1 else 0
+            for c in range(columns if rested else 0):
+                v[b, r, c] = 0
             for t in range(steps):
                 fired = 0
                 for c in range(columns):

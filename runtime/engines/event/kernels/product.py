@@ -5,9 +5,75 @@ from __future__ import annotations
 import numpy as np
 
 from spikeloom.compiler.graph.op import Array
-from spikeloom.runtime.engines.event.kernels.jit import compiled
+from spikeloom.runtime.engines.event.kernels.jit import compiled, within
+from spikeloom.runtime.engines.event.kernels.vector import (
+    LANES,
+    add_to_listed,
+    count_bits,
+    lowest_bit,
+    nonzero_32,
+    sum_listed,
+)
 
 _LANES = 32  # what the inner loop takes at once: two registers of sixteen
+_LISTED = 8  # places that are written at once
+_NUMBER = 4  # bytes of a sum
+
+
+@within
+def _list_spikes(a: Array, at: int, inner: int, places: Array) -> int:
+    """List the bytes of a from ``at`` on that are not zero, of ``inner``, a multiple of 32; how many."""
+    count = 0
+    for k in range(0, inner, LANES):
+        bits = nonzero_32(a, at + k)
+        place = count
+        count += count_bits(bits)
+        while place < count:
+            for step in range(_LISTED):
+                places[place + step] = k + lowest_bit(bits)
+                bits &= bits - np.uint64(1)
+            place += _LISTED
+    return count
+
+
+@compiled
+def spike_product(a: Array, b: Array, y: Array) -> None:
+    """As :func:`masked_product`, for spikes a, and rows of a, b and y that lie together in memory.
+
+    Rows are multiples of 32; a is uint8, b int32.
+    """
+    batch, heads, rows, inner = a.shape
+    places = np.empty(inner + _LISTED, np.int32)
+    for n in range(batch):
+        for h in range(heads):
+            source = n * b.strides[0] + h * b.strides[1]
+            for i in range(rows):
+                count = _list_spikes(a, n * a.strides[0] + h * a.strides[1] + i * a.strides[2], inner, places)
+                target = n * y.strides[0] + h * y.strides[1] + i * y.strides[2]
+                for byte in range(0, b.shape[3] * _NUMBER, LANES * _NUMBER):
+                    sum_listed(b, source + byte, b.strides[2], places, count, y, target + byte)
+
+
+@compiled
+def spike_outer_product(a: Array, b: Array, y: Array) -> None:
+    """As :func:`masked_outer_product`, for spikes a and uint8 b; columns of a, rows of b and y lie together.
+
+    These are multiples of 32.
+    """
+    batch, heads, rows, inner = a.shape
+    places = np.empty(rows + _LISTED, np.int32)
+    for n in range(batch):
+        for h in range(heads):
+            target = n * y.strides[0] + h * y.strides[1]
+            for i in range(rows):
+                for byte in range(0, b.shape[3] * _NUMBER, LANES * _NUMBER):
+                    sum_listed(y, target, 0, places, 0, y, target + i * y.strides[2] + byte)  # none: zeros
+            for k in range(inner):
+                count = _list_spikes(a, n * a.strides[0] + h * a.strides[1] + k * a.strides[3], rows, places)
+                source = n * b.strides[0] + h * b.strides[1] + k * b.strides[2]
+                for column in range(0, b.shape[3], LANES):
+                    to = target + column * _NUMBER
+                    add_to_listed(b, source + column, places, count, y, to, y.strides[2])
 
 
 @compiled

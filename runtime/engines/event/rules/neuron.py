@@ -46,6 +46,8 @@ def integer_neuron(planner: Planner, node: Node, op: IntegerNeuron, inputs: Arra
     for name in op.states(kind):
         planner.shared.layouts[f"{node.name}/{name}"] = Layout(np.int32, axes, (rows, columns))
     make = _one_level if _is_plain(op) else _graded
+    if _is_plain(op) and not op.initial(kind)["v"].any():
+        planner.shared.rested.add(f"{node.name}/v")
     planner.calls.append(make(node, op, kind, constants, *ends))
     return (spikes,)
 
@@ -83,7 +85,8 @@ def _one_level(
     gain, soft, key, output = 1 << op.fraction_bits, op.reset_by is not None, f"{node.name}/v", node.output
 
     def run(moment: Moment) -> None:
-        fire_one_level(x, moment.state[key], theta, bias, soft, share, gain, spikes, moment.counts[output])
+        v, rested, counts = moment.state[key], key in moment.rested, moment.counts[output]
+        fire_one_level(x, v, theta, bias, soft, share, gain, rested, spikes, counts)
 
     return run
 

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from spikeloom.compiler.graph.graph import Node
 from spikeloom.compiler.graph.op import Array
 from spikeloom.compiler.graph.ops.matmul import MatMul
-from spikeloom.runtime.engines.event.kernels.product import masked_outer_product, masked_product
+from spikeloom.runtime.engines.event.kernels.product import (
+    masked_outer_product,
+    masked_product,
+    spike_outer_product,
+    spike_product,
+)
+from spikeloom.runtime.engines.event.kernels.vector import LANES
 from spikeloom.runtime.engines.event.plan import Planner
 from spikeloom.runtime.engines.event.rules import Arrays, plans
 
@@ -25,9 +33,22 @@ def matmul(planner: Planner, node: Node, op: MatMul, inputs: Arrays) -> Arrays |
     beside = (rank - 2, *range(rank - 2), rank - 1)
     y = planner.take(node.output, beside, np.int32)
     left, right = (_by_head(planner, x) for x in (a, b))
-    turned = left.strides[2] < left.strides[3]
-    planner.call(masked_outer_product if turned else masked_product, left, right, _by_head(planner, y))
+    spikes = planner.graph.types[node.inputs[0]].kind.bounds == (0, 1)
+    result = _by_head(planner, y)
+    planner.call(_kernel(left, right, result, spikes), left, right, result)
     return (y,)
+
+
+def _kernel(a: Array, b: Array, y: Array, spikes: bool) -> Callable[[Array, Array, Array], None]:
+    """The kernel for the order of memory, and the faster one where what it asks for is so."""
+    turned = a.strides[2] < a.strides[3]
+    own, listed = (a.strides[2], a.shape[2]) if turned else (a.strides[3], a.shape[3])
+    straight = (own, b.strides[3], y.strides[3]) == (1, b.itemsize, y.itemsize)
+    whole = listed % LANES == b.shape[3] % LANES == 0
+    fast = spikes and straight and whole and b.dtype == (np.uint8 if turned else np.int32)
+    if turned:
+        return spike_outer_product if fast else masked_outer_product
+    return spike_product if fast else masked_product
 
 
 def _by_head(planner: Planner, x: Array) -> Array:

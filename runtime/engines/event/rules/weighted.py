@@ -15,13 +15,18 @@ from spikeloom.compiler.graph.ops.conv2d import Conv2d
 from spikeloom.compiler.graph.ops.linear import Linear
 from spikeloom.runtime.engines.event.cost import busiest
 from spikeloom.runtime.engines.event.dense import Product
-from spikeloom.runtime.engines.event.kernels.gather import COLUMNS, ROOM, gather_rows, gather_windows
+from spikeloom.runtime.engines.event.kernels.gather import ROOM, gather_rows, gather_windows
+from spikeloom.runtime.engines.event.kernels.vector import COLUMNS
+from spikeloom.runtime.engines.event.kernels.woven import woven
 from spikeloom.runtime.engines.event.memory import arranged, memory_axes
 from spikeloom.runtime.engines.event.plan import Planner
 from spikeloom.runtime.engines.event.rules import Arrays, plans
+from spikeloom.runtime.engines.event.windows import Windows
 
 _MOST_GRADED = 8  # a graded input of k is gathered as k inputs: beyond this, dense is faster
 _LEAST_OUTPUTS = 8
+_COPIED = 2**18  # bytes of windows that are copied at once, for a dense product
+_CACHED = 2**19  # bytes of weights that stay in the cache of a core beside the rest
 
 
 @dataclass(frozen=True)
@@ -29,15 +34,15 @@ class _Weights:
     """Stored weights as the two products want them.
 
     Attributes:
-        matrix: int8 [inputs, columns], with columns of zeros behind the outputs.
-        bias: int32 [columns].
+        matrix: as the gathering kernels hold it, [inputs, columns].
+        bases: int32 [1 + n, columns], the bias; then the bias plus all rows, for each way to see them all.
         product: the dense one.
         highest: the largest input; 0 where inputs cannot be gathered.
         limit: share of inputs that are not zero up to which gathering is faster.
     """
 
     matrix: Array
-    bias: Array
+    bases: Array
     product: Product
     highest: int
     limit: float
@@ -80,14 +85,15 @@ def _convolve(planner: Planner, node: Node, op: Convolution, x: Array) -> Arrays
     outputs, channels = op.weight.shape[:2]
     matrix = op.weight.reshape(outputs, channels, -1).transpose(2, 1, 0).reshape(-1, outputs)
     rows = y.size // outputs
-    looks = None if {*op.kernel, *op.stride} == {1} else x.size
-    weights = _weights(planner, node, matrix, op.bias, rows, looks, any(op.padding))
     results = arranged(y, axes).reshape(rows, outputs)
     if {*op.kernel, *op.stride} == {1} and not any(op.padding):
         flat = arranged(x, axes).reshape(rows, channels)
-        _multiply_rows(planner, weights, flat, results)
+        _multiply_rows(planner, _weights(planner, node, matrix, op.bias, rows), flat, results)
     else:
-        _multiply_windows(planner, weights, op, arranged(x, axes), arranged(y, axes))
+        sizes = (_as_images(arranged(value, axes)).shape[1:3] for value in (x, y))
+        windows = Windows.of(op, *sizes)
+        weights = _weights(planner, node, matrix, op.bias, rows, windows, x.size)
+        _multiply_windows(planner, weights, windows, arranged(x, axes), arranged(y, axes))
     return (y,)
 
 
@@ -97,29 +103,34 @@ def _weights(
     matrix: Array,
     bias: Array | None,
     rows: int,
+    windows: Windows | None = None,
     looks: int | None = None,
-    padded: bool = False,
 ) -> _Weights:
     kind = planner.graph.types[node.inputs[0]].kind
     low, high = kind.bounds
     parameters, products = planner.shared.parameters, planner.shared.products
     if node.name not in products:
+        padded = windows is not None and bool(windows.geometry[4:6].any())
         products[node.name] = Product.of(matrix, bias, kind, padded)
         few = low >= 0 and high <= _MOST_GRADED and matrix.shape[1] >= _LEAST_OUTPUTS
         gathers = few and _fits_bytes(matrix) and products[node.name].dtype is np.uint8
-        parameters[node.name, "weight"] = _columns(matrix if gathers else matrix[:, :0], np.int8)
-        none = np.zeros(matrix.shape[1], np.int32)
-        parameters[node.name, "bias"] = _columns((none if bias is None else bias)[None], np.int32)[0]
+        parameters[node.name, "weight"] = woven(matrix if gathers else matrix[:, :0])
+        sums = matrix.sum(0, dtype=np.int64)[None] if windows is None else windows.sums(matrix)
+        parameters[node.name, "bases"] = _bases(bias, sums, parameters[node.name, "weight"].shape[1])
     inputs, outputs = matrix.shape
     held = parameters[node.name, "weight"]
     limit = busiest(rows, inputs, outputs, looks) / (1 if high == 1 else 1.5)
     highest = high if held.size else 0
-    return _Weights(held, parameters[node.name, "bias"], products[node.name], highest, limit)
+    return _Weights(held, parameters[node.name, "bases"], products[node.name], highest, limit)
 
 
-def _columns(matrix: Array, dtype: type[np.generic]) -> Array:
-    """The matrix with columns of zeros up to what the kernels take at once."""
-    return np.ascontiguousarray(np.pad(matrix.astype(dtype), ((0, 0), (0, -matrix.shape[1] % COLUMNS))))
+def _bases(bias: Array | None, sums: Array, columns: int) -> Array:
+    """What a gathered product begins with, int32 [1 + n, columns]: nothing or all rows, and the bias."""
+    bases = np.zeros((1 + len(sums), columns), np.int32)
+    if columns:
+        bases[1:, : sums.shape[1]] = sums
+        bases[:, : sums.shape[1]] += 0 if bias is None else bias.astype(np.int32)
+    return bases
 
 
 def _fits_bytes(matrix: Array) -> bool:
@@ -149,24 +160,26 @@ def _multiply_rows(planner: Planner, weights: _Weights, x: Array, y: Array) -> N
         return
     rooms = (
         planner.scratch((x.shape[1] * weights.highest + ROOM,), np.int32),
-        planner.scratch(weights.bias.shape, np.int32),
+        planner.scratch(weights.bases.shape[1:], np.int32),
     )
-    arguments = (x, weights.matrix, weights.bias, weights.highest, weights.limit, *rooms, y)
+    arguments = (x, weights.matrix, weights.bases, weights.highest, weights.limit, *rooms, y)
     planner.call(lambda: gather_rows(*arguments) or dense())
 
 
-def _multiply_windows(planner: Planner, weights: _Weights, op: Convolution, x: Array, y: Array) -> None:
+def _multiply_windows(planner: Planner, weights: _Weights, seen: Windows, x: Array, y: Array) -> None:
     """The windows of x [steps, samples, *places, channels] times the weights into y."""
     gathered = weights.highest and x.dtype == np.uint8
     held = x if gathered else _encoded(planner, weights, x)
     images, results = _as_images(held), _as_images(y)
-    geometry = np.array(
-        [pair for numbers in (op.kernel, op.stride, op.padding, op.dilation) for pair in _two(numbers)]
-    )
-    geometry[[0, 2, 6]] = geometry[[0, 2, 6]] if op.axes == 2 else 1
-    inside, windows, border = _windows(planner, images, geometry, results)
-    taken = planner.scratch(windows.shape, images.dtype)
-    dense = weights.product.bind(taken.reshape(-1, windows[0, 0, 0].size), results.reshape(-1, y.shape[-1]))
+    inside, windows, border = _windows(planner, images, seen.geometry, results)
+    pieces = _pieces(windows)
+    taken = planner.scratch((windows[pieces[0]].size,), images.dtype)
+    copies, products = [], []
+    for piece in pieces:
+        part = taken[: windows[piece].size].reshape(windows[piece].shape)
+        copies.append((part, windows[piece]))
+        ends = (part.reshape(-1, windows[0, 0, 0].size), results[piece].reshape(-1, y.shape[-1]))
+        products.append(weights.product.bind(*ends))
     zero = weights.product.zero
 
     def multiply() -> None:
@@ -174,19 +187,23 @@ def _multiply_windows(planner: Planner, weights: _Weights, op: Convolution, x: A
             border.fill(zero)
         if inside is not images:
             np.copyto(inside, images)
-        np.copyto(taken, windows)
-        dense()
+        for (part, seen_there), dense in zip(copies, products, strict=True):
+            np.copyto(part, seen_there)
+            dense()
 
     if not gathered:
         planner.call(multiply)
         return
     _, height, width, channels = images.shape
+    inputs, columns = weights.matrix.shape
     rooms = (
         planner.scratch((height, width * channels * weights.highest + ROOM), np.int32),
         planner.scratch((height, width + 1), np.int32),
-        planner.scratch(weights.bias.shape, np.int32),
+        planner.scratch((inputs * weights.highest + ROOM,), np.int32),
+        planner.scratch((columns,), np.int32),
     )
-    shared = (weights.matrix, weights.bias, geometry, weights.highest, weights.limit)
+    block = max(COLUMNS, _CACHED // inputs // COLUMNS * COLUMNS)
+    shared = (weights.matrix, weights.bases, seen.kinds, seen.geometry, weights.highest, weights.limit, block)
 
     def run() -> None:
         if not gather_windows(images, *shared, *rooms, results):
@@ -209,9 +226,17 @@ def _windows(planner: Planner, x: Array, geometry: Array, y: Array) -> tuple[Arr
     return inside, as_strided(padded, [int(n) for n in shape], [int(n) for n in steps]), border
 
 
-def _two(numbers: tuple[int, ...]) -> tuple[int, int]:
-    """A number for height and one for width; a single axis is the width."""
-    return (numbers[0], numbers[1]) if len(numbers) == 2 else (0, numbers[0])
+def _pieces(windows: Array) -> list[tuple[slice, slice]]:
+    """Parts of windows [images, height, ...] that stay in the cache: whole pictures, or rows of one."""
+    images, height = windows.shape[:2]
+    row = windows[0, 0].nbytes
+    rows = min(height, max(1, _COPIED // row))
+    together = max(1, _COPIED // (row * height))
+    return [
+        (slice(n, n + together), slice(i, i + rows))
+        for n in range(0, images, together)
+        for i in range(0, height, rows)
+    ]
 
 
 def _as_images(x: Array) -> Array:
