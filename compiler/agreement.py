@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -173,28 +173,75 @@ def teacher_forced(canonical: Graph, quantized: Quantized, frames: Array, real: 
         frames: bytes [steps, samples, ...].
         real: their real values.
     """
-    integer = Interpreter(quantized.graph)
-    integer.reset(frames.shape[1])
-    trained = Interpreter(canonical)
-    trained.reset(frames.shape[1])
+    integer, trained = Interpreter(quantized.graph), Interpreter(canonical)
+    for interpreter in (integer, trained):
+        interpreter.reset(frames.shape[1])
     layers = {node.name for node in canonical.neurons()}
+    units = {name: _state_units(quantized, name) for name in layers}
+    taught = _Taught(trained.state, units)
+    trained.state = taught
     cells, differing = dict.fromkeys(layers, 0), dict.fromkeys(layers, 0)
     for frame, decoded in zip(frames, real, strict=True):
-        before = dict(integer.state)
-        fired = integer.step(frame, keep=layers)
-        for name in layers:
-            for state, unit in _state_units(quantized, name).items():
-                trained.state[f"{name}/{state}"] = before[f"{name}/{state}"] * unit
-        forced = {
-            name: fired[name] * quantized.graph.units[name].scale + quantized.graph.units[name].offset
-            for name in layers
-        }
-        decided = trained.step(decoded, forced=forced, keep=layers)
-        for name in layers:
-            cells[name] += fired[name].size
-            differing[name] += int((~np.isclose(decided[name], forced[name])).sum())
+        taught.before = dict(integer.state)
+        forced = _Forced(quantized.graph)
+        for name, spikes in integer.values(frame):
+            if name in layers:
+                forced.keep(name, spikes)
+        for name, decided in trained.values(decoded, forced=forced):
+            if name in layers:
+                cells[name] += decided.size
+                differing[name] += int((~np.isclose(decided, forced[name])).sum())
+                taught.forget(name)
     shares = {name: differing[name] / cells[name] for name in layers}
     return OracleResult(frames.shape[1], len(frames), sum(cells.values()), sum(differing.values()), shares)
+
+
+class _Taught(dict[str, Array]):
+    """States of the float64 network: those of neurons are the integer network's, made when they are read.
+
+    Held all at once, the states of a large network take more memory than its weights.
+    """
+
+    def __init__(self, own: Mapping[str, Array], units: Mapping[str, Mapping[str, Array]]) -> None:
+        self._units = {
+            f"{layer}/{state}": unit for layer, of_layer in units.items() for state, unit in of_layer.items()
+        }
+        self._of_layer = {layer: [f"{layer}/{state}" for state in states] for layer, states in units.items()}
+        self.before: Mapping[str, Array] = {}
+        super().__init__((name, array) for name, array in own.items() if name not in self._units)
+
+    def __missing__(self, name: str) -> Array:
+        taught: Array = self.before[name] * self._units[name]
+        return taught
+
+    def forget(self, layer: str) -> None:
+        """Drop what a layer's own step made of its states."""
+        for name in self._of_layer[layer]:
+            self.pop(name, None)
+
+
+class _Forced(Mapping[str, Array]):
+    """The real values of the integer network's spikes, made of small integers when they are read."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self._spikes: dict[str, Array] = {}
+
+    def keep(self, name: str, spikes: Array) -> None:
+        """Enter the spikes of a layer."""
+        narrowest = np.result_type(*map(np.min_scalar_type, self._graph.types[name].kind.bounds))
+        self._spikes[name] = spikes.astype(narrowest)
+
+    def __getitem__(self, name: str) -> Array:
+        spikes, unit = self._spikes[name].astype(np.int64), self._graph.units[name]
+        real: Array = spikes * unit.scale + unit.offset
+        return real
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._spikes)
+
+    def __len__(self) -> int:
+        return len(self._spikes)
 
 
 def _state_units(quantized: Quantized, layer: str) -> dict[str, Array]:
