@@ -47,7 +47,7 @@ The *limit of the machine* is the peer's time over the bound. Why goals are miss
   for a core.
 - *Peak memory of compiling.* Python, PyTorch and the model in float32 take three times the weights before
   anything is compiled. The canonical graph holds them in 64-bit floats, since batch norms are folded into them, and
-  the check of the integers against PyTorch holds a model in 64-bit floats with every value of a step.
+  the check of the integers runs them beside it, with the potentials of every neuron before and after a step.
 """
 
 
