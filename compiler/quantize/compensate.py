@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import linalg
 
 from spikeloom.compiler.graph.convolution import Convolution
 from spikeloom.compiler.graph.op import Array
@@ -77,6 +76,8 @@ def relative_error(weight: Array, whole: Array, products: Array) -> float:
 
 def _spread(weight: Array, products: Array, ends: tuple[Array, Array]) -> Array:
     """Weights with the largest inputs first, each error spread over what is left."""
+    from scipy import linalg
+
     order = np.argsort(-np.diag(products), kind="stable")
     inverse = linalg.inv(products[np.ix_(order, order)], check_finite=False)
     factor = linalg.cholesky((inverse + inverse.T) / 2, check_finite=False)
