@@ -97,6 +97,9 @@ TRIED = """\
   are filled in order of width only, by parts that are all cut along one axis, and above 40,000 cores placement has one
   start, few passes of swaps and no annealing. A version before, with more rounds of packing and cuts along every axis,
   took 131,850 cores and 339 s.
+- *134 million neurons.* On about 17,000 cores the benchmark was cut off after our mapper, Hilbert + forces on its
+  tiles, and tiles of one layer in rows, which need 3 % fewer messages on 135 cores more, and 4.8 times the hops; of
+  that mapping there is no explanation and no bound on hops, and our mapper was not run with as many cores.
 - *Constants.* Those of tiles and packing were chosen on VGG-11, the random network and a Spikformer of this table,
   those of the annealing on a Spikformer of 10 M neurons, each with one seed.
 - *Rates of one network for others.* The Spikformer that was run has 16 tokens and 64 channels; its rates stand for
