@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -126,6 +126,19 @@ class Placement:
     def most_traffic(self) -> float:
         """Messages a step of the core that exchanges most."""
         return max((core.traffic for core in self.cores), default=0.0)
+
+    def in_use(self) -> Placement:
+        """The same without the rows and columns of chips beyond the last ones that have a core in use."""
+        grid = self.grid
+        across = max((core.column for core in self.cores), default=0) // grid.columns + 1
+        down = max((core.row for core in self.cores), default=0) // grid.rows + 1
+        width, height = across * grid.columns, down * grid.rows
+        lanes = {
+            way: tuple(lane[:width] for lane in getattr(self.links, way)[:height])
+            for way in ("east", "west", "south", "north")
+        }
+        cropped = replace(grid, chips=across * down, chip_columns=across)
+        return replace(self, grid=cropped, links=Links(**lanes))
 
     def fullest(self, count: int) -> list[Core]:
         """The cores that use most of any one limit, the fullest first."""

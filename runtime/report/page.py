@@ -139,21 +139,28 @@ def _plots(report: Report) -> dict[str, str]:
 
 
 def _placement_plots(placement: Placement) -> dict[str, str]:
+    drawn = _drawn(placement)
     plots = {
-        "populations": plot_populations(placement),
-        "binding": plot_binding(placement),
-        "traffic": plot_traffic(placement),
-        "links": plot_links(placement),
+        "populations": plot_populations(drawn),
+        "binding": plot_binding(drawn),
+        "traffic": plot_traffic(drawn),
+        "links": plot_links(drawn),
     }
-    plots |= {f"limit {one.name}": plot_fill(placement, one.name) for one in placement.limits}
+    plots |= {f"limit {one.name}": plot_fill(drawn, one.name) for one in placement.limits}
     return {name: _safe(svg) for name, svg in plots.items()}
+
+
+def _drawn(placement: Placement) -> Placement:
+    """Of boards so large that cores are points, the chips in use."""
+    return placement.in_use() if is_fine(placement.grid) else placement
 
 
 def _chip_values(placement: Placement) -> dict[str, Any]:
     """What the part of a page about cores takes."""
     return {
         "colours": ramp(len(placement.populations)),
-        "fine": is_fine(placement.grid),
+        "fine": is_fine(_drawn(placement).grid),
+        "cropped": _drawn(placement).grid != placement.grid,
         "fullest": FULLEST,
     }
 

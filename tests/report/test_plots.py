@@ -202,3 +202,14 @@ def test_every_loaded_link_is_drawn() -> None:
     drawn = [plot_links(replace(placement, links=links)).count("<path") for links in (quiet, loaded)]
     assert drawn[1] - drawn[0] == 2
     assert "<image" in plot_links(placed(Grid(16, 8, 1, 128, 128, 8), core(0, 0, 0, 0, (0, 1))))
+
+
+def test_chips_beyond_those_in_use_are_left_out() -> None:
+    """Of 1,152 chips the two columns and three rows that are used, with their links; cores stay in place."""
+    placement = placed(Grid(16, 8, 1, 128, 1152, 24), core(0, 0, 31, 0, (0, 1)), core(1, 24, 0, 23, (0, 1)))
+    shown = placement.in_use()
+    assert (shown.grid.chips, shown.grid.chip_columns) == (6, 2)
+    assert (len(shown.links.east), len(shown.links.east[0])) == (24, 32)
+    assert shown.cores == placement.cores
+    assert is_fine(placement.grid)
+    assert "<path" in plot_links(shown)

@@ -45,14 +45,18 @@ def plot_fill(placement: Placement, limit: str) -> str:
 
 
 def plot_traffic(placement: Placement) -> str:
-    """Each core the darker, the more messages it exchanges with others, in per cent of the busiest."""
+    """Each core the darker, the more messages it exchanges with others, in per cent of the busiest.
+
+    Shades go with the square root: few cores exchange much, and the others should be seen.
+    """
     most = max((core.traffic for core in placement.cores), default=0.0) or 1.0
 
     def look(core: Core) -> tuple[Part, ...]:
-        return (_tinted(core.traffic / most, ORANGE),)
+        return (_tinted(core.traffic / most, ORANGE, root=True),)
 
     return draw_cores(placement, "cores-by-traffic", "Cores of the chip, by the messages they exchange", look)
 
 
-def _tinted(share: float, colour: str) -> Part:
-    return Part(colour, 0.08 + 0.82 * min(share, 1), text=f"{100 * share:.0f}")
+def _tinted(share: float, colour: str, root: bool = False) -> Part:
+    shade = min(share, 1) ** (0.5 if root else 1)
+    return Part(colour, 0.08 + 0.82 * shade, text=f"{100 * share:.0f}")

@@ -29,9 +29,10 @@ FREE = (0.5, 0.5, 0.5, 0.16)
 """A core that is not used, as a pixel."""
 
 PIXEL, GAP = 3, 1
-"""Image points of a core with its gap, and of the gap; of very many cores 1 and none."""
+"""Image points of a core with its gap, and of the gap; where they would be too narrow 1 and none."""
 
-MOST_POINTS = 2000
+NARROWEST = 8.0
+"""Pixels from a core to the next below which gaps between them blur into stripes."""
 
 Square = tuple[float, float, float]
 
@@ -151,7 +152,7 @@ def _paint_pixels(axes: Axes, placement: Placement, layout: Layout, look: Look) 
 
     grid, across = layout.grid, layout.across
     columns, rows = grid.columns * layout.chip_columns * across, grid.rows * layout.chip_rows * across
-    pixel, gap = (PIXEL, GAP) if PIXEL * max(columns, rows) <= MOST_POINTS else (1, 0)
+    pixel, gap = (PIXEL, GAP) if layout.pitch / across >= NARROWEST else (1, 0)
     image = np.zeros((rows * pixel, columns * pixel, 4))
 
     def fill(column: int, row: int, place: int, colour: tuple[float, ...]) -> None:
