@@ -90,7 +90,7 @@ TRIED = """\
   these had lost, and were left out. The bound on hops of these tiles (above) says how much any placement could still
   gain at most.
 - *Networks without shared weights.* There what a core needs is a sum over its tiles, and so is the traffic: tiles
-  trade places under annealing, millions of trades a second. It cut messages of the random network by an eighth.
+  trade places under annealing. It cut messages of the random network by an eighth.
 - *Cores against hops.* Packing to within 1.02 of the bound puts tiles of distant layers on one core, which costs
   hops. With as many cores as a peer takes, the same mapper needs fewer of both.
 - *A billion neurons.* Memory is no question, since layers are boxes and never lists of neurons. Above 20,000 cores gaps
