@@ -42,12 +42,11 @@ The *limit of the machine* is the peer's time over the bound. Why goals are miss
 - *One row at 10 %.* A row of weights that is not in the cache of a core comes from the next one; the events of
   the frames of a run touch different rows. Ten times as fast as a dense product on a tenth of the rows means reading
   scattered rows at the speed at which ONNX Runtime reads all of them in order.
-- *Two workers* depend on an idle second core: at a load above 1 the figure says nothing. Their processor time is that
-  of one within 2 %, so that neither a lock nor the shared cache costs anything; what is missing by the clock is waiting
-  for a core.
+- *Two workers* depend on an idle second core: at a load above 1 the figure says nothing. Their processor time was that
+  of one within 2 % where both were measured, so that the work itself does not grow.
 - *Peak memory of compiling.* Python, PyTorch and the model in float32 take three times the weights before
   anything is compiled. The canonical graph holds them in 64-bit floats, since batch norms are folded into them, and
-  the check of the integers runs them beside it, with the potentials of every neuron before and after a step.
+  the peak is where PyTorch runs once more beside them, for the spikes that a bundle keeps.
 """
 
 
