@@ -159,6 +159,13 @@ def test_random_inputs_may_leave_layers_silent(model: str, tmp_path: Path) -> No
     assert set(done["silent"]) == silent
 
 
+def test_without_inputs_it_is_compiled_on_noise_and_says_so(model: str, tmp_path: Path) -> None:
+    bundle = tmp_path / "a.loom"
+    said = spikeloom(*f"compile {model} -o {bundle}".split())
+    assert "calibrated on random inputs" in said.out
+    assert "calibrated on random inputs (random:4)" in spikeloom("inspect", str(bundle)).out
+
+
 @pytest.mark.parametrize(
     ("options", "code", "what"),
     [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from spikeloom.compiler.frontends.torch.axes import InputShape
 
 RANDOM = "random:"
+NOISE = f"{RANDOM}4"
+"""What a model is compiled on where nothing is named: it shows that the model compiles, and no more."""
 SEED = 0
 ON = 0.3
 """Share of the pixels of random frames of events in which there was one."""
@@ -74,6 +76,15 @@ class CalibrationOptions:
                 remedy="leave --steps out, or change the recipe",
             )
         return recipe
+
+    @property
+    def provenance(self) -> dict[str, str]:
+        """What a bundle says of samples that are made up; of others it says nothing."""
+        return {"calibration": self.calibrate} if self.random else {}
+
+    def or_noise(self) -> CalibrationOptions:
+        """The same, on random inputs where nothing is named."""
+        return self if self.calibrate else replace(self, calibrate=NOISE)
 
     def require(self) -> None:
         """Refuse where nothing is named.

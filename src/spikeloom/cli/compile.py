@@ -46,6 +46,11 @@ from spikeloom.compiler.pipeline import STAGES, Compilation, Options, compile_gr
 from spikeloom.errors import InputError
 from spikeloom.runtime.events.stream import DropReport
 
+ON_NOISE = (
+    "calibrated on random inputs: ranges and firing rates are those of noise. "
+    "Name inputs like those that the network will see with --calibrate."
+)
+
 
 @dataclass(frozen=True)
 class ChipOptions:
@@ -99,6 +104,7 @@ def compile_(
     _check_stages("--stop-after", [stages.stop_after])
     _check_stages("--dump-after", stages.dump_after or [])
     find_target(target).profile(rounding.width)
+    data = data if model.endswith(NETX) else data.or_noise()
     options = Options(
         target, rounding.width, chip.chips, chip.seed, stages.ledger, stages.last, build.steps, data.random,
         rounding.within, rounding.correct, rounding.budget, chip.attention, rounding.chains,
@@ -108,8 +114,6 @@ def compile_(
     page, output = (output, None) if stages.map_only else (None, output)
     _check_output(output, stages.last)
     check_options(model, build, network)
-    if not model.endswith(NETX):
-        data.require()
     with progress(len(STAGES), "compiling") as bar:
         watching = _watching(bar, stages.dump_after or [], json)
         if model.endswith(NETX):
@@ -119,7 +123,7 @@ def compile_(
             run, left = _compile_network(source, data, options, output, watching)
         else:
             run, left = _compile_model(build, model, data, options, output, watching)
-    document = _summary(run) | left.to_json()
+    document = _summary(run) | left.to_json() | {"random_inputs": data.random and not model.endswith(NETX)}
     _tell(run, document, stages.map_only, page, json)
 
 
@@ -174,8 +178,8 @@ def _compile_network(
     recipe = data.frames(options.steps)
     graph, steps = load_network(source, options.steps if recipe is None else recipe.steps)
     frames, dropped = network_calibration(data, recipe, graph, steps)
-    options = replace(options, steps=steps)
-    return compile_graph(graph, recipe, frames, options, output, source.about, **watching), _Left(dropped)
+    options, provenance = replace(options, steps=steps), source.about | data.provenance
+    return compile_graph(graph, recipe, frames, options, output, provenance, **watching), _Left(dropped)
 
 
 def _compile_model(
@@ -194,7 +198,8 @@ def _compile_model(
     run = compile_model(
         loaded.model, loaded.shape, recipe, frames, options, output,
         name=kind if loaded.config else Path(source.spec.rpartition(":")[0] or source.spec).stem,
-        provenance={"model": kind, "checkpoint": source.weights.name if source.weights else ""},
+        provenance={"model": kind, "checkpoint": source.weights.name if source.weights else ""}
+        | data.provenance,
         **watching,
     )  # fmt: skip
     return run, _Left(dropped, loaded.dead_keys)
@@ -260,6 +265,8 @@ def _print(run: Compilation, document: dict[str, Any]) -> None:
         document.get("silent", []),
     )
     print_dropped(document["dropped_events"])
+    if document["random_inputs"]:
+        console.print(ON_NOISE)
     if run.mapping is not None:
         cores = counted(len(run.mapping.cores), "core")
         console.print(f"mapped onto {cores} of {run.mapping.chip.name}", markup=False)

@@ -234,6 +234,8 @@ def _print(bundle: Bundle) -> None:
         ),
         markup=False,
     )
+    if "calibration" in provenance:
+        console.print(f"calibrated on random inputs ({printable(provenance['calibration'])})", markup=False)
     console.print(f"input {document['input']}, output {document['output']}", markup=False)
     console.print(
         f"{counted(document['nodes'], 'node')}, {counted(document['neurons'], 'neuron')}, "
