@@ -151,16 +151,6 @@ class Builder:
         grids = (term.reshape((heads, *count, width, *side)).transpose(back) for term in out)
         return tuple(grid.reshape((channels, *positions)) for grid in grids)
 
-    def column_attention(self, name: str, q: Terms, k: Terms, v: Terms) -> Terms:
-        """Spike-driven self-attention (Yao et al., 2023): q AND the thresholded column sums of k AND v."""
-        both = self.products(f"{name}.kv", k, v, together=())
-        channels, *positions = q[0].shape
-        tokens = int(np.prod(positions))
-        sums = tuple(term.reshape((channels, tokens)).reduce(1) for term in both)
-        mask = self.neurons(f"{name}.mask", sums)
-        spread = tuple(term.broadcast(1, tokens).reshape((channels, *positions)) for term in mask)
-        return self.products(f"{name}.masked", q, spread, together=())
-
     def block(self, name: str, size: int) -> None:
         """A population without inputs yet."""
         self._add(Population(name, (size,), "neuron", (0, 1), STATE_BYTES), None)
