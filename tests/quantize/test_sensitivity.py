@@ -120,7 +120,7 @@ def test_the_choice_is_near_the_best_of_all_choices() -> None:
 
 def test_what_cannot_fit_is_refused() -> None:
     with pytest.raises(
-        InputError, match=r"SL0901 --max-bytes: the weights do not fit \(wanted 2 bytes, got 2 bytes"
+        InputError, match=r"SL0901 --max-bytes: the weights do not fit \(wanted 2 bytes, got 3 bytes"
     ):
         choose_bits(_made([(10, [0.1] * 3)]), Budget(size=2))
 

@@ -15,18 +15,21 @@ from spikeloom.compiler.graph.graph import Graph, GraphBuilder, Stage
 from spikeloom.compiler.graph.interpret import Interpreter
 from spikeloom.compiler.graph.kinds import SPIKES, Type
 from spikeloom.compiler.graph.ops.conv2d import Conv2d
+from spikeloom.compiler.graph.ops.delay import Delay
 from spikeloom.compiler.graph.ops.integer_neuron import IntegerNeuron
 from spikeloom.compiler.graph.ops.linear import Linear
 from spikeloom.compiler.graph.ops.matmul import MatMul
+from spikeloom.compiler.graph.ops.recurrent_neuron import RecurrentNeuron
+from spikeloom.compiler.graph.ops.time_window import TimeWindow
 from spikeloom.errors import InputError, UnsupportedError
 from spikeloom.runtime.compare import compare_engines
 from spikeloom.runtime.engines import engine_names, open_engine
 from spikeloom.runtime.engines.reference import ReferenceEngine
 from spikeloom.runtime.estimate.activity import measure
 from spikeloom.targets.loihi import loihi2
-from spikeloom.targets.loihi.attention import Form
+from spikeloom.targets.loihi.attention import Form, streamed_chains
 from spikeloom.targets.loihi.engine import Chip, LoihiEngine
-from spikeloom.targets.loihi.program import Program, Synapses
+from spikeloom.targets.loihi.program import LONGEST_DELAY, Program, Synapses
 from spikeloom.targets.loihi.target import Loihi2
 from tests.random_networks import RandomNetwork
 from tests.targets.loihi.random_programs import random_program
@@ -68,8 +71,13 @@ def form_of(net: RandomNetwork) -> Form:
 
 
 def arranged(net: RandomNetwork) -> RandomNetwork:
-    """The network with its attention in the form that it takes."""
-    return replace(net, graph=Loihi2(form_of(net)).arrange(net.graph))
+    """The network with its attention in the form that it takes; at once where no synapse waits for its slots."""
+    graph = Loihi2(form_of(net)).arrange(net.graph)
+    slots = max((stream.slots for _, stream in streamed_chains(graph).values()), default=1)
+    waits = any(isinstance(op, Delay | TimeWindow | RecurrentNeuron) for _, op in graph.stateful())
+    if waits and slots > LONGEST_DELAY:
+        graph = Loihi2().arrange(net.graph)
+    return replace(net, graph=graph)
 
 
 def check(given: RandomNetwork) -> Counter[str]:
