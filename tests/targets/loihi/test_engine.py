@@ -71,7 +71,7 @@ def form_of(net: RandomNetwork) -> Form:
 
 
 def arranged(net: RandomNetwork) -> RandomNetwork:
-    """The network with its attention in the form that it takes; at once where no synapse waits for its slots."""
+    """The network with its attention in its form; at once where no synapse waits as long as its slots."""
     graph = Loihi2(form_of(net)).arrange(net.graph)
     slots = max((stream.slots for _, stream in streamed_chains(graph).values()), default=1)
     waits = any(isinstance(op, Delay | TimeWindow | RecurrentNeuron) for _, op in graph.stateful())
