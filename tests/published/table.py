@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import torch
@@ -59,7 +60,8 @@ def main() -> None:
             continue
         print(model.name, file=sys.stderr)
         try:
-            rows.append(_row(model))
+            with redirect_stdout(sys.stderr):  # some of the authors' files print
+                rows.append(_row(model))
         except SpikeloomError as error:
             rows.append(f"| {model.title} | {_cell(str(error.problems[0]))} |" + " |" * 9)
     if page is not None:
