@@ -55,7 +55,7 @@ times their rate). `compile` prints the same table.
 | `--range error` | the clipping with the smallest error of the layer's sums, inputs weighted as calibration saw them; the default |
 | `--range minmax` | nothing is clipped |
 | `--range percentile --percentile P` | the range ends at that percentile of a channel's magnitudes, and of the values of a step where values are rescaled |
-| `--correct`, `--no-correct` | after rounding, layer by layer: each weight becomes the integer above or below it such that the error of the layer's sums is small (GPTQ, then each weight in turn); the mean of its currents goes back into the biases; each threshold becomes the nearby one with the fewest flips, unless thresholds are shared. By default below 6 bits |
+| `--correct`, `--no-correct` | after rounding, layer by layer: each weight becomes the integer above or below it such that the error of the layer's sums is small (GPTQ, then each weight in turn), in all layers or none, whichever leaves fewer decisions that differ; the mean of its currents goes back into the biases; each threshold becomes the nearby one with the fewest flips, unless thresholds are shared. By default below 6 bits |
 | `--bits auto --max-flips S` | each layer gets the fewest bits with which the flips that rounding it alone causes, summed over layers, stay below a share S |
 | `--bits auto --max-bytes N` | the same, for weights that must fit N bytes |
 | `--repconv auto`, `dense`, `chain` | whether convolutions without a neuron between them (RepConv) become one: by default where that costs fewer operations at the measured density of the input, and no trained grid is lost |
@@ -81,9 +81,10 @@ thresholds, do. Steps of weights and factors between units stay as calibration l
 ## Accuracy
 
 *Rounded*: each weight to the nearest integer, ranges by the smallest error, no correction. *Corrected*: weights rounded
-anew, biases and thresholds too, on 64 recordings. *Fine-tuned*: the corrected network after {epochs} epochs towards the
-answers of the trained one on the recordings that this was trained on, at a peak learning rate of 0.002 with 2 bits and
-half of it with each further bit. The smallest ranges that the search tries below 6 bits were chosen with recordings of
+anew, biases and thresholds too, on 64 recordings; the new weights were always taken, while `--correct` takes them since
+only where fewer decisions of these recordings differ. *Fine-tuned*: the corrected network after {epochs} epochs towards
+the answers of the trained one on the recordings that this was trained on, at a peak learning rate of 0.002 with 2 bits
+and half of it with each further bit. The smallest ranges that the search tries below 6 bits were chosen with recordings of
 the table in sight; all else on two folds of N-MNIST that the table does not hold, see [below](#what-was-tried).
 """
 
