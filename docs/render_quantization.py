@@ -45,7 +45,7 @@ Weights are rounded to 2 to 8 bits for a target's grid, and what that does is me
 
     spikeloom quantize model.py:build --weights model.pt --recipe recipe.toml --calibrate train --bits 4
 
-prints bits, the range in use, the decisions that differ from equal inputs and membranes (*forced*), the spikes
+prints bits, the range in use, the decisions that differ from equal inputs and membranes (*forced*), the decisions
 that differ when both networks run alone (*cumulative*), the firing rates before and after, and an alarm for
 layers that died, fade (below a quarter of their rate), saturate (above 95 % of all steps) or soar (above four
 times their rate). `compile` prints the same table.
