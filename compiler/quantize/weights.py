@@ -124,14 +124,17 @@ def grouped_steps(
     """Steps that are powers of two apart, so that few thresholds serve a whole population.
 
     The largest step is chosen such that its threshold, fired.reach / step * 2**fraction_bits, is
-    a multiple of the chip's threshold step; those of the finer groups then are too, doubled.
+    a multiple of the chip's threshold step; those of the finer groups then are too, doubled. Where steps
+    must be coarser, no channel takes one that is finer than it asks for.
     """
-    wanted = free_steps(weight, moment, profile, coarser, within).max()
+    own = free_steps(weight, moment, profile, coarser, within)
+    wanted, least = own.max(), own if coarser > 1 else np.zeros(len(own))
     unit = fired.reach * 2**profile.fraction_bits / profile.threshold_step
-    smallest = 0.7 if within.method == "error" else 1.0
-    coarsest, finest = max(1, int(unit / (2 * wanted))), max(1, int(np.ceil(unit / (smallest * wanted))))
-    multiples = np.unique(np.linspace(coarsest, finest, TOP_STEPS).round().astype(int))
-    options = [_best_powers(weight, moment, unit / m, profile) for m in multiples]
+    smallest = 0.7 if within.method == "error" and coarser == 1 else 1.0
+    coarsest, finest = unit / (2 * wanted), unit / (smallest * wanted)
+    last = int(finest) if coarser > 1 else int(np.ceil(finest))
+    multiples = np.unique(np.linspace(max(1, int(coarsest)), max(1, last), TOP_STEPS).round().astype(int))
+    options = [_best_powers(weight, moment, unit / m, least, profile) for m in multiples]
     totals = [float(_errors(weight, steps, moment, profile).sum()) for steps in options]
     return options[int(np.argmin(totals))]
 
@@ -187,10 +190,12 @@ def relative_error(weight: Array, integers: Array, steps: Array, moment: Array) 
     return float(np.sqrt(error / max((np.square(weight) * spread).sum(), 1e-300)))
 
 
-def _best_powers(weight: Array, moment: Array, top: float, profile: NumericProfile) -> Array:
+def _best_powers(weight: Array, moment: Array, top: float, least: Array, profile: NumericProfile) -> Array:
+    """Of each channel the power of two below ``top`` with the smallest error, but none below ``least``."""
     groups = profile.threshold_groups or 1
     candidates = np.stack([np.full(len(weight), top / 2**power) for power in range(groups)])
     errors = np.stack([_errors(weight, steps, moment, profile) for steps in candidates])
+    errors[1:][candidates[1:] < least] = np.inf
     best: Array = candidates[errors.argmin(0), np.arange(len(weight))]
     return best
 

@@ -565,3 +565,19 @@ def test_decays_lie_on_the_grid_of_the_profile() -> None:
     coarse, bound = quantize_neuron("lif", neuron, unit, NumericProfile("coarse", decay_bits=4), 0)
     assert (fine.decay, coarse.decay) == (round(0.3 * 4096), 5 * 256)
     assert bound.leak == pytest.approx(abs(0.7 - (1 - 5 / 16)))
+
+
+def test_a_narrow_state_makes_grouped_steps_coarser_in_every_channel() -> None:
+    """Channels of very different weights: finer groups of thresholds must not undo what is coarser."""
+    builder = GraphBuilder("mixed", Stage.CANONICAL)
+    x = builder.input("frames", Type((3, 4), SPIKES))
+    flat = builder.add("flat", Reshape((12,)), x)[0]
+    spread = 2.0 ** -np.arange(6)[:, None] * np.random.default_rng(5).normal(size=(6, 12))
+    sums = builder.add("hidden", Linear(spread), flat)[0]
+    builder.output(builder.add("lif", Neuron(decay=0.5, gain=0.5, threshold=0.25), sums)[0])
+    graph = builder.build()
+    grouped = replace(onnx_profile(), threshold_groups=8, threshold_step=64)
+    before, after = _quantized(graph, grouped), _quantized(graph, replace(grouped, state_bits=15))
+    halvings = after.grids[0].halvings
+    assert before.grids[0].halvings == 0 < halvings
+    assert (after.steps["hidden"] > before.steps["hidden"] * 2 ** (halvings - 1)).all()
