@@ -45,8 +45,14 @@ def page() -> str:
         meaning = (kind.__doc__ or "").strip().partition("\n")[0].rstrip(".")
         lines.append(f"| {kind.exit_status} | `{kind.__name__}` | {meaning} |")
     for section, codes in groupby(sorted(CODES), key=lambda code: code[:4]):
-        lines += ["", f"## {SECTIONS[section]}", "", "| code | meaning |", "|---|---|"]
-        lines += [f"| {code} | {CODES[code]} |" for code in codes]
+        lines += [
+            "",
+            f"## {SECTIONS[section]}",
+            "",
+            "| code | meaning | what to do next, if the message does not say it |",
+            "|---|---|---|",
+        ]
+        lines += [f"| {code} | {CODES[code].meaning} | {CODES[code].remedy} |" for code in codes]
     return "\n".join(lines) + "\n"
 
 

@@ -168,6 +168,9 @@ def _check_threshold(name: str, theta: Array, profile: NumericProfile) -> None:
                 "a threshold does not fit the target",
                 f"0..{largest}",
                 f"{theta.min()}..{theta.max()}",
+                "check the weights, which are minute beside the threshold, or use fewer --bits"
+                if theta.max() > largest
+                else "give the neuron a threshold above its potential at rest",
             )
         )
     groups = len(np.unique(theta))
@@ -179,6 +182,7 @@ def _check_threshold(name: str, theta: Array, profile: NumericProfile) -> None:
                 "needs more thresholds than a population has",
                 str(profile.threshold_groups),
                 str(groups),
+                "give the layer one threshold, or compile for a target with more",
             )
         )
     if problems:

@@ -56,7 +56,7 @@ def to_events(values: NDArray[Any], where: str) -> Events:
     >>> table = np.array([(1, -1, 5)], [("x", "i2"), ("y", "i2"), ("t", "i8")])
     >>> to_events(table, "item 0")
     Traceback (most recent call last):
-    spikeloom.errors.InputError: SL0121 item 0: events lack fields (wanted t, x, y, p, got x, y, t)
+    spikeloom.errors.InputError: SL0121 item 0: events lack fields (wanted t, x, y, p, got x, y, t); ...
     """
     names = values.dtype.names or ()
     if not {"t", "x", "y", "p"} <= set(names):

@@ -15,75 +15,187 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import ClassVar, Self
+from typing import ClassVar, NamedTuple, Self
 
-CODES: dict[str, str] = {
+
+class Code(NamedTuple):
+    """What an error code stands for.
+
+    Attributes:
+        meaning: in one clause.
+        remedy: what to do next, where a problem does not say it more exactly.
+    """
+
+    meaning: str
+    remedy: str
+
+
+CODES: dict[str, Code] = {
     # events and frame recipes
-    "SL0101": "an event file is missing or cannot be read",
-    "SL0102": "an event file is empty",
-    "SL0103": "an event file is truncated",
-    "SL0104": "an event lies outside the sensor",
-    "SL0105": "event times run backwards",
-    "SL0106": "the format of an event file is not known",
-    "SL0107": "events do not fit the format of the file to be written",
-    "SL0108": "the header or the structure of an event file is malformed",
-    "SL0109": "event times jump",
-    "SL0110": "a frame recipe is malformed",
-    "SL0111": "frames and network disagree on the geometry",
-    "SL0120": "a labels file is malformed, or names recordings that are not there",
-    "SL0121": "an array or dataset input is malformed",
+    "SL0101": Code("an event file is missing or cannot be read", "check the path and its permissions"),
+    "SL0102": Code("an event file is empty", "leave it out, or record again"),
+    "SL0103": Code("an event file is truncated", "copy the file again"),
+    "SL0104": Code("an event lies outside the sensor", "name the right sensor in the recipe"),
+    "SL0105": Code("event times run backwards", "sort the events by time"),
+    "SL0106": Code(
+        "the format of an event file is not known",
+        "convert it to a format that docs/events.md lists",
+    ),
+    "SL0107": Code(
+        "events do not fit the format of the file to be written",
+        "write another format; docs/events.md says what each holds",
+    ),
+    "SL0108": Code(
+        "the header or the structure of an event file is malformed",
+        "copy the file again, or record again",
+    ),
+    "SL0109": Code("event times jump", "record again"),
+    "SL0110": Code("a frame recipe is malformed", "mend the recipe; docs/events.md says what it holds"),
+    "SL0111": Code("frames and network disagree on the geometry", "give frames of the network's shape"),
+    "SL0120": Code(
+        "a labels file is malformed, or names recordings that are not there",
+        "mend the labels file: the name and the class of a recording a line",
+    ),
+    "SL0121": Code(
+        "an array or dataset input is malformed",
+        "give finite numbers, in the shape that the network takes",
+    ),
     # checkpoints and model factories
-    "SL0201": "a model factory cannot be loaded",
-    "SL0202": "a checkpoint is missing or cannot be read",
-    "SL0203": "a checkpoint does not belong to the model",
-    "SL0204": "a checkpoint holds values that are not finite",
-    "SL0205": "a model needs a package that is not installed",
-    "SL0206": "a description of a model's inputs is malformed",
-    "SL0211": "a NIR file is missing, damaged, or leads outside of itself",
-    "SL0212": "NIR has no node for an operation of a network",
-    "SL0213": "an ONNX file is missing, damaged, or leads outside of itself",
-    "SL0214": "a netx file is missing or damaged, or holds what has no integer meaning",
-    "SL0215": "a capture of another environment is missing or damaged",
+    "SL0201": Code(
+        "a model factory cannot be loaded",
+        "name a function that builds the model, as FILE.py:function",
+    ),
+    "SL0202": Code(
+        "a checkpoint is missing or cannot be read",
+        "check the path, and that torch.save or safetensors wrote the file",
+    ),
+    "SL0203": Code(
+        "a checkpoint does not belong to the model",
+        "check that the checkpoint and the factory's arguments are of one model",
+    ),
+    "SL0204": Code(
+        "a checkpoint holds values that are not finite",
+        "take a checkpoint of before the training diverged",
+    ),
+    "SL0205": Code(
+        "a model needs a package that is not installed",
+        "install the package that the model's file imports",
+    ),
+    "SL0206": Code(
+        "a description of a model's inputs is malformed",
+        "give input, shape, dtype or fixed of each input",
+    ),
+    "SL0211": Code("a NIR file is missing, damaged, or leads outside of itself", "export the network again"),
+    "SL0212": Code(
+        "NIR has no node for an operation of a network",
+        "export it in another format, or change the model",
+    ),
+    "SL0213": Code("an ONNX file is missing, damaged, or leads outside of itself", "export the model again"),
+    "SL0214": Code(
+        "a netx file is missing or damaged, or holds what has no integer meaning",
+        "export it again, with layers that netx itself loads",
+    ),
+    "SL0215": Code(
+        "a capture of another environment is missing or damaged",
+        "record the model again, with the spikeloom_capture.py of this version",
+    ),
     # capture
-    "SL0301": "the model cannot be exported",
-    "SL0302": "an operation of the model has no counterpart in the graph",
-    "SL0303": "an operation mixes time or batch with other axes",
-    "SL0304": "a spiking neuron is not recognised",
-    "SL0305": "a spiking neuron disagrees with its equation",
-    "SL0306": "the captured graph disagrees with eager PyTorch",
-    "SL0307": "the input shape of the model is not declared",
-    "SL0308": "the equations of a declared neuron cannot be read",
+    "SL0301": Code("the model cannot be exported", "check that the model runs on an input of --input-shape"),
+    "SL0302": Code(
+        "an operation of the model has no counterpart in the graph",
+        "write it with other operations; `spikeloom ops` lists those of the graph",
+    ),
+    "SL0303": Code(
+        "an operation mixes time or batch with other axes",
+        "keep the axes of time and samples apart from all others",
+    ),
+    "SL0304": Code("a spiking neuron is not recognised", "declare the neuron; see docs/neurons.md"),
+    "SL0305": Code("a spiking neuron disagrees with its equation", "report this neuron's class and settings"),
+    "SL0306": Code(
+        "the captured graph disagrees with eager PyTorch",
+        "this is a bug in Spikeloom: please report it with the model",
+    ),
+    "SL0307": Code(
+        "the input shape of the model is not declared",
+        "say it with --input-shape, such as T,B,2,34,34",
+    ),
+    "SL0308": Code(
+        "the equations of a declared neuron cannot be read",
+        "see docs/neurons.md for what an equation may hold",
+    ),
     # graph
-    "SL0401": "a graph breaks a rule of its operations",
-    "SL0402": "a pass was run on a graph that does not meet its precondition",
+    "SL0401": Code(
+        "a graph breaks a rule of its operations",
+        "this is a bug in Spikeloom, or the graph was changed by hand: please report it",
+    ),
+    "SL0402": Code(
+        "a pass was run on a graph that does not meet its precondition",
+        "run the passes in the order of the pipeline",
+    ),
     # quantization
-    "SL0501": "an operation has no integer form",
-    "SL0502": "two values must share a scale and do not",
-    "SL0503": "an accumulator or a membrane potential could overflow",
-    "SL0504": "a parameter does not fit the numeric profile of the target",
-    "SL0505": "calibration data is missing or silent",
-    "SL0506": "integer spikes lie outside the declared rounding bound of trained PyTorch",
+    "SL0501": Code("an operation has no integer form", "compile for the target onnx, or change the model"),
+    "SL0502": Code(
+        "two values must share a scale and do not",
+        "compile for the target onnx, or change the model",
+    ),
+    "SL0503": Code(
+        "an accumulator or a membrane potential could overflow",
+        "use fewer bits, or compile for onnx",
+    ),
+    "SL0504": Code(
+        "a parameter does not fit the numeric profile of the target",
+        "use other --bits, or compile for onnx",
+    ),
+    "SL0505": Code(
+        "calibration data is missing or silent",
+        "calibrate on recordings like those that the model was trained on",
+    ),
+    "SL0506": Code(
+        "integer spikes lie outside the declared rounding bound of trained PyTorch",
+        "this is a bug in Spikeloom: please report it with the bundle",
+    ),
     # targets and mapping
-    "SL0601": "the target is not known",
-    "SL0602": "the target cannot execute an operation",
-    "SL0603": "the network does not fit a limit of the chip",
-    "SL0604": "a target description is malformed",
+    "SL0601": Code("the target is not known", "see `spikeloom targets`"),
+    "SL0602": Code("the target cannot execute an operation", "change the model, or compile it for onnx"),
+    "SL0603": Code("the network does not fit a limit of the chip", "use more chips, or a smaller network"),
+    "SL0604": Code("a target description is malformed", "mend the description of the target"),
     # bundles
-    "SL0701": "a bundle is missing or is not a bundle",
-    "SL0702": "a bundle was changed after it was written",
-    "SL0703": "a bundle was written by another version of the format",
+    "SL0701": Code("a bundle is missing or is not a bundle", "write one: spikeloom compile ... -o X.loom"),
+    "SL0702": Code("a bundle was changed after it was written", "compile it again"),
+    "SL0703": Code(
+        "a bundle was written by another version of the format",
+        "compile the model again, or read it with the version that wrote it",
+    ),
     # running
-    "SL0801": "an engine is not known or cannot run here",
-    "SL0802": "engines disagree on a spike",
-    "SL0803": "the data does not match the compiled network",
-    "SL0804": "a benchmark network does not fire as it should",
-    "SL0811": "a saved state or a log is damaged, or belongs to another run",
-    "SL0812": "an early exit rule is malformed, cannot be calibrated, or is for another network",
-    "SL0813": "a cluster cannot be reached, or loses its tasks",
+    "SL0801": Code(
+        "an engine is not known or cannot run here",
+        "see `spikeloom doctor` for the engines that run here",
+    ),
+    "SL0802": Code(
+        "engines disagree on a spike",
+        "this is a bug in Spikeloom: run `spikeloom reduce` on it and report what that writes",
+    ),
+    "SL0803": Code(
+        "the data does not match the compiled network",
+        "give data like that which the network was compiled for",
+    ),
+    "SL0804": Code("a benchmark network does not fire as it should", "give it other rates"),
+    "SL0811": Code(
+        "a saved state or a log is damaged, or belongs to another run",
+        "name another file, or begin anew",
+    ),
+    "SL0812": Code(
+        "an early exit rule is malformed, cannot be calibrated, or is for another network",
+        "calibrate one: spikeloom exit",
+    ),
+    "SL0813": Code("a cluster cannot be reached, or loses its tasks", "see the logs of its workers"),
     # command line
-    "SL0901": "an option is malformed",
-    "SL0902": "an output path cannot be written",
-    "SL0903": "Spikeloom itself failed: a bug to report",
+    "SL0901": Code("an option is malformed", "see the command's --help"),
+    "SL0902": Code("an output path cannot be written", "name a place that is yours to write to"),
+    "SL0903": Code(
+        "Spikeloom itself failed: a bug to report",
+        "report it, with what SPIKELOOM_TRACEBACK=1 prints",
+    ),
 }
 
 
@@ -96,7 +208,7 @@ class Problem:
         where: the file, node, layer, core or option concerned.
         what: the fault, in one clause.
         wanted, got: what would have been right and what was found; empty if that says nothing.
-        remedy: what to do next.
+        remedy: what to do next; that of the code if it is not given.
 
     >>> print(Problem("SL0503", "blocks.3.attn.q", "weight needs 11 bits", "8 bits", "", "try --bits 8"))
     SL0503 blocks.3.attn.q: weight needs 11 bits (wanted 8 bits); try --bits 8
@@ -112,6 +224,8 @@ class Problem:
     def __post_init__(self) -> None:
         if self.code not in CODES:
             raise KeyError(f"{self.code} is not declared in spikeloom.errors.CODES")
+        if not self.remedy:
+            object.__setattr__(self, "remedy", CODES[self.code].remedy)
 
     def __str__(self) -> str:
         detail = ", ".join(
@@ -119,7 +233,7 @@ class Problem:
         )
         text = f"{self.code} {self.where}: {self.what}"
         text += f" ({detail})" if detail else ""
-        return text + (f"; {self.remedy}" if self.remedy else "")
+        return f"{text}; {self.remedy}"
 
     def to_json(self) -> dict[str, str]:
         """The problem as a JSON object with the attributes as keys."""

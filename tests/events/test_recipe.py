@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spikeloom.errors import InputError
+from spikeloom.errors import CODES, InputError
 from spikeloom.runtime.events.recipe import FrameRecipe, require_streamable
 from spikeloom.runtime.events.stream import Geometry
 
@@ -77,14 +77,15 @@ def test_all_faults_of_a_recipe_are_listed_at_once(tmp_path: Path) -> None:
         FrameRecipe.from_toml(path)
     found = [(problem.what, problem.got, problem.remedy) for problem in raised.value.problems]
     assert found[0] == ("'origen' is not a key of a recipe", "", "did you mean origin?")
+    mend = CODES["SL0110"].remedy
     assert found[1][0] == "'zzz' is not a key of a recipe"
     assert found[1][2].startswith("known keys: kind, width, height")
     assert found[2:] == [
-        ("width is malformed", "0", ""),
-        ("height is missing", "", ""),
-        ("steps is malformed", "2.0", ""),
-        ("duration_us is malformed", "True", ""),
-        ("polarity is malformed", "['on']", ""),
+        ("width is malformed", "0", mend),
+        ("height is missing", "", mend),
+        ("steps is malformed", "2.0", mend),
+        ("duration_us is malformed", "True", mend),
+        ("polarity is malformed", "['on']", mend),
     ]
 
 
@@ -99,10 +100,12 @@ def test_kinds_that_need_the_end_of_a_recording_are_not_streamed(kind: str, reas
 def test_each_kind_has_keys_of_its_own() -> None:
     sides = {"width": 3, "height": 3, "steps": 2}
     assert problems({**sides, "kind": "event_count"}) == [
-        "SL0110 r.json: events is missing (wanted a whole number from 1 to 2147483647)"
+        "SL0110 r.json: events is missing (wanted a whole number from 1 to 2147483647); "
+        + CODES["SL0110"].remedy
     ]
     assert problems(sides) == [
-        "SL0110 r.json: duration_us is missing (wanted a whole number from 1 to 2147483647)"
+        "SL0110 r.json: duration_us is missing (wanted a whole number from 1 to 2147483647); "
+        + CODES["SL0110"].remedy
     ]
     for kind, key in (("number", "duration_us"), ("time", "events"), ("event_count", "duration_us")):
         found = problems({**sides, "events": 5, **{"kind": kind, key: 9}})
@@ -112,7 +115,7 @@ def test_each_kind_has_keys_of_its_own() -> None:
 def test_another_kind_is_malformed() -> None:
     assert problems({**MINIMAL, "kind": "voxel"}) == [
         'SL0110 r.json: kind is malformed (wanted "fixed_duration" or "event_count" or "number" or "time", '
-        "got 'voxel')"
+        f"got 'voxel'); {CODES['SL0110'].remedy}"
     ]
 
 

@@ -327,7 +327,9 @@ def test_unknown_neurons_and_operations_are_listed_together() -> None:
 
 
 def test_a_neuron_alone_is_no_network() -> None:
-    assert _refused(lif()) == ["SL0304 LIFNode: is a neuron layer and no network"]
+    assert _refused(lif()) == [
+        "SL0304 LIFNode: is a neuron layer and no network; put layers with weights around it"
+    ]
 
 
 class _MeanOverTime(_Vector):

@@ -39,7 +39,8 @@ def test_declared_codes_are_in_use(modules: dict[str, Any]) -> None:
 def test_codes_are_well_formed_and_in_order() -> None:
     assert all(CODE.fullmatch(code) for code in CODES)
     assert list(CODES) == sorted(CODES)
-    assert len(set(CODES.values())) == len(CODES), "two codes with one meaning"
+    assert len({one.meaning for one in CODES.values()}) == len(CODES), "two codes with one meaning"
+    assert all(one.remedy for one in CODES.values())
 
 
 def test_codes_named_in_docstrings_and_docs_exist(modules: dict[str, Any], root: Path) -> None:

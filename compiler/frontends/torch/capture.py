@@ -116,7 +116,8 @@ def capture(
     model.eval()
     reset_states(model)
     if is_neuron(model):
-        raise UnsupportedError.of("SL0304", type(model).__name__, "is a neuron layer and no network")
+        what, remedy = "is a neuron layer and no network", "put layers with weights around it"
+        raise UnsupportedError.of("SL0304", type(model).__name__, what, remedy=remedy)
     if (vocabulary := vocabulary_of(model, input_shape)) is not None:
         input_kind = index(vocabulary.size)
         model = model if vocabulary.converts else TakingTokens(model).eval()

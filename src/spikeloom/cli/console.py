@@ -111,10 +111,13 @@ def problem_panel(problems: Sequence[Problem]) -> Panel:
     for number, problem in enumerate(problems):
         if number:
             grid.add_row()
-        for name, text in problem.to_json().items():
+        shown = problem.to_json()
+        if problem.remedy in (other.remedy for other in problems[number + 1 : number + 2]):
+            del shown["remedy"]  # the next one says it, too
+        for name, text in shown.items():
             if text and name != "code":
                 grid.add_row(_FIELDS.get(name, name), Text(printable(text), "bold" if name == "what" else ""))
-    title = f"[bold red]{code}[/] {escape(CODES[code])}"
+    title = f"[bold red]{code}[/] {escape(CODES[code].meaning)}"
     return Panel(grid, title=title, title_align="left", border_style="red")
 
 

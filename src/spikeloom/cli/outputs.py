@@ -20,7 +20,7 @@ def require_suffix(option: str, path: Path | None, *suffixes: str) -> None:
 
     >>> require_suffix("--log", Path("a.csv"), ".parquet")
     Traceback (most recent call last):
-    spikeloom.errors.InputError: SL0901 --log: cannot be in that format (wanted a name in .parquet, got a.csv)
+    spikeloom.errors.InputError: SL0901 --log: cannot be in that format (wanted a name in .parquet, got ...
     """
     if path is not None and path.suffix not in suffixes:
         wanted = f"a name in {' or '.join(suffixes)}"
