@@ -283,10 +283,17 @@ class Walk:
 
     def overflow(self, neuron: Node, reason: str) -> None:
         """Double the step of the layers whose sums a neuron integrates, in another walk."""
-        layers = self.layers_before(neuron) or self.joined_before(neuron)
-        widths = (self.rounding.profile(layer, self.profile).weight_bits for layer in layers)
-        spent = [self.halvings.get(layer, 0) >= bits - 2 for layer, bits in zip(layers, widths, strict=True)]
-        if not layers or any(spent):
+        if not self.can_be_coarser(neuron):
             raise NoIntegerFormError("SL0503", reason, "use a target with a wider state")
-        self.overflowing.update(layers)
+        self.overflowing.update(self._coarsened(neuron))
         self.broken.update(neuron.outputs)
+
+    def can_be_coarser(self, neuron: Node) -> bool:
+        """Whether the layers whose sums a neuron integrates keep two bits if their step is doubled again."""
+        layers = self._coarsened(neuron)
+        widths = (self.rounding.profile(layer, self.profile).weight_bits for layer in layers)
+        within = [self.halvings.get(layer, 0) < bits - 2 for layer, bits in zip(layers, widths, strict=True)]
+        return bool(layers) and all(within)
+
+    def _coarsened(self, neuron: Node) -> list[str]:
+        return self.layers_before(neuron) or self.joined_before(neuron)

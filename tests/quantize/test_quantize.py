@@ -581,3 +581,18 @@ def test_a_narrow_state_makes_grouped_steps_coarser_in_every_channel() -> None:
     halvings = after.grids[0].halvings
     assert before.grids[0].halvings == 0 < halvings
     assert (after.steps["hidden"] > before.steps["hidden"] * 2 ** (halvings - 1)).all()
+
+
+def test_a_bias_beyond_its_mantissa_makes_the_weights_coarser() -> None:
+    """4095 * 2**7 state units of gain * step / 2**7 are 33 where a step is 1/127: 40 needs coarser steps."""
+    builder = GraphBuilder("biased", Stage.CANONICAL)
+    x = builder.input("frames", Type((3, 4), SPIKES))
+    flat = builder.add("flat", Reshape((12,)), x)[0]
+    weight = np.random.default_rng(5).uniform(-1, 1, (6, 12))
+    sums = builder.add("hidden", Linear(weight, np.full(6, 40.0)), flat)[0]
+    builder.output(builder.add("lif", Neuron(decay=0.5, gain=0.5, threshold=30.0), sums)[0])
+    result = _quantized(builder.build(), loihi2_profile())
+    assert result.grids[0].halvings == 1
+    op = result.graph.node("lif").op
+    assert isinstance(op, IntegerNeuron)
+    assert 4095 * 2**6 < np.abs(op.bias).max() <= 4095 * 2**7

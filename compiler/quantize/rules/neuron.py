@@ -27,8 +27,8 @@ def neuron(walk: Walk, op: Neuron, node: Node) -> None:
     try:
         integer, bound = quantize_neuron(node.name, op, unit, walk.profile, walk.horizon)
     except UnsupportedError as error:
-        if walk.joined_before(node):
-            walk.overflow(node, error.problems[0].what)  # a coarser step makes biases smaller, too
+        if walk.can_be_coarser(node):
+            walk.overflow(node, error.problems[0].what)  # a coarser step makes biases and thresholds smaller
             return
         if layers or not walk.profile.rescales:
             raise
