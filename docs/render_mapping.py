@@ -417,6 +417,7 @@ def plot(document: Document) -> str:
 
     import matplotlib as mpl
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     style: Any = {"svg.hashsalt": "spikeloom", "svg.fonttype": "none", "font.size": 9}
     with mpl.rc_context(style):
@@ -428,6 +429,9 @@ def plot(document: Document) -> str:
             axes.loglog(neurons, [one[key] for one in document["scale"]], "o-", color="#1b8a8f")
             axes.set(xlabel="neurons", ylabel=label)
             axes.grid(alpha=0.3)
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.yaxis.set_minor_formatter(NullFormatter())
         for goal in SECONDS:
             figure.axes[0].plot(*goal, "v", color="#d1622b")
         figure.axes[0].set_title("triangles: goals", fontsize=9, loc="left")
