@@ -26,7 +26,7 @@ def overlaps(a: Sequence[Box], b: Sequence[Box]) -> tuple[Indices, Indices, Indi
     if not a or not b:
         empty = np.zeros(0, np.int64)
         return empty, empty, empty
-    left, right = _array(a), _array(b)
+    left, right = as_array(a, len(a[0].ranges)), as_array(b, len(b[0].ranges))
     axis = int(np.argmax([len(np.unique(left[:, i, 0])) for i in range(left.shape[1])]))
     order = np.argsort(left[:, axis, 0], kind="stable")
     found: NDArray[np.int64] = _join(left[order], right, axis)
@@ -35,8 +35,8 @@ def overlaps(a: Sequence[Box], b: Sequence[Box]) -> tuple[Indices, Indices, Indi
     return first[by_source], found[by_source, 1], found[by_source, 2]
 
 
-def _array(boxes: Sequence[Box]) -> Indices:
-    axes = len(boxes[0].ranges)
+def as_array(boxes: Sequence[Box], axes: int) -> Indices:
+    """[boxes, axes, 2]: where each begins and ends."""
     edges = chain.from_iterable(chain.from_iterable(box.ranges) for box in boxes)
     return np.fromiter(edges, np.int64, 2 * axes * len(boxes)).reshape(len(boxes), axes, 2)
 

@@ -62,10 +62,16 @@ def readers(network: Network, tiles: Sequence[Tile], population: str) -> dict[in
     return {core: disjoint(boxes) for core, boxes in needs.items() if boxes}
 
 
-def all_flows(network: Network, demands: Sequence[Demand]) -> Flows:
-    """The flows of every population, from what each core holds and reads."""
-    reading: dict[str, list[tuple[int, Box]]] = {one.name: [] for one in network.populations}
-    holding = {
+Boxes = list[tuple[int, Box]]
+"""Cores, and boxes of one population there."""
+
+
+def holders_and_readers(
+    network: Network, demands: Sequence[Demand]
+) -> tuple[dict[str, Boxes], dict[str, Boxes]]:
+    """For each population, the boxes of it that each core holds, and those that each core reads."""
+    reading: dict[str, Boxes] = {one.name: [] for one in network.populations}
+    holding: dict[str, Boxes] = {
         one.name: [(OUTSIDE, Box.whole(one.shape))] if one.role == "input" else []
         for one in network.populations
     }
@@ -73,6 +79,12 @@ def all_flows(network: Network, demands: Sequence[Demand]) -> Flows:
         for wanted, table in ((demand.reads, reading), (demand.holds, holding)):
             for name, boxes in wanted.items():
                 table[name] += [(core, box) for box in boxes]
+    return holding, reading
+
+
+def all_flows(network: Network, demands: Sequence[Demand]) -> Flows:
+    """The flows of every population, from what each core holds and reads."""
+    holding, reading = holders_and_readers(network, demands)
     parts = [
         _flows(number, holding[one.name], reading[one.name], len(demands))
         for number, one in enumerate(network.populations)
@@ -81,9 +93,7 @@ def all_flows(network: Network, demands: Sequence[Demand]) -> Flows:
     return Flows(*columns)
 
 
-def _flows(
-    number: int, holding: list[tuple[int, Box]], reading: list[tuple[int, Box]], cores: int
-) -> tuple[Counts, Counts, Counts, Counts]:
+def _flows(number: int, holding: Boxes, reading: Boxes, cores: int) -> tuple[Counts, Counts, Counts, Counts]:
     first, second, shared = overlaps([box for _, box in holding], [box for _, box in reading])
     source = np.array([core for core, _ in holding], np.int64)[first]
     target = np.array([core for core, _ in reading], np.int64)[second]

@@ -1,0 +1,169 @@
+"""Trees of routes, class by class, against the walks of single neurons."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from spikeloom.compiler.mapping.box import Box
+from spikeloom.compiler.mapping.chip import Chip
+from spikeloom.compiler.mapping.fanout import Fanout, fanout, fanouts
+from spikeloom.compiler.mapping.network import Network
+from spikeloom.compiler.mapping.partition import map_network
+from spikeloom.compiler.mapping.placement import Mapping
+from spikeloom.compiler.mapping.route import OUTSIDE, demands, readers
+from spikeloom.compiler.mapping.tree import least_tree_hops, tree_links, trees
+
+Toy = Callable[..., Chip]
+Networks = Callable[[int], Network]
+SEEDS = range(8)
+WAYS = {(1, 0): 0, (-1, 0): 1, (0, 1): 2, (0, -1): 3}
+Link = tuple[int, int, int]
+
+
+def way_of(start: tuple[int, int], stop: tuple[int, int]) -> set[Link]:
+    """The links from a router to another as (way, row, column), along the row, then the column."""
+    links = set()
+    x, y = start
+    while (x, y) != stop:
+        step = (int(np.sign(stop[0] - x)), 0) if x != stop[0] else (0, int(np.sign(stop[1] - y)))
+        links.add((WAYS[step], y, x))
+        x, y = x + step[0], y + step[1]
+    return links
+
+
+def spread(mapping: Mapping, population: str) -> dict[tuple[int, frozenset[int]], int]:
+    """How many neurons there are of each core and set of other cores that read them, neuron by neuron."""
+    cores = mapping.cores_of(population).ravel()
+    reading = np.zeros((len(mapping.cores), *mapping.network.population(population).shape), bool)
+    for core, boxes in readers(mapping.network, mapping.tiles, population).items():
+        for box in boxes:
+            reading[core][box.slices] = True
+    flat = reading.reshape(len(mapping.cores), -1)
+    found: Counter[tuple[int, frozenset[int]]] = Counter()
+    for neuron, core in enumerate(cores.tolist()):
+        targets = frozenset(np.flatnonzero(flat[:, neuron]).tolist()) - {core}
+        if targets:
+            found[core, targets] += 1
+    return dict(found)
+
+
+def as_spread(one: Fanout) -> dict[tuple[int, frozenset[int]], int]:
+    found: Counter[tuple[int, frozenset[int]]] = Counter()
+    for number, core in enumerate(one.source.tolist()):
+        targets = one.target[one.first[number] : one.first[number + 1]].tolist()
+        assert targets == sorted(set(targets))
+        found[core, frozenset(targets)] += int(one.neurons[number])
+    return dict(found)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_classes_are_those_of_single_neurons(seed: int, toy: Toy, random_network: Networks) -> None:
+    mapping = map_network(random_network(seed), toy(neurons=24).with_chips(3))
+    held = demands(mapping.network, mapping.tiles, len(mapping.cores))
+    several = 0
+    for one, found in zip(mapping.network.populations, fanouts(mapping.network, held), strict=True):
+        assert as_spread(found) == spread(mapping, one.name)
+        assert (np.prod(found.boxes[:, :, 1] - found.boxes[:, :, 0], axis=1) == found.neurons).all()
+        several += int((found.spread > 1).sum())
+    assert several > 3
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_random_boxes_of_three_axes(seed: int) -> None:
+    """Holders that share the array out, readers with a few boxes each."""
+    random = np.random.default_rng(seed)
+    shape = (5, 7, 6)
+    rows = np.sort(random.choice(np.arange(1, 7), 2, replace=False)).tolist()
+    holding = [
+        (core, Box(((0, 5), span, (0, 6))))
+        for core, span in enumerate(zip([0, *rows], [*rows, 7], strict=True))
+    ]
+    reading, read = [], np.zeros((9, *shape), bool)
+    for _ in range(14):
+        starts = [int(random.integers(0, size)) for size in shape]
+        box = Box(
+            tuple((low, int(random.integers(low, size)) + 1) for low, size in zip(starts, shape, strict=True))
+        )
+        core = int(random.integers(0, 9))
+        if not read[core][box.slices].any():
+            read[core][box.slices] = True
+            reading.append((core, box))
+    expected: Counter[tuple[int, frozenset[int]]] = Counter()
+    for core, box in holding:
+        for index in np.ndindex(box.shape):
+            place = tuple(low + at for (low, _), at in zip(box.ranges, index, strict=True))
+            targets = frozenset(np.flatnonzero(read[(slice(None), *place)]).tolist()) - {core}
+            if targets:
+                expected[core, targets] += 1
+    assert as_spread(fanout(holding, sorted(reading, key=lambda one: one[0]), 3)) == dict(expected)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_trees_are_unions_of_the_routes_of_single_neurons(
+    seed: int, toy: Toy, random_network: Networks
+) -> None:
+    mapping = map_network(random_network(seed), toy(neurons=24).with_chips(3))
+    places = [(core.column, core.row) for core in mapping.cores]
+    chips = [core.chip for core in mapping.cores]
+    table = np.array([(*place, chip) for place, chip in zip(places, chips, strict=True)])
+    held = demands(mapping.network, mapping.tiles, len(mapping.cores))
+    random = np.random.default_rng(seed)
+    rates = {one.name: float(random.integers(1, 9)) for one in mapping.network.populations}
+    found = trees(mapping.network, held, rates, tuple(table.T), mapping.chip.routers, 4)
+    links = np.zeros_like(found.links)
+    sent_by = np.zeros(len(places))
+    for number, one in enumerate(mapping.network.populations):
+        hops = crossings = sent = 0
+        for (core, targets), neurons in spread(mapping, one.name).items():
+            sent += neurons
+            if core == OUTSIDE:
+                continue
+            tree = set().union(*(way_of(places[core], places[target]) for target in targets))
+            hops += neurons * len(tree)
+            crossings += neurons * len({chips[target] for target in targets} - {chips[core]})
+            sent_by[core] += rates[one.name] * neurons
+            for link in tree:
+                links[link] += rates[one.name] * neurons
+        assert (found.sent[number], found.hops[number], found.crossings[number]) == (sent, hops, crossings)
+        assert found.least_hops[number] <= hops
+    assert (found.links == links).all()  # whole numbers, which float64 adds exactly
+    assert (found.sent_by == sent_by).all()
+    assert found.hops.sum() > 0
+    assert (found.crossings.sum() > 0) == (len(set(chips)) > 1)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_tree_needs_no_more_than_the_routes_apart(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    columns, rows = random.integers(0, 9, 30), random.integers(0, 6, 30)
+    targets = random.choice(np.arange(1, 30), 12, replace=False)
+    one = Fanout(
+        np.zeros(1, np.int64),
+        np.zeros((1, 1, 2), np.int64),
+        np.array([3]),
+        np.array([0, 12]),
+        np.sort(targets),
+    )
+    links = tree_links(one, columns, rows, (9, 6))
+    routes = [way_of((columns[0], rows[0]), (columns[t], rows[t])) for t in targets]
+    assert set(np.unique(links)) == {0, 3}
+    assert {tuple(link) for link in np.argwhere(links)} == set().union(*routes)
+    assert max(map(len, routes)) <= links.sum() / 3 <= sum(map(len, routes))
+    assert least_tree_hops(one, 1) == 3 * 12
+
+
+def test_inputs_have_no_tree(toy: Toy, random_network: Networks) -> None:
+    network = random_network(1)
+    mapping = map_network(network, toy())
+    held = demands(network, mapping.tiles, len(mapping.cores))
+    places = np.array([(core.column, core.row, core.chip) for core in mapping.cores]).T
+    found = trees(
+        network, held, dict.fromkeys([p.name for p in network.populations], 1.0), tuple(places), (4, 2), 4
+    )
+    assert network.populations[0].role == "input"
+    assert found.hops[0] == found.crossings[0] == found.least_hops[0] == 0
+    assert 0 < found.sent[0] <= network.populations[0].size
