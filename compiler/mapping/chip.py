@@ -28,6 +28,9 @@ LIMITS: dict[str, str] = {
 """The limits of a core that the mapper knows, and what they count. A chip may declare any of them."""
 
 MESH = ("columns", "rows", "cores_per_router", "usable_cores")
+MULTICAST = "mesh.multicast"
+"""1 where routers copy messages, 0 where not; a description that does not say so means 0."""
+
 ENCODING = ("word_bits", "header_bits", "index_bits", "row_weights")
 BOARD = ("chips", "columns")
 SECTIONS = {"limits", "mesh", "encoding", "boards", "neuron", "numeric", "costs"}
@@ -81,12 +84,20 @@ class Encoding:
 
 @dataclass(frozen=True)
 class Mesh:
-    """Routers of one chip in a grid, each with some cores; only the first ``usable_cores`` are used."""
+    """Routers of one chip in a grid, each with some cores; only the first ``usable_cores`` are used.
+
+    Attributes:
+        columns, rows: of routers.
+        cores_per_router, usable_cores: of one chip.
+        multicast: whether a router copies a message where the routes to its targets part. Where it does not,
+            the core that sends a spike sends a message to each target.
+    """
 
     columns: int
     rows: int
     cores_per_router: int
     usable_cores: int
+    multicast: bool = False
 
 
 @dataclass(frozen=True)
@@ -276,8 +287,10 @@ def _missing(path: Path, document: Mapping[str, Any], figures: Mapping[str, Figu
     faults += [
         f"{name} is not a whole number above zero"
         for name, figure in figures.items()
-        if name.split(".")[0] in _CHIP_SECTIONS - {"encoding"} and not _is_count(figure)
+        if name.split(".")[0] in _CHIP_SECTIONS - {"encoding"} and name != MULTICAST and not _is_count(figure)
     ]
+    if MULTICAST in figures and figures[MULTICAST].nominal not in (0, 1):
+        faults.append(f"{MULTICAST} is neither 0 nor 1")
     return [
         Problem("SL0604", path.name, fault, remedy="give value, unit, origin and source")
         for fault in sorted(faults)
@@ -302,11 +315,13 @@ def _chip(name: str, figures: Mapping[str, Figure]) -> Chip:
 
     limits = _section(figures, "limits")
     boards = {key.split(".")[1] for key in figures if key.startswith("boards.")}
+    columns, rows, per_router, usable = (number(f"mesh.{key}") for key in MESH)
+    multicast = MULTICAST in figures and number(MULTICAST) == 1
     return Chip(
         name,
         tuple(Limit(key, int(f.nominal), f.unit, f.origin, f.source) for key, f in limits.items()),
         Encoding(*(number(f"encoding.{key}") for key in ENCODING)),
-        Mesh(*(number(f"mesh.{key}") for key in MESH)),
+        Mesh(columns, rows, per_router, usable, multicast),
         tuple(
             sorted(
                 (Board(b, number(f"boards.{b}.chips"), number(f"boards.{b}.columns")) for b in boards),

@@ -9,17 +9,21 @@ from collections.abc import Iterator
 from collections.abc import Mapping as MappingOf
 from dataclasses import replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from spikeloom.compiler.mapping.bounds import cores_by_limit, least_cores
 from spikeloom.compiler.mapping.chip import Chip
 from spikeloom.compiler.mapping.cut import cut
-from spikeloom.compiler.mapping.explanation import Explanation, LayerBinding, WhatIf
+from spikeloom.compiler.mapping.explanation import Explanation, LayerBinding, Routing, WhatIf
 from spikeloom.compiler.mapping.hop_bound import least_hops
 from spikeloom.compiler.mapping.message_bound import least_messages
 from spikeloom.compiler.mapping.network import Network
-from spikeloom.compiler.mapping.partition import flow_pairs
+from spikeloom.compiler.mapping.partition import flow_pairs, places
 from spikeloom.compiler.mapping.placement import Mapping
 from spikeloom.compiler.mapping.placing.graph import talk_of
-from spikeloom.compiler.mapping.route import all_flows, demands
+from spikeloom.compiler.mapping.route import Flows, all_flows, demands, distances, link_loads
+from spikeloom.compiler.mapping.tree import trees
 from spikeloom.errors import UnsupportedError
 
 TRIED = 600
@@ -43,14 +47,18 @@ def explain(mapping: Mapping, activity: MappingOf[str, float]) -> Explanation:
     rates = {one.name: activity.get(one.name, 1.0) for one in network.populations}
     binding = [mapping.binding_limit(core)[0] for core in range(len(mapping.cores))]
     held = demands(network, mapping.tiles, len(mapping.cores))
-    pairs, messages = flow_pairs(network, rates, all_flows(network, held))
+    flows = all_flows(network, held)
+    pairs, messages = flow_pairs(network, rates, flows)
+    found = trees(network, held, rates, places(mapping.cores), chip)
     return Explanation(
         len(mapping.cores),
         mapping.bound.cores,
         mapping.load.messages,
         least_messages(network, chip, rates),
         mapping.load.hops,
-        least_hops(talk_of(pairs, messages, len(mapping.cores)), chip.mesh),
+        _sum(network, found.least_hops, rates)
+        if chip.mesh.multicast
+        else least_hops(talk_of(pairs, messages, len(mapping.cores)), chip.mesh),
         dict(Counter(binding).most_common()),
         cores_by_limit(network, chip),
         _layers(mapping, binding),
@@ -58,7 +66,23 @@ def explain(mapping: Mapping, activity: MappingOf[str, float]) -> Explanation:
             _tried(change, net, other, rates, mapping)
             for change, net, other in _changes(network, chip, binding)
         ),
+        _apart(mapping, flows, float(messages.sum()), rates),
+        Routing(float(found.sent_by.sum()), _sum(network, found.hops, rates), float(found.links.max())),
     )
+
+
+def _sum(network: Network, counts: NDArray[np.int64], rates: MappingOf[str, float]) -> float:
+    """A count of every population as messages a step."""
+    return float(counts @ np.array([rates[one.name] for one in network.populations]))
+
+
+def _apart(mapping: Mapping, flows: Flows, sent: float, rates: MappingOf[str, float]) -> Routing:
+    """What a message for each target puts on the mesh, where so many are sent."""
+    columns, rows, _ = places(mapping.cores)
+    per_neuron = np.array([rates[one.name] for one in mapping.network.populations])
+    messages = flows.neurons * per_neuron[flows.population]
+    links = link_loads(flows, messages, columns, rows, mapping.chip.routers)
+    return Routing(sent, float(messages @ distances(flows, columns, rows)), float(links.max()))
 
 
 def _layers(mapping: Mapping, binding: list[str]) -> tuple[LayerBinding, ...]:

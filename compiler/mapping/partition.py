@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping as MappingOf
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from spikeloom.compiler.mapping.pack import Group
 from spikeloom.compiler.mapping.placement import CoreUse, Links, Load, Mapping, Tile, Traffic
 from spikeloom.compiler.mapping.placing.place import place
 from spikeloom.compiler.mapping.route import OUTSIDE, Flows, all_flows, distances, link_loads
+from spikeloom.compiler.mapping.tree import Trees, trees
 from spikeloom.errors import Problem, UnsupportedError, counted
 
 
@@ -88,7 +90,43 @@ def assemble(
     cores = _cores(network, chip, held, slots, flows, messages)
     links = _links(flows, messages, cores, chip)
     traffic, load = _traffic(network, flows, cores), _load(flows, messages, cores, links)
-    return Mapping(network, chip, tiles, cores, traffic, load, links, least_cores(network, chip), seed)
+    apart = Mapping(network, chip, tiles, cores, traffic, load, links, least_cores(network, chip), seed)
+    if not chip.mesh.multicast:
+        return apart
+    return on_trees(apart, trees(network, held, rates, places(cores), chip), rates)
+
+
+def on_trees(mapping: Mapping, found: Trees, rates: MappingOf[str, float]) -> Mapping:
+    """The mapping with the traffic that there is where routers copy messages.
+
+    Args:
+        mapping: with a message for each target.
+        found: the trees of its routes.
+        rates: messages a neuron and step, by population.
+    """
+    per_neuron = np.array([rates[one.name] for one in mapping.network.populations])
+    inside = np.array([one.role != "input" for one in mapping.network.populations])
+    links = _lanes(found.links)
+    counts = zip(found.hops.tolist(), found.crossings.tolist(), found.sent.tolist(), strict=True)
+    by_name = dict(zip((one.name for one in mapping.network.populations), counts, strict=True))
+    return replace(
+        mapping,
+        cores=tuple(
+            replace(core, sent=sent) for core, sent in zip(mapping.cores, found.sent_by.tolist(), strict=True)
+        ),
+        traffic=tuple(
+            Traffic(one.population, one.messages, *by_name[one.population]) for one in mapping.traffic
+        ),
+        load=Load(
+            mapping.load.messages,
+            float(found.hops @ per_neuron),
+            float(found.crossings @ per_neuron),
+            float((found.sent * ~inside) @ per_neuron),
+            links.busiest,
+            float((found.sent * inside) @ per_neuron),
+        ),
+        links=links,
+    )
 
 
 def _too_many(network: Network, chip: Chip, groups: Sequence[Group]) -> list[Problem]:
@@ -149,13 +187,16 @@ def _cores(
 
 
 def _links(flows: Flows, messages: NDArray[np.float64], cores: Sequence[CoreUse], chip: Chip) -> Links:
-    columns, rows, _ = _places(cores)
-    loads = link_loads(flows, messages, columns, rows, chip.routers)
+    columns, rows, _ = places(cores)
+    return _lanes(link_loads(flows, messages, columns, rows, chip.routers))
+
+
+def _lanes(loads: NDArray[np.float64]) -> Links:
     return Links(*(tuple(map(tuple, lanes)) for lanes in loads.tolist()))
 
 
 def _traffic(network: Network, flows: Flows, cores: Sequence[CoreUse]) -> tuple[Traffic, ...]:
-    columns, rows, chips = _places(cores)
+    columns, rows, chips = places(cores)
     remote = flows.source != flows.target
     hops = distances(flows, columns, rows)
     crossing = (chips[flows.source] != chips[flows.target]) & (flows.source != OUTSIDE)
@@ -166,13 +207,14 @@ def _traffic(network: Network, flows: Flows, cores: Sequence[CoreUse]) -> tuple[
     ]
     names = [one.name for one in network.populations if network.out_of(one.name)]
     by_name = {
-        one.name: values for one, values in zip(network.populations, zip(*sums, strict=True), strict=True)
+        one.name: Traffic(one.name, arriving, way, crossed, arriving)
+        for one, arriving, way, crossed in zip(network.populations, *sums, strict=True)
     }
-    return tuple(Traffic(name, *by_name[name]) for name in names)
+    return tuple(by_name[name] for name in names)
 
 
 def _load(flows: Flows, messages: NDArray[np.float64], cores: Sequence[CoreUse], links: Links) -> Load:
-    columns, rows, chips = _places(cores)
+    columns, rows, chips = places(cores)
     outside = flows.source == OUTSIDE
     talking = ~outside & (flows.source != flows.target)
     crossing = talking & (chips[flows.source] != chips[flows.target])
@@ -182,9 +224,11 @@ def _load(flows: Flows, messages: NDArray[np.float64], cores: Sequence[CoreUse],
         float(messages[crossing].sum()),
         float(messages[outside].sum()),
         links.busiest,
+        float(messages[talking].sum()),
     )
 
 
-def _places(cores: Sequence[CoreUse]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+def places(cores: Sequence[CoreUse]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Column, row and chip of the router of each core."""
     table = np.array([(core.column, core.row, core.chip) for core in cores], np.int64)
     return table[:, 0], table[:, 1], table[:, 2]

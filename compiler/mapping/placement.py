@@ -43,7 +43,8 @@ class CoreUse:
         chip: number of the chip.
         column, row: of its router, over all chips.
         uses: of each limit that the chip declares.
-        sent, received: messages a step to and from other cores, at the firing rates given.
+        sent, received: messages a step to and from other cores, at the firing rates given. Where routers copy
+            messages, a spike is sent once.
     """
 
     slot: int
@@ -61,16 +62,19 @@ class Traffic:
 
     Attributes:
         population: its name.
-        messages: from a neuron to a core other than its own; a neuron sends one to each core that
-            reads it, by whichever projections. From the network's inputs, every message counts.
-        hops: steps from router to router that they take; none is counted for inputs.
-        crossings: messages that go to another chip.
+        messages: that arrive at a core other than the neuron's own: one at each core that reads it, by
+            whichever projections. From the network's inputs, every message counts.
+        hops: steps from router to router that they take; none is counted for inputs. Where routers copy
+            messages, each link of the tree of a spike's routes counts once.
+        crossings: messages that go to another chip; where routers copy, one for each other chip.
+        sent: messages that are sent: each of ``messages``, or one a spike where routers copy.
     """
 
     population: str
     messages: int
     hops: int
     crossings: int
+    sent: int
 
 
 @dataclass(frozen=True)
@@ -78,9 +82,10 @@ class Load:
     """Messages per time step, at the firing rates that the mapping was made for.
 
     Attributes:
-        messages, hops, crossings: between cores.
-        injected: from the network's inputs to cores.
+        messages, hops, crossings: between cores, as in :class:`Traffic`.
+        injected: sent from the network's inputs to cores.
         busiest_link: on the link between two routers that carries most, with XY routing.
+        sent: by cores to other cores.
     """
 
     messages: float
@@ -88,11 +93,14 @@ class Load:
     crossings: float
     injected: float
     busiest_link: float
+    sent: float
 
 
 @dataclass(frozen=True)
 class Links:
     """Messages per time step on every link between routers, with XY routing, at the firing rates given.
+
+    Where routers copy messages, a link carries each spike once.
 
     Attributes:
         east, west, south, north: [rows][columns], what leaves each router in that direction.
@@ -169,9 +177,15 @@ class Mapping:
         return len({core.chip for core in self.cores})
 
     def messages(self, rates: MappingOf[str, float]) -> float:
-        """Messages between cores per step, for messages per neuron and step of each population."""
+        """Messages that arrive from other cores per step, at rates per neuron and step of each population."""
         return sum(
             one.messages * rates[one.population] for one in self.traffic if self._is_inside(one.population)
+        )
+
+    def sent(self, rates: MappingOf[str, float]) -> float:
+        """Messages that cores send to other cores per step, likewise."""
+        return sum(
+            one.sent * rates[one.population] for one in self.traffic if self._is_inside(one.population)
         )
 
     def hops(self, rates: MappingOf[str, float]) -> float:
@@ -179,11 +193,9 @@ class Mapping:
         return sum(one.hops * rates[one.population] for one in self.traffic)
 
     def injected(self, rates: MappingOf[str, float]) -> float:
-        """Messages from inputs to cores per step."""
+        """Messages sent from inputs to cores per step."""
         return sum(
-            one.messages * rates[one.population]
-            for one in self.traffic
-            if not self._is_inside(one.population)
+            one.sent * rates[one.population] for one in self.traffic if not self._is_inside(one.population)
         )
 
     def _is_inside(self, population: str) -> bool:
@@ -206,6 +218,8 @@ class Mapping:
     def from_json(document: MappingOf[str, Any], network: MappingOf[str, Any]) -> Mapping:
         """The mapping again, from its document and that of its network.
 
+        A document of before routers could copy messages does not say what is sent: all of the messages.
+
         Raises:
             InputError: SL0703, a document is not of this version.
         """
@@ -216,8 +230,9 @@ class Mapping:
                 for population, ranges, core in document["tiles"]
             )
             cores = tuple(CoreUse(**core) for core in document["cores"])
-            traffic = tuple(Traffic(**one) for one in document["traffic"])
-            load, bound = Load(**document["load"]), Bound(**document["bound"])
+            traffic = tuple(Traffic(**{"sent": one["messages"], **one}) for one in document["traffic"])
+            load = Load(**{"sent": document["load"]["messages"], **document["load"]})
+            bound = Bound(**document["bound"])
             links = Links(**{way: tuple(map(tuple, lanes)) for way, lanes in document["links"].items()})
             return Mapping(mapped, chip, tiles, cores, traffic, load, links, bound, document["seed"])
         except (KeyError, TypeError, ValueError) as error:

@@ -15,6 +15,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from spikeloom.compiler.mapping.chip import Chip
 from spikeloom.compiler.mapping.demand import Demand
 from spikeloom.compiler.mapping.fanout import Counts, Fanout, fanouts
 from spikeloom.compiler.mapping.network import Network
@@ -50,8 +51,7 @@ def trees(
     demands: Sequence[Demand],
     rates: Mapping[str, float],
     places: tuple[Counts, Counts, Counts],
-    mesh: tuple[int, int],
-    cores_per_router: int,
+    chip: Chip,
 ) -> Trees:
     """Count the trees of every population; one population's classes are in memory at a time.
 
@@ -60,10 +60,10 @@ def trees(
         demands: what each core holds and reads.
         rates: messages a neuron and step, by population.
         places: column, row and chip of the router of each core.
-        mesh: columns and rows of routers.
-        cores_per_router: that share a router.
+        chip: with their routers.
     """
     columns, rows, chips = places
+    mesh = chip.routers
     per_neuron = [rates[one.name] for one in network.populations]
     sums = []
     links, sent_by = np.zeros((4, mesh[1], mesh[0])), np.zeros(len(columns))
@@ -77,7 +77,7 @@ def trees(
                 int(one.neurons.sum()),
                 int(carried.sum()),
                 int(_crossings(one.source, one.neurons, one.first, one.target, chips)),
-                least_tree_hops(one, cores_per_router),
+                least_tree_hops(one, chip.mesh.cores_per_router),
             )
         )
     sent, hops, crossings, least = np.array(sums, np.int64).reshape(-1, 4).T

@@ -67,7 +67,7 @@ class ChipEstimate:
         slots: chip steps that a time step of the network takes.
         cores, chips: in use.
         busiest: load of the core that binds.
-        per_step: synaptic operations, neuron updates, messages to cores and router hops.
+        per_step: synaptic operations, neuron updates, messages that are sent, and router hops.
         shares: neurons and synaptic operations by what it takes to run them (the network's tags).
     """
 
@@ -117,7 +117,7 @@ def estimate_chip(
     per_step = {
         "synaptic_operations": sum(load.synaptic for load in loads.values()),
         "neuron_updates": sum(load.updates for load in loads.values()),
-        "messages": mapping.messages(rates) + mapping.injected(rates),
+        "messages": mapping.sent(rates) + mapping.injected(rates),
         "hops": mapping.hops(rates),
     }
     barrier = cost["t_barrier"] if mapping.chip.chips == 1 else cost["t_barrier_chips"]

@@ -38,9 +38,10 @@ FIGURES = {
 }
 
 
-def text_of(**limits: int) -> str:
+def text_of(multicast: int | None = None, **limits: int) -> str:
     """The description of the chip with some limits changed; a limit of 0 is left out."""
     values = FIGURES | {f"limits.{name}": value for name, value in (LIMITS | limits).items() if value}
+    values |= {} if multicast is None else {"mesh.multicast": multicast}
     tables = (
         f'[{name}]\nvalue = {value}\nunit = "1"\norigin = "assumed"\nsource = "a test"\n'
         for name, value in values.items()
@@ -58,9 +59,9 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Chip]:
     """A function of the limits to change that gives the chip."""
     folder = tmp_path_factory.mktemp("chips")
 
-    def build(**limits: int) -> Chip:
+    def build(multicast: int | None = None, **limits: int) -> Chip:
         path = Path(folder) / "toy.toml"
-        path.write_text(text_of(**limits))
+        path.write_text(text_of(multicast, **limits))
         return read_description(path).chip
 
     return build

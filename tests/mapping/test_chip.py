@@ -15,6 +15,20 @@ def test_chip_survives_json(toy: Callable[..., Chip]) -> None:
     assert Chip.from_json(json.loads(json.dumps(chip.to_json()))) == chip
 
 
+def test_routers_copy_messages_where_the_description_says_so(
+    tmp_path: Path, toy: Callable[..., Chip], describe: Callable[..., str]
+) -> None:
+    assert not toy().mesh.multicast
+    assert not toy(multicast=0).mesh.multicast
+    chip = toy(multicast=1).with_chips(3)
+    assert chip.mesh.multicast
+    assert Chip.from_json(json.loads(json.dumps(chip.to_json()))) == chip
+    path = tmp_path / "toy.toml"
+    path.write_text(describe(multicast=2))
+    with pytest.raises(InputError, match=r"mesh\.multicast is neither 0 nor 1"):
+        read_description(path)
+
+
 def test_all_faults_of_a_description_are_listed(tmp_path: Path, describe: Callable[..., str]) -> None:
     text = describe(neurons=0, dragons=3).replace("[mesh.rows]", "[mesh.height]")
     text = text.replace('[mesh.columns]\nvalue = 4\nunit = "1"', "[mesh.columns]\nvalue = 4")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable
 
@@ -9,7 +10,10 @@ import numpy as np
 import pytest
 
 from spikeloom.compiler.mapping.box import Box
+from spikeloom.compiler.mapping.check import check_mapping
 from spikeloom.compiler.mapping.chip import Chip
+from spikeloom.compiler.mapping.explain import explain
+from spikeloom.compiler.mapping.explanation import Explanation
 from spikeloom.compiler.mapping.fanout import Fanout, fanout, fanouts
 from spikeloom.compiler.mapping.network import Network
 from spikeloom.compiler.mapping.partition import map_network
@@ -113,7 +117,7 @@ def test_trees_are_unions_of_the_routes_of_single_neurons(
     held = demands(mapping.network, mapping.tiles, len(mapping.cores))
     random = np.random.default_rng(seed)
     rates = {one.name: float(random.integers(1, 9)) for one in mapping.network.populations}
-    found = trees(mapping.network, held, rates, tuple(table.T), mapping.chip.routers, 4)
+    found = trees(mapping.network, held, rates, tuple(table.T), mapping.chip)
     links = np.zeros_like(found.links)
     sent_by = np.zeros(len(places))
     for number, one in enumerate(mapping.network.populations):
@@ -134,6 +138,60 @@ def test_trees_are_unions_of_the_routes_of_single_neurons(
     assert (found.sent_by == sent_by).all()
     assert found.hops.sum() > 0
     assert (found.crossings.sum() > 0) == (len(set(chips)) > 1)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_mapping_has_the_traffic_of_its_chips_routers(
+    seed: int, toy: Toy, random_network: Networks
+) -> None:
+    network = random_network(seed)
+    rates = {one.name: 0.25 + number for number, one in enumerate(network.populations)}
+    apart = map_network(network, toy(neurons=24, multicast=0).with_chips(3), rates)
+    mapping = map_network(network, toy(neurons=24, multicast=1).with_chips(3), rates)
+    assert check_mapping(mapping) == []
+    assert mapping.tiles == apart.tiles
+    assert mapping.load.messages == apart.load.messages == apart.load.sent == apart.sent(rates)
+    assert mapping.load.sent == pytest.approx(mapping.sent(rates))
+    assert mapping.load.sent < mapping.load.messages
+    assert sum(core.sent for core in mapping.cores) == pytest.approx(mapping.load.sent)
+    assert mapping.load.hops == pytest.approx(mapping.hops(rates))
+    assert mapping.load.injected == pytest.approx(mapping.injected(rates))
+    assert mapping.load.injected <= apart.load.injected
+    links = np.array([mapping.links.east, mapping.links.west, mapping.links.south, mapping.links.north])
+    assert links.sum() == pytest.approx(mapping.load.hops)
+    assert links.max() == mapping.load.busiest_link == mapping.links.busiest
+    document, written = (json.loads(json.dumps(part.to_json())) for part in (mapping, network))
+    assert Mapping.from_json(document, written) == mapping
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_explanations_give_both_routings(seed: int, toy: Toy, random_network: Networks) -> None:
+    network = random_network(seed)
+    for multicast in (0, 1):
+        mapping = map_network(network, toy(neurons=24, multicast=multicast).with_chips(3))
+        why = explain(mapping, {})
+        assert why.unicast is not None
+        assert why.multicast is not None
+        own = why.multicast if multicast else why.unicast
+        assert own.hops == pytest.approx(mapping.load.hops) == pytest.approx(why.hops)
+        assert own.busiest_link == pytest.approx(mapping.load.busiest_link)
+        assert own.sent == pytest.approx(mapping.load.sent)
+        assert why.multicast.hops < why.unicast.hops
+        assert why.multicast.sent < why.unicast.sent
+        assert why.least_hops <= why.hops
+        document = json.loads(json.dumps(why.to_json()))
+        assert Explanation.from_json(document) == why
+        for name in ("unicast", "multicast"):
+            del document[name]
+        assert Explanation.from_json(document).multicast is None
+
+
+def test_documents_of_before_sent_each_message(toy: Toy, random_network: Networks) -> None:
+    mapping = map_network(random_network(0), toy())
+    document, network = (json.loads(json.dumps(part.to_json())) for part in (mapping, mapping.network))
+    for one in (document["load"], *document["traffic"]):
+        assert one.pop("sent") == one["messages"]
+    assert Mapping.from_json(document, network) == mapping
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -162,7 +220,7 @@ def test_inputs_have_no_tree(toy: Toy, random_network: Networks) -> None:
     held = demands(network, mapping.tiles, len(mapping.cores))
     places = np.array([(core.column, core.row, core.chip) for core in mapping.cores]).T
     found = trees(
-        network, held, dict.fromkeys([p.name for p in network.populations], 1.0), tuple(places), (4, 2), 4
+        network, held, dict.fromkeys([p.name for p in network.populations], 1.0), tuple(places), mapping.chip
     )
     assert network.populations[0].role == "input"
     assert found.hops[0] == found.crossings[0] == found.least_hops[0] == 0

@@ -157,7 +157,7 @@ def placed(grid: Grid, *cores: Core) -> Placement:
     lanes = ((1.0,) * (grid.columns * grid.chip_columns),) * (grid.rows * chip_rows)
     links = Links(lanes, lanes, lanes, lanes)
     limits = (CoreLimit("neurons", 160, "neurons"),)
-    load = Load(0, 0, 0, 0, 0)
+    load = Load(0, 0, 0, 0, 0, 0)
     return Placement("chip", grid, 8, populations, limits, cores, 1, "neurons", load, links, None, {})
 
 

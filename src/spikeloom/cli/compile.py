@@ -270,8 +270,8 @@ def _print(run: Compilation, document: dict[str, Any]) -> None:
     if run.mapping is not None:
         cores = counted(len(run.mapping.cores), "core")
         console.print(f"mapped onto {cores} of {run.mapping.chip.name}", markup=False)
-    if "mapping" in document and run.explanation is not None:
-        for part in mapping_tables(run.explanation):
+    if "mapping" in document and run.mapping is not None and run.explanation is not None:
+        for part in mapping_tables(run.explanation, run.mapping.chip.mesh.multicast):
             console.print(part)
     if "page" in document:
         console.print(f"wrote {document['page']} ({document['bytes']:,} bytes)", markup=False, soft_wrap=True)

@@ -53,8 +53,8 @@ def mapping_document(run: Compilation) -> dict[str, Any]:
     }
 
 
-def mapping_tables(why: Explanation) -> Iterator[Table]:
-    """Bounds, what binds, and what would change that."""
+def mapping_tables(why: Explanation, multicast: bool) -> Iterator[Table]:
+    """Bounds, both ways of routing (the chip's own is said), what binds, and what would change that."""
     bounds = table("Mapping, a time step", "", "here", "at least", "ratio")
     for what, value, least in (
         ("cores", why.cores, why.least_cores),
@@ -63,6 +63,15 @@ def mapping_tables(why: Explanation) -> Iterator[Table]:
     ):
         bounds.add_row(what, f"{value:,.0f}", f"{least:,.0f}", f"{value / least:.2f}" if least else "–")
     yield bounds
+    routes = table("\nRoutes, a time step", "", "sent", "hops", "busiest link")
+    for what, routing, own in (
+        ("one message a target", why.unicast, not multicast),
+        ("copied where routes part", why.multicast, multicast),
+    ):
+        if routing is not None:
+            cells = (f"{value:,.0f}" for value in (routing.sent, routing.hops, routing.busiest_link))
+            routes.add_row(f"{what}, as this chip does" if own else what, *cells)
+    yield routes
     limits = table("\nLimits of a core", "limit", "binds cores", "alone asks for")
     for name in dict.fromkeys([*why.binding, *why.alone]):
         alone = f"{why.alone[name]:,}" if name in why.alone else "–"
