@@ -1,7 +1,8 @@
 """Execution of a mapping: every spike of a step goes to cores, and there to synapses.
 
 It judges mappings, so it shares no code with the mapper: cores learn from their tiles, index by index,
-which neurons they must hear; the routing table under test says where a spike is sent.
+which neurons they must hear; the routing table under test says where a spike is sent. Of a mesh whose routers
+copy messages, the table of each router is followed from link to link.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from spikeloom.compiler.mapping.box import Box
 from spikeloom.compiler.mapping.network import Population, Projection, SourceAxis
 from spikeloom.compiler.mapping.placement import Mapping, Tile
+from spikeloom.compiler.mapping.routes import CORE, Routes
 
 Mask = NDArray[np.bool_]
 Table = MappingOf[int, tuple[Box, ...]]
@@ -54,23 +56,131 @@ def deliver(mapping: Mapping, tables: MappingOf[str, Table], spikes: MappingOf[s
     """
     counts = np.zeros(5, np.int64)
     for population in mapping.network.populations:
-        fired = spikes[population.name]
-        counts[0] += int(fired.sum())
-        owner = mapping.cores_of(population.name)
-        needed = _needs(mapping, population)
         table = tables.get(population.name, {})
-        for core in sorted(needed.keys() | table.keys()):
-            sent = np.zeros(population.shape, np.int64)
-            for box in table.get(core, ()):
-                sent[box.slices] += 1
-            heard = needed.get(core, np.zeros(population.shape, bool))
-            counts[1:] += (
-                int((sent[fired & (owner != core)] > 0).sum()),
-                int((heard & fired & (sent == 0)).sum()),
-                int((fired & (sent > 1)).sum()),
-                int((~heard & fired & (sent > 0)).sum()),
-            )
+        counts += _arrivals(mapping, population, table, spikes[population.name], mesh_only=False)
     return Delivery(*counts.tolist())
+
+
+@dataclass(frozen=True)
+class Walk:
+    """What became of the spikes of a step on a mesh whose routers copy messages.
+
+    Attributes:
+        delivery: of the spikes that cores sent; what is read on a neuron's own core takes no route.
+        links: for each population, [4, rows, columns], messages that left each router to the east, west,
+            south and north.
+        lost: spikes times the places where a table fails them: it has no entry, leads off the mesh or round
+            in a circle, or names a core that is not there.
+    """
+
+    delivery: Delivery
+    links: MappingOf[str, NDArray[np.int64]]
+    lost: int
+
+    @property
+    def exact(self) -> bool:
+        """Whether every spike reached each core that needs it exactly once, and none was lost."""
+        return self.delivery.exact and not self.lost
+
+
+def walk(mapping: Mapping, routes: Routes, spikes: MappingOf[str, Mask]) -> Walk:
+    """Send spikes from router to router by their tables, and count what arrives and what each link carries.
+
+    Args:
+        mapping: tiles on cores.
+        routes: the tables under test.
+        spikes: which neurons of each population fire, in its shape.
+    """
+    width, height = mapping.chip.routers
+    inside = [one for one in mapping.network.populations if one.role != "input"]
+    links = {one.name: np.zeros((len(WAYS), height, width), np.int64) for one in inside}
+    arrived: dict[str, dict[int, tuple[Box, ...]]] = {one.name: {} for one in inside}
+    owners = {one.name: mapping.cores_of(one.name) for one in inside}
+    lost = 0
+    for number, key in enumerate(routes.keys):
+        fired = int(spikes[key.population][key.box.slices].sum())
+        path = _path(mapping, routes, number)
+        foreign = int((owners[key.population][key.box.slices] != key.source).any())
+        lost += fired * (path.failures + foreign)
+        for link in path.links:
+            links[key.population][link] += fired
+        table = arrived[key.population]
+        for core in path.cores:
+            table[core] = (*table.get(core, ()), key.box)
+    counts = np.zeros(5, np.int64)
+    for one in inside:
+        counts += _arrivals(mapping, one, arrived[one.name], spikes[one.name], mesh_only=True)
+    return Walk(Delivery(*counts.tolist()), links, lost)
+
+
+WAYS = {"east": (1, 0), "west": (-1, 0), "south": (0, 1), "north": (0, -1)}
+
+
+@dataclass(frozen=True)
+class _Path:
+    """Where a message and its copies go: links as (way, row, column), cores, and where a table fails them."""
+
+    links: list[tuple[int, int, int]]
+    cores: list[int]
+    failures: int
+
+
+def _path(mapping: Mapping, routes: Routes, key: int) -> _Path:
+    source = mapping.cores[routes.keys[key].source]
+    width, height = mapping.chip.routers
+    waiting = [((source.column, source.row), CORE)]
+    seen = set(waiting)
+    links: list[tuple[int, int, int]] = []
+    cores: list[int] = []
+    failures = 0
+    while waiting:
+        (column, row), came = waiting.pop()
+        outputs = routes.entries.get((column, row), {}).get((key, came))
+        if outputs is None:
+            failures += 1
+            continue
+        here = [
+            (mapping.cores[core].column, mapping.cores[core].row) == (column, row) for core in outputs.cores
+        ]
+        cores.extend(core for core, there in zip(outputs.cores, here, strict=True) if there)
+        failures += here.count(False)
+        for way in outputs.ways:
+            links.append((list(WAYS).index(way), row, column))
+            right, down = WAYS[way]
+            copy = (column + right, row + down), way
+            if copy in seen or not (0 <= copy[0][0] < width and 0 <= copy[0][1] < height):
+                failures += 1
+                continue
+            seen.add(copy)
+            waiting.append(copy)
+    return _Path(links, cores, failures)
+
+
+def _arrivals(
+    mapping: Mapping, population: Population, table: Table, fired: Mask, *, mesh_only: bool
+) -> NDArray[np.int64]:
+    """Spikes, messages, missed, doubled and needless of a population, for what a table sends to each core.
+
+    With ``mesh_only`` the table is of other cores, and a core hears its own neurons without it.
+    """
+    counts = np.zeros(5, np.int64)
+    counts[0] = int(fired.sum())
+    owner = mapping.cores_of(population.name)
+    needed = _needs(mapping, population)
+    for core in sorted(needed.keys() | table.keys()):
+        heard = needed.get(core, np.zeros(population.shape, bool))
+        sent = np.zeros(population.shape, np.int64)
+        for box in table.get(core, ()):
+            sent[box.slices] += 1
+        if mesh_only:
+            sent += heard & (owner == core)
+        counts[1:] += (
+            int((sent[fired & (owner != core)] > 0).sum()),
+            int((heard & fired & (sent == 0)).sum()),
+            int((fired & (sent > 1)).sum()),
+            int((~heard & fired & (sent > 0)).sum()),
+        )
+    return counts
 
 
 def _needs(mapping: Mapping, population: Population) -> dict[int, Mask]:

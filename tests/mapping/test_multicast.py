@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from spikeloom.compiler.mapping.box import Box
 from spikeloom.compiler.mapping.check import check_mapping
 from spikeloom.compiler.mapping.chip import Chip
+from spikeloom.compiler.mapping.execute import Walk, deliver, walk
 from spikeloom.compiler.mapping.explain import explain
 from spikeloom.compiler.mapping.explanation import Explanation
 from spikeloom.compiler.mapping.fanout import Fanout, fanout, fanouts
@@ -19,6 +21,8 @@ from spikeloom.compiler.mapping.network import Network
 from spikeloom.compiler.mapping.partition import map_network
 from spikeloom.compiler.mapping.placement import Mapping
 from spikeloom.compiler.mapping.route import OUTSIDE, demands, readers
+from spikeloom.compiler.mapping.routes import CORE, Outputs, Router
+from spikeloom.compiler.mapping.routing import routing_tables
 from spikeloom.compiler.mapping.tree import least_tree_hops, tree_links, trees
 
 Toy = Callable[..., Chip]
@@ -184,6 +188,74 @@ def test_explanations_give_both_routings(seed: int, toy: Toy, random_network: Ne
         for name in ("unicast", "multicast"):
             del document[name]
         assert Explanation.from_json(document).multicast is None
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_routing_tables_carry_each_spike_to_each_target_once(
+    seed: int, toy: Toy, random_network: Networks
+) -> None:
+    network = random_network(seed)
+    mapping = map_network(network, toy(neurons=24, multicast=1).with_chips(3))
+    held = demands(network, mapping.tiles, len(mapping.cores))
+    routes = routing_tables(network, held, mapping.cores)
+    everyone = {one.name: np.ones(one.shape, bool) for one in network.populations}
+    walked = walk(mapping, routes, everyone)
+    assert walked.exact
+    tables = {
+        one.name: readers(network, mapping.tiles, one.name)
+        for one in network.populations
+        if one.role != "input"
+    }
+    apart = deliver(mapping, tables, {**everyone, "input": np.zeros((2, 6, 5), bool)})
+    assert walked.delivery.messages == apart.messages
+    assert walked.delivery.needless <= apart.needless
+    traffic = {one.population: one for one in mapping.traffic}
+    for name, links in walked.links.items():
+        assert links.sum() == (traffic[name].hops if name in traffic else 0)
+    ways = (mapping.links.east, mapping.links.west, mapping.links.south, mapping.links.north)
+    assert (np.sum(list(walked.links.values()), axis=0) == np.array(ways)).all()
+    random = np.random.default_rng(seed)
+    some = {one.name: random.random(one.shape) < 0.3 for one in network.populations}
+    assert walk(mapping, routes, some).exact
+
+
+def test_walking_finds_what_is_wrong(toy: Toy, random_network: Networks) -> None:
+    network = random_network(0)
+    mapping = map_network(network, toy(neurons=24, multicast=1).with_chips(3))
+    held = demands(network, mapping.tiles, len(mapping.cores))
+    routes = routing_tables(network, held, mapping.cores)
+    everyone = {one.name: np.ones(one.shape, bool) for one in network.populations}
+
+    def spoilt(router: Router, place: tuple[int, str], outputs: Outputs | None) -> Walk:
+        table = {at: one for at, one in routes.entries[router].items() if at != place or outputs is not None}
+        table |= {} if outputs is None else {place: outputs}
+        return walk(mapping, replace(routes, entries={**routes.entries, router: table}), everyone)
+
+    router, place, outputs = next(
+        (router, place, outputs)
+        for router, table in routes.entries.items()
+        for place, outputs in table.items()
+        if len(outputs.cores) == 1 and outputs.ways
+    )
+    neurons, core = routes.keys[place[0]].box.size, outputs.cores[0]
+    silent = spoilt(router, place, replace(outputs, cores=()))
+    assert (silent.delivery.missed, silent.lost, silent.exact) == (neurons, 0, False)
+    doubled = spoilt(router, place, replace(outputs, cores=(core, core)))
+    assert (doubled.delivery.doubled, doubled.delivery.missed) == (neurons, 0)
+    gone = spoilt(router, place, None)
+    assert gone.lost == neurons
+    assert gone.delivery.missed >= 2 * neurons
+    elsewhere = next(n for n, one in enumerate(mapping.cores) if (one.column, one.row) != router)
+    assert spoilt(router, place, replace(outputs, cores=(core, elsewhere))).lost == neurons
+    back = {"east": "west", "west": "east", "south": "north", "north": "south", CORE: "north"}[place[1]]
+    assert spoilt(router, place, replace(outputs, ways=(*outputs.ways, back))).lost >= neurons
+    needless = next(n for n, one in enumerate(mapping.cores) if (one.column, one.row) == router and n != core)
+    heard = spoilt(router, place, replace(outputs, cores=(core, needless)))
+    assert heard.delivery.needless + heard.delivery.doubled == neurons
+    key = routes.keys[place[0]]
+    moved = replace(key, source=(key.source + 1) % len(mapping.cores))
+    keys = (*routes.keys[: place[0]], moved, *routes.keys[place[0] + 1 :])
+    assert walk(mapping, replace(routes, keys=keys), everyone).lost > 0
 
 
 def test_documents_of_before_sent_each_message(toy: Toy, random_network: Networks) -> None:
