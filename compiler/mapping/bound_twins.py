@@ -1,16 +1,16 @@
 """How few messages a population needs, one group of twins at a time.
 
-Neurons that exactly the same neurons read are twins: all channels at one position before a dense layer. Take a
-group G of them with its readers T, and the n cores that hold readers. Each of these cores hears each twin, so
-that the group needs
+Neurons that exactly the same neurons read are twins: all channels at one position before a dense layer. Take
+a group G of them with its readers T, and the n cores that hold readers. Each of these cores hears each twin,
+so that the group needs
 
     |G| n - L
 
 messages for a spike of each, L being the twins that are on one of the n cores themselves. Those n cores hold
 all of T, with all weights that end in any of T (a neuron's fan-in is not split over cores), so that n is at
-least what these fill. And they hold the L twins with theirs: what T leaves of n cores bounds L. One core more
-costs |G| messages and saves at most |G|, so that the fewest n give the least. Weights are counted once, without
-headers, indices or padding: the bound holds for every encoding.
+least what these fill. And they hold the L twins with theirs: what T leaves of n cores bounds L. One core
+more costs |G| messages and saves at most |G|, so that the fewest n give the least. Weights are counted once,
+without headers, indices or padding: the bound holds for every encoding.
 """
 
 from __future__ import annotations
@@ -78,20 +78,23 @@ def _least(network: Network, chip: Chip, population: Population, group: Box) -> 
     readers, kernels = _readers(network, population, group)
     if not readers.neurons:
         return 0
-    cores = max(ceil(used / room) for used, room in _shares(chip, readers))
+    cores = max(ceil(used / room) for used, room in shares(chip, readers))
     if population.name in {network.projections[number].target for number in network.out_of(population.name)}:
         return group.size * (cores - 1)
-    own = _own(network, population, group, kernels)
+    twins = own(network, population, group, kernels)
     local = min(
         (cores * room - used) * group.size // each
-        for (used, room), (each, _) in zip(_shares(chip, readers), _shares(chip, own), strict=True)
+        for (used, room), (each, _) in zip(shares(chip, readers), shares(chip, twins), strict=True)
         if each
     )
     return group.size * cores - min(local, group.size)
 
 
-def _shares(chip: Chip, load: Load) -> list[tuple[int, int]]:
-    """What a load takes of each limit, and the limit; memories in bits."""
+def shares(chip: Chip, load: Load) -> list[tuple[int, int]]:
+    """What a load takes of each limit, and the limit; memories in bits.
+
+    The limits are the same, in the same order, for every load.
+    """
     shares = [(load.neurons, chip.neurons)]
     synapses, memory = chip.limit("synaptic_memory"), chip.limit("core_memory")
     if synapses is not None:
@@ -142,10 +145,10 @@ def _reached(projection: Projection, neuron: Box) -> tuple[int, tuple[Box, ...]]
     return count, coarsen(Box(tuple(ranges)), projection.target_grid)
 
 
-def _own(network: Network, population: Population, group: Box, known: frozenset[str]) -> Load:
-    """The least that all twins of a group take beside their readers, in proportion to how many they are.
+def own(network: Network, population: Population, group: Box, known: frozenset[str]) -> Load:
+    """The least that the neurons of a group take, in proportion to how many of them there are.
 
-    Twins that use the same outputs of a kernel store them once; kernels of the readers may be there already.
+    Neurons that use the same outputs of a kernel store them once; known kernels may be there already.
     """
     bits: dict[str, int] = {}
     for number in network.into(population.name):

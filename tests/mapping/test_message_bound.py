@@ -114,9 +114,9 @@ def pointwise(channels: tuple[int, ...], tokens: int, inputs: int = 1) -> tuple[
 
 
 def test_readers_leave_room_for_few_twins(toy: Toy) -> None:
-    """Four twins of two bytes each before three readers of four bytes each, on cores of eight bytes: two cores
-    hear all four, and beside the readers there is room for two of them. A bound of single neurons says 4: each
-    finds room alone."""
+    """Four twins of two bytes each before three readers of four, on cores of eight bytes: two cores hear all
+    four, and beside the readers there is room for two of them. A bound of single neurons says 4: each finds
+    room alone."""
     network, rates = pointwise((4, 3), 1, inputs=2)
     chip = toy(neurons=20, synaptic_memory=4, core_memory=0)
     assert least_messages(network, chip, rates) == optimum(network, rates, 20, 4) == 6
@@ -129,6 +129,21 @@ def test_neurons_crowd_twins_out(toy: Toy) -> None:
     network, rates = pointwise((3, 4), 1)
     chip = toy(neurons=5, synaptic_memory=0, core_memory=0)
     assert least_messages(network, chip, rates) == optimum(network, rates, 5, 99) == 2
+
+
+def test_readers_of_a_ring_share_little(toy: Toy) -> None:
+    """Six neurons in a ring that read themselves and both neighbours, on cores for three: the readers of each
+    fit one core, but those of all do not fit at once."""
+    net = Builder("ring", (1,))
+    for number in range(6):
+        net.block(str(number), 1)
+    for number in range(6):
+        for offset in (-1, 0, 1):
+            net.wire(str((number + offset) % 6), str(number))
+    network, chip = net.network(("5",)), toy(neurons=3, synaptic_memory=0, core_memory=0)
+    rates = dict.fromkeys(net.rates, 1.0)
+    assert all(least_by_twins(network, chip, one) == 0 for one in network.placed)
+    assert 1.9 < least_messages(network, chip, rates) <= optimum(network, rates, 3, 99) == 4
 
 
 SMALL = st.tuples(
