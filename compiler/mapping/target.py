@@ -7,6 +7,7 @@ from typing import Protocol, runtime_checkable
 from spikeloom.compiler.graph.graph import Graph
 from spikeloom.compiler.graph.target import Target
 from spikeloom.compiler.mapping.chip import Chip
+from spikeloom.compiler.mapping.lowering_cost import LoweringCost
 from spikeloom.compiler.mapping.network import Network
 
 
@@ -23,5 +24,18 @@ class ChipTarget(Target, Protocol):
 
         Raises:
             UnsupportedError: SL0602, the target cannot execute an operation; all are listed.
+        """
+        ...
+
+
+@runtime_checkable
+class PricedTarget(ChipTarget, Protocol):
+    """A chip that tells what became of each operation, and what that costs."""
+
+    def lowering_cost(self, graph: Graph) -> LoweringCost:
+        """Neurons and synapses by operation, forms of attention, latency and delays.
+
+        Raises:
+            UnsupportedError: as :meth:`ChipTarget.lower`.
         """
         ...

@@ -17,6 +17,7 @@ from spikeloom.compiler.graph.op import Array
 from spikeloom.compiler.layer_report import LayerReport, report_layers
 from spikeloom.compiler.ledger import Ledger
 from spikeloom.compiler.mapping.explanation import Explanation
+from spikeloom.compiler.mapping.lowering_cost import LoweringCost
 from spikeloom.compiler.mapping.placement import Mapping as ChipMapping
 from spikeloom.compiler.pipeline.chains import ChainChoice
 from spikeloom.compiler.quantize.activity import Activity
@@ -85,6 +86,7 @@ class Compilation:
         capture: of a PyTorch model; None for a network that came as a graph.
         captured: the graph of one time step, as trained.
         chains: what became of chains of convolutions.
+        lowering: what the chip's target made of the graph, where it tells.
     """
 
     prepared: PreparedNetwork | None = None
@@ -96,6 +98,7 @@ class Compilation:
     sensitivity: tuple[Sensitivity, ...] = ()
     quantized: Quantized | None = None
     corrections: tuple[Correction, ...] = ()
+    lowering: LoweringCost | None = None
     mapping: ChipMapping | None = None
     explanation: Explanation | None = None
     forced: Mapping[str, float] = field(default_factory=dict)

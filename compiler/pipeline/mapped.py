@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from spikeloom.compiler.graph.target import Target
 from spikeloom.compiler.mapping.check import check_mapping
 from spikeloom.compiler.mapping.placement import Mapping as ChipMapping
-from spikeloom.compiler.mapping.target import ChipTarget
+from spikeloom.compiler.mapping.target import ChipTarget, PricedTarget
 from spikeloom.compiler.pipeline.compilation import Compilation
 from spikeloom.compiler.pipeline.options import Options
 from spikeloom.errors import InternalError
 from spikeloom.runtime.estimate.activity import measure, population_rates
-
-if TYPE_CHECKING:
-    pass
-
 
 MAPPED_ON = 8
 """Calibration recordings whose activity the placement is made for."""
@@ -37,6 +31,7 @@ def map_to_chip(run: Compilation, target: Target, options: Options) -> ChipMappi
     calibration = run.inputs.frames
     graph = run.quantized.graph
     network = target.lower(graph)
+    run.lowering = target.lowering_cost(graph) if isinstance(target, PricedTarget) else None
     rates = population_rates(network, graph, measure(graph, [calibration[:, :MAPPED_ON]]))
     run.mapping = map_network(network, target.chip().with_chips(options.chips), rates, options.seed)
     if problems := check_mapping(run.mapping):

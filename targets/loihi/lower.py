@@ -19,6 +19,9 @@ from spikeloom.targets.loihi.program import Model
 from spikeloom.targets.loihi.retime import Edge, Timing, retime
 from spikeloom.targets.loihi.slots import Slots
 
+HOLD = "wait of over 62 steps"
+"""What neurons of :mod:`~spikeloom.targets.loihi.holds` are made for."""
+
 
 def missing_rules(graph: Graph, chip: str) -> list[Problem]:
     """A problem for every node whose operation has no rule."""
@@ -47,6 +50,7 @@ class Lowered:
         timing: when each population works, and which synapses wait.
         biases: of a population, [1, ...], constants of what it receives, in units of the sum.
         origins: the node of the graph that a population executes, where it executes one.
+        made_for: of a population, the operation whose rule made it, or :data:`HOLD`.
         output_bias: what is given out in every step beside what the output's population gives.
         sums_over_time: whether the host adds up what the output population gives.
         slots: of populations that do not take and send in slot 0; None: in every slot.
@@ -60,6 +64,7 @@ class Lowered:
     timing: Timing
     biases: Mapping[str, Array]
     origins: Mapping[str, Node]
+    made_for: Mapping[str, str]
     output_bias: Array
     sums_over_time: bool
     slots: Mapping[str, Slots | None]
@@ -86,9 +91,10 @@ def lower(graph: Graph, sizes: StateSizes, chip: str) -> Lowered:
     host = Host.of(graph)
     for node in graph.nodes:
         if node.name not in host.nodes:
+            state.operation = node.op.name
             table[type(node.op)](state, node)
             state.carry_constants(node)
-    value = host.given
+    state.operation, value = "output", host.given
     output = _output(state, value)
     network = state.network((output,))
     late_by = _latest(state, network)
@@ -101,6 +107,7 @@ def lower(graph: Graph, sizes: StateSizes, chip: str) -> Lowered:
         timing,
         state.biases,
         state.origins,
+        {one.name: state.made_for.get(one.name, HOLD) for one in network.populations},
         state.constants[value][0],
         host.summing is not None,
         state.slots,

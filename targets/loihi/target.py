@@ -14,13 +14,16 @@ from spikeloom.compiler.graph.ops.accumulate import Accumulate
 from spikeloom.compiler.graph.profile import NumericProfile
 from spikeloom.compiler.graph.target import Opener
 from spikeloom.compiler.mapping.chip import Chip, Description, read_description
+from spikeloom.compiler.mapping.lowering_cost import LoweringCost
 from spikeloom.compiler.mapping.network import Network
 from spikeloom.errors import InputError, Problem, UnsupportedError
+from spikeloom.targets.loihi import refusals
 from spikeloom.targets.loihi.assemble import assemble
-from spikeloom.targets.loihi.attention import FORMS, Form, chains, reorder, streamed_chains
+from spikeloom.targets.loihi.attention import FORMS, Form, chains, reorder
 from spikeloom.targets.loihi.grid import off_grid
 from spikeloom.targets.loihi.lower import Lowered, lower, missing_rules
-from spikeloom.targets.loihi.lowering.rule import PROGRAM, StateSizes, rules
+from spikeloom.targets.loihi.lowering.rule import StateSizes, rules
+from spikeloom.targets.loihi.lowering_cost import lowering_cost
 from spikeloom.targets.loihi.program import Program
 from spikeloom.targets.loihi.retime import Timing
 
@@ -129,6 +132,14 @@ class Loihi:
         found = self._lowered(graph)
         return found.network, found.timing
 
+    def lowering_cost(self, graph: Graph) -> LoweringCost:
+        """Neurons and synapses by operation, forms of attention, latency and delays.
+
+        Raises:
+            UnsupportedError: as :meth:`lower`.
+        """
+        return lowering_cost(self._lowered(graph), self.has_programs)
+
     def arrange(self, graph: Graph, chips: int = 0, attention: str = "") -> Graph:
         """The products of attention in the cheapest form, or in the one asked for.
 
@@ -211,25 +222,7 @@ class Loihi:
         """Populations that the chip's built-in neurons are not, on a chip that has no other."""
         if self.has_programs:
             return []
-        if streamed := streamed_chains(graph):
-            return [
-                Problem(
-                    "SL0602",
-                    name,
-                    f"is streamed in {stream.slots} chip steps a network step, and a LIF cannot wait",
-                    wanted="one chip step a network step",
-                    remedy="compile it for loihi2, or with both products at once",
-                )
-                for name, (_, stream) in streamed.items()
-            ]
-        program = "is more than a LIF of one level, which is all that the chip has"
-        graded = "sends numbers above 1, and the chip's messages are spikes"
-        remedy = "compile it for loihi2, or use spikes, hard resets and pools of spikes"
-        return [
-            Problem("SL0602", one.name, program if one.tag == PROGRAM else graded, remedy=remedy)
-            for one in self._lower(graph).network.populations
-            if one.tag == PROGRAM or (one.role == "input" and one.bounds[1] > 1)
-        ]
+        return refusals.streams(graph) or refusals.programs(self._lower(graph))
 
     def artifacts(self, graph: Graph) -> Mapping[str, bytes]:
         """None: `spikeloom export --to lava` writes the program of a bundle."""

@@ -15,7 +15,10 @@ from tests.cli.terminal import spikeloom
 @pytest.mark.parametrize(("form", "slots"), [("rows", 8), ("memory", 16)])
 def test_a_form_is_kept_in_the_bundle(form: str, slots: int, workshop: Workshop, tmp_path: Path) -> None:
     bundle = tmp_path / "a.loom"
-    spikeloom(*workshop.compile(bundle, "--attention", form))
+    cost = spikeloom(*workshop.compile(bundle, "--attention", form, "--json")).json["lowering"]
+    (taken,) = (way for way in cost["attention"] if way["taken"])
+    assert taken["form"].startswith(form)
+    assert (taken["chip_steps"], cost["chip_steps"]) == (slots, slots)
     ((_, stream),) = streamed_chains(read_bundle(bundle).graph).values()
     assert (stream.kind, stream.slots) == (form, slots)
     engines = "reference,loihi,onnx,event"
@@ -33,3 +36,15 @@ def test_other_words_and_other_targets_are_refused(workshop: Workshop, tmp_path:
     assert "SL0901 --attention: onnx executes attention in one way" in spikeloom(*onnx, expect=4).err
     loihi1 = workshop.compile(tmp_path / "a.loom", "--attention", "rows", "--target", "loihi1")
     assert "is streamed in 8 chip steps a network step" in spikeloom(*loihi1, expect=2).err
+
+
+def test_what_lowering_costs_is_printed(workshop: Workshop, tmp_path: Path) -> None:
+    told = spikeloom(*workshop.compile(tmp_path / "a.loom")).out
+    for line in (
+        "Lowered",
+        "integer_neuron",
+        "1 chip step a time step",
+        "(taken)",
+        "chip model known to exist",
+    ):
+        assert line in told

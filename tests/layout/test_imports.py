@@ -30,6 +30,7 @@ LAYERS = {
     "spikeloom.compiler.mapping.box": "mapping data",
     "spikeloom.compiler.mapping.chip": "mapping data",
     "spikeloom.compiler.mapping.explanation": "mapping data",
+    "spikeloom.compiler.mapping.lowering_cost": "mapping data",
     "spikeloom.compiler.mapping.network": "mapping data",
     "spikeloom.compiler.mapping.placement": "mapping data",
     "spikeloom.compiler.mapping.relation": "mapping data",

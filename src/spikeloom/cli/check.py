@@ -203,7 +203,7 @@ def _what(problem: Problem) -> str:
 def _print(document: dict[str, Any], model: str, target: str) -> None:
     if document["obstacles"]:
         title = f"{counted(len(document['obstacles']), 'obstacle')} between {model} and {target}"
-        obstacles = table(printable(title), "code", "where", "what", "remedy")
+        obstacles = table(printable(title), "code", "where", "what", "remedy", text=4)
         for obstacle in document["obstacles"]:
             obstacles.add_row(*(printable(str(value)) for value in obstacle.values()))
         console.print(obstacles)

@@ -23,6 +23,7 @@ from spikeloom.cli.console import (
     running_on,
 )
 from spikeloom.cli.console import output as console
+from spikeloom.cli.lowering import lowering_tables
 from spikeloom.cli.mapping import STAGE, check_map_only, mapping_document, mapping_tables, write_page
 from spikeloom.cli.model import ModelOptions, load_model
 from spikeloom.cli.network import (
@@ -237,6 +238,8 @@ def _summary(run: Compilation) -> dict[str, Any]:
         document["chains"] = [vars(choice) for choice in run.chains]
         document["weights"] = [vars(grid) for grid in run.quantized.grids]
         document["layers"] = [layer.to_json() for layer in run.layers]
+    if run.lowering is not None:
+        document["lowering"] = run.lowering.to_json()
     if run.mapping is not None:
         document["cores"] = len(run.mapping.cores)
     return document
@@ -267,6 +270,9 @@ def _print(run: Compilation, document: dict[str, Any]) -> None:
     print_dropped(document["dropped_events"])
     if document["random_inputs"]:
         console.print(ON_NOISE)
+    if run.lowering is not None:
+        for part in lowering_tables(run.lowering):
+            console.print(part)
     if run.mapping is not None:
         cores = counted(len(run.mapping.cores), "core")
         console.print(f"mapped onto {cores} of {run.mapping.chip.name}", markup=False)

@@ -141,7 +141,7 @@ def _inspect_checkpoint(path: Path, json: bool) -> None:
         print_json({"family": family or None, "numbers": numbers, "tensors": tensors})
         return
     title = f"{counted(len(entries), 'tensor')}, {counted(numbers, 'number')}"
-    listed = table(title, "name", "type", "shape")
+    listed = table(title, "name", "type", "shape", text=3)
     for entry in entries:
         shape = " x ".join(map(str, entry.shape)) or "a number"
         listed.add_row(*map(printable, (entry.name, entry.dtype, shape)))
@@ -163,7 +163,7 @@ def _inspect_nir(path: Path, json: bool) -> None:
         print_json({"version": graph.version, "nodes": listing, "edges": edges})
         return
     title = f"NIR {graph.version}: {counted(len(nodes), 'node')}, {counted(len(graph.edges), 'edge')}"
-    listed = table(printable(title), "name", "type", "goes to", "parameters")
+    listed = table(printable(title), "name", "type", "goes to", "parameters", text=4)
     for name, node in nodes.items():
         targets = ", ".join(target for source, target in graph.edges if source == name)
         told = ", ".join(f"{key} {text}" for key, text in shown[name].items())

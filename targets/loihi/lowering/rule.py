@@ -102,6 +102,8 @@ class Lowering:
         constants: of every value seen so far, what it holds beside its terms: the biases on the way.
         biases: of every population, the constants of what it receives.
         origins: the node that a population executes, where it executes one.
+        operation: of the node whose rule is at work.
+        made_for: of every population, the operation whose rule made it.
         streams: how products are streamed, by the name of the outer one.
         steps: chip steps of a network step: the most slots of any stream.
         slots: of populations, when they take and send, where that is not slot 0; None: in every slot.
@@ -121,6 +123,8 @@ class Lowering:
         self.constants: dict[str, Array] = {}
         self.biases: dict[str, Array] = {}
         self.origins: dict[str, Node] = {}
+        self.operation = "input"
+        self.made_for: dict[str, str] = {}
         self.remembers = False
         self._sizes = sizes
         self._populations: dict[str, Population] = {}
@@ -183,6 +187,7 @@ class Lowering:
             value if tells else "",
         )
         self._populations[name] = population
+        self.made_for[name] = self.operation
         return population
 
     def add_product(
