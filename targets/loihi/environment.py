@@ -59,6 +59,7 @@ def find_worker() -> Path:
         "lava",
         "there is no environment that Lava runs in",
         wanted="Python 3.10 with lava-nc 0.10.0",
+        got=_named("that has it"),
         remedy="make one with `spikeloom doctor --setup-lava`",
     )
 
@@ -98,8 +99,13 @@ def setup_worker() -> Path:
     return find_worker()
 
 
+def _named(wanted: str) -> str:
+    """What the setting names, if it names something; it was not what was wanted."""
+    named = os.environ.get(SETTING)
+    return f"{SETTING}={named}, which is no interpreter {wanted}" if named else ""
+
+
 def _make(folder: Path) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
     for python in _candidates():
         if _runs(python, _IS_310):
             _call([str(python), "-m", "venv", "--clear", str(folder)])
@@ -107,7 +113,10 @@ def _make(folder: Path) -> None:
     if uv := shutil.which("uv"):
         _call([uv, "venv", "--seed", "--clear", "--python", "3.10", str(folder)])
         return
-    raise InputError.of("SL0801", "lava", "there is no Python 3.10", wanted="Python 3.10", remedy=_REMEDY)
+    got = _named("of that version")
+    raise InputError.of(
+        "SL0801", "lava", "there is no Python 3.10", wanted="Python 3.10", got=got, remedy=_REMEDY
+    )
 
 
 def _candidates() -> Iterator[Path]:

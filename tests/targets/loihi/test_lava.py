@@ -162,6 +162,18 @@ def test_a_shim_that_runs_nothing_is_passed_over(nowhere: Path) -> None:
         setup_worker()
 
 
+def test_a_setting_that_names_no_such_interpreter_is_told(
+    nowhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(SETTING, str(nowhere / "typo"))
+    with pytest.raises(
+        InputError, match=r"got SPIKELOOM_LAVA_PYTHON=.*typo, which is no interpreter that has it"
+    ):
+        find_worker()
+    with pytest.raises(InputError, match=r"typo, which is no interpreter of that version"):
+        setup_worker()
+
+
 def test_a_worker_that_fails_is_told_with_its_last_line(
     nowhere: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
