@@ -9,7 +9,7 @@ a number differs. Needs lava-nc 0.10.0 alone. Nothing of the folder is executed.
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -22,6 +22,10 @@ Arrays = Any
 
 def main(folder: Path) -> int:
     """Run, write what was sent, compare."""
+    if importlib.util.find_spec("lava") is None:
+        sys.exit(
+            "Lava is not installed here; it needs Python 3.10: python3.10 -m pip install lava-nc==0.10.0"
+        )
     sys.path.insert(0, str(Path(__file__).resolve().parent))
     document = json.loads((folder / "program.json").read_text())
     arrays = dict(np.load(folder / "program.npz", allow_pickle=False))
