@@ -7,7 +7,7 @@ refused; nothing is rounded here.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import replace
 from math import prod
 
@@ -26,13 +26,11 @@ from spikeloom.compiler.mapping.box import Box
 from spikeloom.compiler.mapping.network import Network, Population, Projection
 from spikeloom.compiler.mapping.synapses import Synapses as Expanded
 from spikeloom.compiler.mapping.synapses import expand
-from spikeloom.errors import Problem, UnsupportedError
+from spikeloom.errors import UnsupportedError
 from spikeloom.targets.loihi.lower import Lowered
 from spikeloom.targets.loihi.lowering.rule import Lateness
 from spikeloom.targets.loihi.program import (
-    LONGEST_DELAY,
     SHIFT,
-    STATE_LIMIT,
     Coding,
     Ints,
     Model,
@@ -42,10 +40,9 @@ from spikeloom.targets.loihi.program import (
     Synapses,
     Turn,
 )
-from spikeloom.targets.loihi.registers import bias_registers, weight_fault
+from spikeloom.targets.loihi.proofs import THRESHOLD_STEP, problems_of
 from spikeloom.targets.loihi.slots import Slots
 
-THRESHOLD_STEP = 64
 AND_THRESHOLD = 2 * THRESHOLD_STEP
 """One spike of weight 2 lifts v to 128, which does not exceed it; two do."""
 
@@ -59,7 +56,7 @@ def assemble(lowered: Lowered) -> Program:
     """
     network = lowered.network
     synapses = tuple(_synapses(lowered, number) for number in range(len(network.projections)))
-    return _proved(replace(assemble_processes(lowered), synapses=synapses))
+    return _proved(lowered, replace(assemble_processes(lowered), synapses=synapses))
 
 
 def assemble_processes(lowered: Lowered) -> Program:
@@ -102,11 +99,13 @@ def assemble_part(lowered: Lowered, inner: Collection[str], sources: Collection[
     synapses = tuple(_synapses(lowered, number) for number in sorted(numbers))
     bias = np.zeros(1, np.int64)
     name, steps, remembers = network.name, network.steps, lowered.remembers
-    return _proved(Program(name, tuple(processes), synapses, end, bias, steps=steps, remembers=remembers))
+    program = Program(name, tuple(processes), synapses, end, bias, steps=steps, remembers=remembers)
+    return _proved(lowered, program)
 
 
-def _proved(program: Program) -> Program:
-    if problems := list(_problems(program)):
+def _proved(lowered: Lowered, program: Program) -> Program:
+    messages = {one.name: one.bounds for one in lowered.network.populations}
+    if problems := list(problems_of(program, messages)):
         raise UnsupportedError(problems)
     return program
 
@@ -359,57 +358,6 @@ def _weights(graph: Graph, network: Network, projection: Projection) -> Ints:
     node, _, field = kernel.tensor.rpartition("/")
     weights: Ints = np.asarray(getattr(graph.node(node).op, field)).astype(np.int64).ravel()
     return weights
-
-
-def _problems(program: Program) -> Iterator[Problem]:
-    for process in program.processes:
-        if process.model == "lif":
-            yield from _lif_problems(program, process)
-        elif process.model not in ("input", "readout", "sigma_delta"):
-            yield from _sum_problems(program, process)
-    for one in program.synapses:
-        where = f"{one.source} -> {one.target}"
-        if fault := weight_fault(one.weights):
-            yield Problem("SL0504", where, fault, remedy="quantize for loihi2")
-        if one.largest_message >= STATE_LIMIT:
-            yield Problem("SL0503", where, "a message could leave 24 bits", "", str(one.largest_message))
-        if one.longest > LONGEST_DELAY:
-            remedy = "put relay neurons on the short path, or make the network shallower"
-            got = str(one.longest)
-            yield Problem("SL0603", where, "must wait too long", f"{LONGEST_DELAY} steps", got, remedy)
-
-
-def _lif_problems(program: Program, process: Process) -> Iterator[Problem]:
-    try:
-        bias_registers(process.bias)
-    except ValueError as error:
-        yield Problem("SL0504", process.name, "a bias has no mantissa of 13 bits", "", str(error))
-    low, high = _reach(program, process)
-    if process.current_decay == DECAY_ONE and max(-int(low.min()), int(high.max())) << SHIFT >= STATE_LIMIT:
-        got = f"{int(low.min()) << SHIFT}..{int(high.max()) << SHIFT}"
-        yield Problem("SL0503", process.name, "its current could leave 24 bits", "", got, "use fewer bits")
-    if process.waits and process.threshold.min() < 0:
-        yield Problem("SL0602", process.name, "fires before anything has arrived, and its spikes are late")
-    if (process.threshold % THRESHOLD_STEP).any() or process.threshold.max() >= THRESHOLD_STEP << 17:
-        yield Problem("SL0504", process.name, "a threshold is off the grid", "17 bits times 64")
-
-
-def _sum_problems(program: Program, process: Process) -> Iterator[Problem]:
-    low, high = _reach(program, process)
-    if max(-int(low.min()), int(high.max())) >= STATE_LIMIT:
-        got = f"{int(low.min())}..{int(high.max())}"
-        yield Problem("SL0503", process.name, "its sum could leave 24 bits", "", got, "use fewer bits")
-
-
-def _reach(program: Program, process: Process) -> tuple[Ints, Ints]:
-    """The least and the largest sum that can arrive at each neuron."""
-    low, high = (np.zeros(process.size, np.int64) for _ in range(2))
-    for one in program.into(process.name):
-        targets = np.repeat(np.arange(process.size), np.diff(one.starts))
-        for total, part in ((low, np.minimum(one.weights, 0)), (high, np.maximum(one.weights, 0))):
-            sums = np.bincount(targets, part * one.largest_message, process.size)
-            total += sums.astype(np.int64)
-    return low, high
 
 
 def _flat(array: Array, shape: tuple[int, ...]) -> Ints:
