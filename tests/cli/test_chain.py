@@ -206,6 +206,10 @@ def test_inspect(bundle: Path) -> None:
     assert document["options"]["bits"] == 8
     assert document["provenance"] == {"model": "Tiny", "checkpoint": "tiny.pt"}
     assert document["recipe"]["steps"] == STEPS
+    chip = document["chip"]
+    assert (chip["name"], chip["chips"], chip["steps"]) == ("loihi2", 1, 1)
+    assert sum(share["neurons"] for share in chip["shares"].values()) > NEURONS
+    assert f"on {chip['cores']} core" in spikeloom("inspect", bundle).out
     graph = spikeloom("inspect", bundle, "--graph").out
     assert "attention.fire = integer_neuron(" in graph
 

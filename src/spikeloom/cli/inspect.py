@@ -19,6 +19,7 @@ from spikeloom.compiler.bundle import Bundle, read_bundle
 from spikeloom.compiler.frontends.nir.file import NirNode, read_nir
 from spikeloom.compiler.frontends.nir.flatten import flatten
 from spikeloom.compiler.graph.printer import to_text
+from spikeloom.compiler.mapping.placement import Mapping
 from spikeloom.errors import InputError
 from spikeloom.runtime.events.describe import Description, Summary, describe
 from spikeloom.runtime.events.formats import open_events, recording_suffix, suffixes
@@ -215,9 +216,33 @@ def _document(bundle: Bundle) -> dict[str, Any]:
         "nodes": len(graph.nodes),
         "neurons": sum(graph.types[node.name].size for node in graph.neurons()),
         "weights": sum(node.op.weight.size for node in graph.nodes if hasattr(node.op, "weight")),
+        "chip": _chip(bundle),
         "recipe": bundle.json("recipe.json"),
         "ledger": bundle.json("ledger.json"),
     }
+
+
+def _chip(bundle: Bundle) -> dict[str, Any] | None:
+    """How the network lies on a chip; None for a target without cores."""
+    if "mapping.json" not in bundle.members:
+        return None
+    mapping = Mapping.from_json(bundle.json("mapping.json"), bundle.json("network.json"))
+    return {
+        "name": mapping.chip.name,
+        "cores": len(mapping.cores),
+        "chips": len({core.chip for core in mapping.cores}),
+        "steps": mapping.network.steps,
+        "shares": mapping.network.shares(),
+    }
+
+
+def _print_chip(chip: dict[str, Any]) -> None:
+    neurons = sum(share["neurons"] for share in chip["shares"].values())
+    cores, chips = counted(chip["cores"], "core"), counted(chip["chips"], "chip")
+    steps = counted(chip["steps"], "chip step")
+    console.print(f"{counted(neurons, 'neuron')} on {cores} of {chips}, {steps} a time step", markup=False)
+    for tag, share in chip["shares"].items():
+        console.print(f"  {counted(share['neurons'], 'neuron')}: {printable(tag)}", markup=False)
 
 
 def _print(bundle: Bundle) -> None:
@@ -241,6 +266,8 @@ def _print(bundle: Bundle) -> None:
         f"{counted(document['nodes'], 'node')}, {counted(document['neurons'], 'neuron')}, "
         f"{counted(document['weights'], 'weight')} of {document['options']['bits']} bits"
     )
+    if document["chip"] is not None:
+        _print_chip(document["chip"])
     members = table("\nMembers", "name", "bytes")
     for name, size in document["members"].items():
         members.add_row(name, f"{size:,}")
