@@ -13,38 +13,27 @@ from math import prod
 
 import numpy as np
 
-from spikeloom.compiler.graph.graph import Graph, Node
-from spikeloom.compiler.graph.kinds import SPIKES
-from spikeloom.compiler.graph.op import Array
-from spikeloom.compiler.graph.ops.integer_neuron import DECAY_ONE, IntegerNeuron
-from spikeloom.compiler.graph.ops.recurrent_neuron import RecurrentNeuron
-from spikeloom.compiler.graph.ops.rescale import Rescale
+from spikeloom.compiler.graph.graph import Graph
 from spikeloom.compiler.graph.ops.resonator import Resonator
 from spikeloom.compiler.graph.ops.sigma_delta import SigmaDelta
-from spikeloom.compiler.graph.ops.time_gate import TimeGate
 from spikeloom.compiler.mapping.box import Box
 from spikeloom.compiler.mapping.network import Network, Population, Projection
 from spikeloom.compiler.mapping.synapses import Synapses as Expanded
 from spikeloom.compiler.mapping.synapses import expand
 from spikeloom.errors import UnsupportedError
+from spikeloom.targets.loihi.groups import neuron_of
 from spikeloom.targets.loihi.lower import Lowered
 from spikeloom.targets.loihi.lowering.rule import Lateness
+from spikeloom.targets.loihi.processes import is_and, process_of
 from spikeloom.targets.loihi.program import (
     SHIFT,
-    Coding,
     Ints,
-    Model,
     Process,
     Program,
-    Rescaling,
     Synapses,
-    Turn,
 )
-from spikeloom.targets.loihi.proofs import THRESHOLD_STEP, problems_of
+from spikeloom.targets.loihi.proofs import problems_of
 from spikeloom.targets.loihi.slots import Slots
-
-AND_THRESHOLD = 2 * THRESHOLD_STEP
-"""One spike of weight 2 lifts v to 128, which does not exceed it; two do."""
 
 
 def assemble(lowered: Lowered) -> Program:
@@ -91,7 +80,9 @@ def assemble_part(lowered: Lowered, inner: Collection[str], sources: Collection[
     processes = [
         replace(_slotted(lowered, one, depth[one.name] - start), layer="")
         if one.name in inner
-        else Process(one.name, one.shape, "input", depth=depth[one.name] - start, bias=_zeros(one))
+        else Process(
+            one.name, one.shape, "input", depth=depth[one.name] - start, bias=np.zeros(one.size, np.int64)
+        )
         for one in network.populations
         if one.name in inner or one.name in sources
     ]
@@ -116,7 +107,7 @@ def _slotted(lowered: Lowered, one: Population, depth: int) -> Process:
     Outside of streams everything works in slot 0, where alone something arrives; what would send without
     that, or change its state, must wait.
     """
-    process = replace(_process(lowered, one, depth), late=one.late)
+    process = replace(process_of(lowered, one, depth), late=one.late)
     if lowered.remembers and _starts_by_itself(process):
         process = replace(process, waits=True)
     slots = lowered.slots.get(one.name, Slots(None, None, one.late))
@@ -142,163 +133,6 @@ def _must_wait(process: Process) -> bool:
     return process.model in ("relay", "readout") or bool(process.bias.any())
 
 
-def _process(lowered: Lowered, one: Population, depth: int) -> Process:
-    origin = lowered.origins.get(one.name)
-    if one.role == "neuron" and not (origin is not None and isinstance(origin.op, SigmaDelta | Resonator)):
-        return _neuron(lowered, one, depth)
-    bias = _flat(lowered.biases[one.name], one.shape) if one.name in lowered.biases else _zeros(one)
-    if one.role == "input":
-        return Process(one.name, one.shape, "input", depth=depth, tag=one.tag, bias=_zeros(one))
-    if one.name in lowered.models:
-        return Process(
-            one.name, one.shape, lowered.models[one.name], depth=depth, tag=one.tag, bias=_zeros(one)
-        )
-    if one.role == "product":
-        return _product(lowered, one, depth)
-    if origin is not None and isinstance(origin.op, SigmaDelta | Resonator):
-        if lowered.network.steps > 1:
-            what = "works in every chip step, and the network takes several for a step of attention"
-            raise UnsupportedError.of(
-                "SL0602", one.name, what, remedy='compile it with --attention "at once"'
-            )
-        if isinstance(origin.op, Resonator):
-            return _resonator(origin.op, one, depth)
-        return _coder(origin.op, one, depth, bias)
-    if origin is not None and isinstance(origin.op, Rescale):
-        return _relay(origin.op, one, depth, bias)
-    if origin is not None and isinstance(origin.op, TimeGate):
-        opens = (origin.op.start, origin.op.steps)
-        return Process(one.name, one.shape, "sum", depth=depth, tag=one.tag, bias=bias, opens=opens)
-    model: Model = "readout" if one.role == "readout" else ("largest" if one.combine == "max" else "sum")
-    return Process(one.name, one.shape, model, depth=depth, tag=one.tag, bias=bias)
-
-
-def _coder(op: SigmaDelta, one: Population, depth: int, bias: Ints) -> Process:
-    coding = Coding(
-        _flat(op.bias, one.shape),
-        op.threshold,
-        op.output_shift,
-        op.input_shift,
-        op.integrates,
-        op.rectifies,
-        op.limit,
-    )
-    return Process(
-        one.name,
-        one.shape,
-        "sigma_delta",
-        depth=depth,
-        tag=one.tag,
-        bias=bias,
-        keeps_current=op.integrates,
-        coding=coding,
-    )
-
-
-def _resonator(op: Resonator, one: Population, depth: int) -> Process:
-    turn = Turn(op.cosine, op.sine, op.threshold, op.fraction_bits, op.by_phase)
-    return Process(
-        one.name,
-        one.shape,
-        "resonator",
-        layer=one.name,
-        depth=depth,
-        tag=one.tag,
-        bias=_zeros(one),
-        keeps_current=True,
-        turn=turn,
-    )
-
-
-def _relay(op: Rescale, one: Population, depth: int, bias: Ints) -> Process:
-    offset = np.zeros(()) if op.offset is None else op.offset
-    rescaling = Rescaling(_flat(op.factor, one.shape), _flat(offset, one.shape), op.shift, op.lo, op.hi)
-    return Process(
-        one.name,
-        one.shape,
-        "relay",
-        depth=depth,
-        tag=one.tag,
-        bias=bias,
-        takes_largest=one.combine == "max",
-        rescaling=rescaling,
-    )
-
-
-def _product(lowered: Lowered, one: Population, depth: int) -> Process:
-    """A product neuron; of two spikes a LIF that two spikes lift over its threshold and one does not.
-
-    What one spike leaves in it is less than a 4096th of 64 state units in the next step: nothing.
-    """
-    if not _is_and(lowered, one.name):
-        return Process(one.name, one.shape, "product", depth=depth, tag=one.tag, bias=_zeros(one))
-    threshold = np.full((1, one.size), AND_THRESHOLD, np.int64)
-    return Process(
-        one.name,
-        one.shape,
-        "lif",
-        depth=depth,
-        tag=one.tag,
-        bias=_zeros(one),
-        threshold=threshold,
-        decay=DECAY_ONE - 1,
-    )
-
-
-def _is_and(lowered: Lowered, name: str) -> bool:
-    origin = lowered.origins.get(name)
-    if origin is None or lowered.network.population(name).role != "product":
-        return False
-    return all(kind.kind == SPIKES for kind in lowered.graph.input_types(origin))
-
-
-def _neuron(lowered: Lowered, one: Population, depth: int) -> Process:
-    origin = lowered.origins.get(one.name)
-    op = _neuron_of(origin)
-    if op is None:  # an OR of spikes: whatever arrives lifts v from 0 over 64 units
-        threshold = np.full((1, one.size), THRESHOLD_STEP, np.int64)
-        return Process(
-            one.name,
-            one.shape,
-            "lif",
-            depth=depth,
-            tag=one.tag,
-            bias=_zeros(one),
-            threshold=threshold,
-            decay=0,
-        )
-    received = lowered.biases[one.name].astype(np.int64) << op.fraction_bits
-    if op.current_decay is not None and received.any():
-        raise UnsupportedError.of(
-            "SL0504",
-            one.name,
-            "a constant reaches a current that decays, and the chip adds its bias behind that",
-            remedy="put the bias of the layer before into the neuron, or remove it",
-        )
-    plain = op.levels == 1 and op.reset == "hard" and one.combine == "sum"
-    return Process(
-        one.name,
-        one.shape,
-        "lif" if plain else "counter",
-        layer=one.name,
-        depth=depth,
-        tag=one.tag,
-        bias=_flat(received + op.bias, one.shape),
-        threshold=np.stack([_flat(theta, one.shape) for theta in op.theta]),
-        decay=op.decay,
-        current_decay=DECAY_ONE if op.current_decay is None else op.current_decay,
-        reset_by=None if op.reset_by is None else _flat(op.reset_by, one.shape),
-        takes_largest=one.combine == "max",
-        keeps_current=op.current_decay is not None,
-    )
-
-
-def _neuron_of(origin: Node | None) -> IntegerNeuron | None:
-    """The neurons that a node executes, if it does."""
-    op = None if origin is None else origin.op
-    return op.neuron if isinstance(op, RecurrentNeuron) else op if isinstance(op, IntegerNeuron) else None
-
-
 def _synapses(lowered: Lowered, number: int) -> Synapses:
     """Every synapse with a weight, by target."""
     projection, late = lowered.network.projections[number], lowered.late.get(number)
@@ -311,7 +145,7 @@ def _synapses(lowered: Lowered, number: int) -> Synapses:
     return Synapses(
         projection.source,
         projection.target,
-        0 if _is_and(lowered, projection.target) else projection.port,
+        0 if is_and(lowered, projection.target) else projection.port,
         lowered.timing.delays[(projection.source, projection.target)],
         np.concatenate([[0], np.bincount(found.target[order], minlength=count).cumsum()]).astype(np.int64),
         found.source[order],
@@ -338,14 +172,14 @@ def _scale(lowered: Lowered, projection: Projection) -> tuple[int, int]:
     of six digits that has odd weights of both signs.
     """
     origin = lowered.origins.get(projection.target)
-    if _is_and(lowered, projection.target):
+    if is_and(lowered, projection.target):
         return 1, 0
     weights = _weights(lowered.graph, lowered.network, projection)
     mixed = weights.min() < 0 < weights.max()
     if origin is not None and isinstance(origin.op, SigmaDelta | Resonator):
         return (1, -1) if mixed and (weights & 1).any() else (0, 0)
     if lowered.network.population(projection.target).role == "neuron":
-        op = _neuron_of(origin)
+        op = neuron_of(origin)
         digits = 1 if op is None else op.fraction_bits - SHIFT
         return (1, -1) if mixed and digits == 0 and (weights & 1).any() else (digits, 0)
     return (1, -1) if mixed else (0, 0)
@@ -358,12 +192,3 @@ def _weights(graph: Graph, network: Network, projection: Projection) -> Ints:
     node, _, field = kernel.tensor.rpartition("/")
     weights: Ints = np.asarray(getattr(graph.node(node).op, field)).astype(np.int64).ravel()
     return weights
-
-
-def _flat(array: Array, shape: tuple[int, ...]) -> Ints:
-    flat: Ints = np.broadcast_to(array, (1, *shape)).astype(np.int64).reshape(-1)
-    return flat
-
-
-def _zeros(one: Population) -> Ints:
-    return np.zeros(one.size, np.int64)

@@ -36,7 +36,7 @@ def with_programs(network: Network, state: Lowering, timing: Timing) -> Network:
 
 def _names(one: Population, state: Lowering, depth: Mapping[str, int], steps: int) -> tuple[str, ...]:
     node = state.origins.get(one.name)
-    op = _neuron_of(node)
+    op = neuron_of(node)
     when = depth[one.name] if op is not None else depth[one.name] % steps
     always = state.slots.get(one.name, 0) is None
     key: Key = (one.role, one.combine, one.tag, state.models.get(one.name, ""), one.late, when, always)
@@ -54,6 +54,7 @@ def _names(one: Population, state: Lowering, depth: Mapping[str, int], steps: in
     return tuple(repr((*key, *column.tolist())) for column in columns)
 
 
-def _neuron_of(node: Node | None) -> IntegerNeuron | None:
+def neuron_of(node: Node | None) -> IntegerNeuron | None:
+    """The neurons that a node executes, if it does."""
     op = None if node is None else node.op
     return op.neuron if isinstance(op, RecurrentNeuron) else op if isinstance(op, IntegerNeuron) else None
