@@ -56,6 +56,7 @@ class LoweringCost:
         chip_steps: of one time step of the network.
         latency: chip steps from an input to the output that stands for the same time step.
         delay_slots: steps that synapses wait for paths of other lengths, over all neurons that they end in.
+        host: nodes of the graph that the host computes from what the chip sends.
     """
 
     operations: tuple[OperationCost, ...]
@@ -64,6 +65,7 @@ class LoweringCost:
     chip_steps: int
     latency: int
     delay_slots: int
+    host: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
         """The cost as a JSON object."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from spikeloom.compiler.mapping.lowering_cost import AttentionCost, LoweringCost, OperationCost
 from spikeloom.targets.loihi.attention import STEPS, Chain, chains
+from spikeloom.targets.loihi.host import Host
 from spikeloom.targets.loihi.lower import Lowered
 
 
@@ -18,7 +19,7 @@ def lowering_cost(lowered: Lowered, streams: bool) -> LoweringCost:
         streams: whether the chip can take operands of attention in slots.
     """
     network, timing = lowered.network, lowered.timing
-    output = network.population(network.outputs[0])
+    output, host = network.population(network.outputs[0]), Host.of(lowered.graph).nodes
     return LoweringCost(
         tuple(_by_operation(lowered)),
         {tag: share["neurons"] for tag, share in network.shares().items()},
@@ -26,6 +27,7 @@ def lowering_cost(lowered: Lowered, streams: bool) -> LoweringCost:
         network.steps,
         timing.depth[output.name] + output.late,
         timing.cost,
+        tuple(node.name for node in lowered.graph.nodes if node.name in host),
     )
 
 

@@ -25,6 +25,8 @@ def lowering_tables(cost: LoweringCost) -> Iterator[RenderableType]:
     step, latency = counted(cost.chip_steps, "chip step"), counted(cost.latency, "chip step")
     yield Text(f"{step} a time step, {latency} from input to output")
     yield Text(f"{counted(cost.delay_slots, 'slot')} for what arrives later")
+    if cost.host:
+        yield Text(printable(f"computed by the host: {', '.join(cost.host)}"))
     for nodes, forms in groupby(cost.attention, lambda one: one.nodes):
         yield _attention(nodes, tuple(forms))
     yield ""

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
-from spikeloom.compiler.graph.graph import Graph
+from spikeloom.compiler.graph.graph import Graph, GraphBuilder, Stage
+from spikeloom.compiler.graph.kinds import SPIKES, Type
+from spikeloom.compiler.graph.ops.accumulate import Accumulate
+from spikeloom.compiler.graph.ops.linear import Linear
 from spikeloom.compiler.mapping.target import PricedTarget
 from spikeloom.targets.loihi import loihi1, loihi2
 from spikeloom.targets.loihi.attention import Form
 from spikeloom.targets.loihi.lower import HOLD
 from spikeloom.targets.loihi.target import Loihi2
-from tests.targets.loihi.test_holds import SIZE, deep
+from tests.targets.loihi.test_holds import SIZE, deep, lif
 
 
 def test_every_neuron_and_synapse_is_told_once(tiny_graph: Graph) -> None:
@@ -56,3 +60,13 @@ def test_neurons_that_only_wait_are_told_of_too() -> None:
     assert (row.populations, row.neurons, row.synapses) == (1, SIZE, SIZE)
     reasons = [problem.what for problem in loihi1().obstacles(deep(70, 3, (69,)))]
     assert any(HOLD in reason for reason in reasons)
+
+
+def test_what_the_host_computes_is_named() -> None:
+    builder = GraphBuilder("g", Stage.INTEGER)
+    (spikes,) = builder.add("lif", lif(), builder.input("x", Type((SIZE,), SPIKES)))
+    (total,) = builder.add("sum", Accumulate(4), spikes)
+    builder.output(builder.add("head", Linear(np.eye(SIZE, dtype=np.int8)), total)[0])
+    cost = loihi2().lowering_cost(builder.build())
+    assert cost.host == ("sum", "head")
+    assert [one.operation for one in cost.operations] == ["integer_neuron"]
