@@ -29,6 +29,7 @@ from spikeloom.compiler.graph.ops.equation_neuron import EquationNeuron
 from spikeloom.compiler.graph.ops.integer_neuron import IntegerNeuron
 from spikeloom.compiler.graph.ops.linear import Linear
 from spikeloom.compiler.graph.ops.neuron import Neuron
+from spikeloom.compiler.graph.ops.recurrent_neuron import RecurrentNeuron
 from spikeloom.compiler.graph.ops.rescale import Rescale
 from spikeloom.compiler.passes.fold_affine import per_channel
 from spikeloom.compiler.quantize.quantize import Quantized
@@ -249,9 +250,10 @@ def _state_units(quantized: Quantized, layer: str) -> dict[str, Array]:
     op = quantized.graph.node(layer).op
     if isinstance(op, EquationNeuron):
         return dict.fromkeys(op.program.states, np.array(2.0**-op.fraction_bits))
-    if isinstance(op, IntegerNeuron):
+    if isinstance(op, IntegerNeuron | RecurrentNeuron):
         names = ("v",) if op.current_decay is None else ("u", "v")
-        return dict.fromkeys(names, quantized.bounds[layer].unit)
+        spikes = ("s", "earlier") if isinstance(op, RecurrentNeuron) else ()
+        return dict.fromkeys(names, quantized.bounds[layer].unit) | dict.fromkeys(spikes, np.ones(()))
     return {}
 
 

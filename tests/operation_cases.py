@@ -31,6 +31,7 @@ from spikeloom.compiler.graph.ops.divide import Divide
 from spikeloom.compiler.graph.ops.elementwise import FUNCTIONS, Elementwise
 from spikeloom.compiler.graph.ops.embedding import Embedding
 from spikeloom.compiler.graph.ops.equation_neuron import EquationNeuron
+from spikeloom.compiler.graph.ops.feedback_neuron import FeedbackNeuron
 from spikeloom.compiler.graph.ops.gated_state import GatedState
 from spikeloom.compiler.graph.ops.integer_key_value import IntegerKeyValue
 from spikeloom.compiler.graph.ops.integer_neuron import IntegerNeuron
@@ -389,16 +390,48 @@ def _sigma_delta(choose: Choices) -> Case:
 
 
 def _recurrent_neuron(choose: Choices) -> Case:
-    size = choose.number(1, 5)
+    shape, weight = _way_back(choose)
+    soft = bool(choose.number(0, 1))
     op = RecurrentNeuron(
-        choose.weights(size, size),
-        choose.rng.integers(0, 300, (1, choose.number(0, 1) * (size - 1) + 1)),
-        choose.rng.integers(-50, 50, size),
+        weight,
+        choose.rng.integers(0, 300, (1, choose.number(0, 1) * (shape[-1] - 1) + 1)),
+        choose.rng.integers(-50, 50, shape[-1]),
         choose.number(1, 4096),
         choose.number(0, 3),
         choose.number(1, 4095) if choose.number(0, 1) else None,
+        reset_by=choose.rng.integers(1, 300, shape[-1]) if soft else None,
+        wait=choose.number(1, 3),
     )
-    return Case(op, (Type((size,), choose.kind()),))
+    return Case(op, (Type(shape, choose.kind()),))
+
+
+def _way_back(choose: Choices) -> tuple[tuple[int, ...], Array]:
+    """A layer's shape, and weights from all its neurons to all, or from each to itself."""
+    if choose.number(0, 1):
+        size = choose.number(1, 5)
+        return (size,), choose.weights(size, size)
+    shape = choose.shape()
+    return shape, choose.weights(shape[-1])
+
+
+def _feedback_neuron(choose: Choices) -> Case:
+    shape, weight = _way_back(choose)
+    ahead = (
+        choose.weights(shape[-1], choose.number(1, 4)) if len(shape) == 1 and choose.number(0, 1) else None
+    )
+    op = FeedbackNeuron(
+        weight,
+        decay=float(choose.rng.uniform(0, 1)),
+        gain=1.0,
+        threshold=float(choose.rng.uniform(0.1, 2)),
+        reset="soft" if choose.number(0, 1) else "hard",
+        strict=bool(choose.number(0, 1)),
+        current_decay=0.5 if choose.number(0, 1) else None,
+        ahead=ahead,
+        bias=choose.weights(shape[-1]) if choose.number(0, 1) else None,
+        wait=choose.number(1, 3),
+    )
+    return Case(op, (Type(shape if ahead is None else ahead.shape[1:], choose.kind()),))
 
 
 def _resonator(choose: Choices) -> Case:
@@ -542,6 +575,7 @@ CASES: dict[str, Callable[[Choices], Case]] = {
     "neuron": _neuron,
     "pad": _pad,
     "reduce_sum": _reduce(ReduceSum),
+    "feedback_neuron": _feedback_neuron,
     "recurrent_neuron": _recurrent_neuron,
     "rescale": _rescale,
     "resonator": _resonator,
@@ -572,8 +606,8 @@ CASES: dict[str, Callable[[Choices], Case]] = {
     "upsample2d": _upsample,
 }
 FLOAT_ONLY = {
-    "affine", "avg_pool2d", "batch_norm", "clip", "elementwise", "layer_norm", "mean", "neuron", "softmax",
-    "step_affine", "time_mean", "weighted_key_value", "window_softmax",
+    "affine", "avg_pool2d", "batch_norm", "clip", "elementwise", "feedback_neuron", "layer_norm", "mean",
+    "neuron", "softmax", "step_affine", "time_mean", "weighted_key_value", "window_softmax",
 }  # fmt: skip
 INTEGER_ONLY = {
     "integer_key_value", "integer_neuron", "integer_norm", "lookup", "recurrent_neuron", "rescale",

@@ -13,6 +13,7 @@ from spikeloom.compiler.passes.fold_affine import FoldAffine
 from spikeloom.compiler.passes.lower_batch_norm import LowerBatchNorm
 from spikeloom.compiler.passes.mean_to_sum import MeanToSum
 from spikeloom.compiler.passes.merge_reshapes import MergeReshapes
+from spikeloom.compiler.passes.part_feedback import PartFeedback
 from spikeloom.compiler.passes.shift_reset import ShiftReset
 from spikeloom.errors import InternalError, Problem
 
@@ -41,6 +42,7 @@ class DeclareCanonical(Pass):
 CANONICALISE: tuple[Pass, ...] = (
     LowerBatchNorm(),
     MeanToSum(),
+    PartFeedback(),
     FoldAffine(),
     ShiftReset(),
     MergeReshapes(),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from spikeloom.compiler.graph.graph import Graph, GraphBuilder, Node, Stage
+from spikeloom.compiler.graph.ops.feedback_neuron import FeedbackNeuron
 from spikeloom.compiler.graph.ops.neuron import Neuron
 from spikeloom.compiler.graph.passes import Pass, PassResult
 from spikeloom.compiler.graph.rewrite import rewrite
@@ -26,12 +27,14 @@ class ShiftReset(Pass):
 
     def apply(self, graph: Graph) -> PassResult:
         """Rewrite the graph."""
-        if not any(isinstance(node.op, Neuron) and node.op.v_reset != 0 for node in graph.nodes):
+        if not any(
+            isinstance(node.op, Neuron | FeedbackNeuron) and node.op.v_reset != 0 for node in graph.nodes
+        ):
             return PassResult(graph, False)
 
         def visit(builder: GraphBuilder, node: Node, inputs: tuple[str, ...]) -> Sequence[str] | None:
             op = node.op
-            if not isinstance(op, Neuron):
+            if not isinstance(op, Neuron | FeedbackNeuron):
                 return None
             shifted = replace(
                 op,

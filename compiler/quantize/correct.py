@@ -18,6 +18,7 @@ from spikeloom.compiler.graph.convolution import Convolution
 from spikeloom.compiler.graph.graph import Graph, GraphBuilder, Node
 from spikeloom.compiler.graph.kinds import Type
 from spikeloom.compiler.graph.op import Array, RuleBrokenError
+from spikeloom.compiler.graph.ops.feedback_neuron import FeedbackNeuron
 from spikeloom.compiler.graph.ops.integer_neuron import IntegerNeuron
 from spikeloom.compiler.graph.ops.linear import Linear
 from spikeloom.compiler.graph.ops.neuron import Neuron
@@ -163,7 +164,9 @@ class _Walk:
     def _has_bias_behind(self, node: Node, op: Convolution | Linear) -> bool:
         """Whether a neuron's bias makes up for an error of the mean."""
         neuron = driven_neuron(self.canonical, self.canonical.node(node.name))
-        kept = neuron is not None and isinstance(neuron.op, Neuron) and neuron.op.current_decay is not None
+        kept = neuron is not None and (
+            isinstance(neuron.op, FeedbackNeuron) or getattr(neuron.op, "current_decay", None) is not None
+        )
         return op.bias is None and not kept
 
     def _within_bounds(self, node: Node, op: Convolution | Linear, weight: Array) -> Array:

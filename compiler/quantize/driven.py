@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from spikeloom.compiler.graph.graph import Graph, Node
+from spikeloom.compiler.graph.ops.feedback_neuron import FeedbackNeuron
 from spikeloom.compiler.graph.ops.max_pool2d import MaxPool2d
 from spikeloom.compiler.graph.ops.neuron import Neuron
 from spikeloom.compiler.graph.ops.reshape import Reshape
@@ -18,7 +19,7 @@ def driven_neuron(graph: Graph, node: Node) -> Node | None:
         if len(consumers) != 1 or node.output in graph.outputs:
             return None
         (node,) = consumers
-        if isinstance(node.op, Neuron):
+        if isinstance(node.op, Neuron | FeedbackNeuron):
             return node
         if not isinstance(node.op, PASSED_THROUGH):
             return None

@@ -201,17 +201,20 @@ def _(op: SigmaDelta, x: Tensor) -> tuple[Tensor, ...]:
 @execute.register
 def _(op: RecurrentNeuron, x: Tensor) -> tuple[Tensor, ...]:
     weight, bias, theta = (_constant(array, x) for array in (op.weight, op.bias, op.theta[0]))
+    reset_by = None if op.reset_by is None else _constant(op.reset_by, x)
     keep, current_keep = (DECAY_ONE - decay for decay in (op.decay, op.neuron.current_decay or 0))
-    s = v = u = torch.zeros_like(x[0], dtype=torch.float64)
-    spikes = []
+    v = u = torch.zeros_like(x[0], dtype=torch.float64)
+    spikes = [v] * op.wait
     for arrived in x.double():
-        drive = (arrived + s @ weight.T) * 2**op.fraction_bits
+        back = spikes[-op.wait]
+        back = back @ weight.T if op.weight.ndim == 2 else back * weight
+        drive = (arrived + back) * 2**op.fraction_bits
         u = drive if op.current_decay is None else _faded(u, current_keep) + drive
         v = _faded(v, keep) + u + bias
         s = _fired(v - theta - 1, 2.0**-op.fraction_bits)
-        v = v * (1 - s)
+        v = v * (1 - s) if reset_by is None else v - s * reset_by
         spikes.append(s)
-    return (torch.stack(spikes),)
+    return (torch.stack(spikes[op.wait :]),)
 
 
 @execute.register

@@ -229,6 +229,8 @@ class PreparedNetwork(nn.Module):
 
     def _bound(self, name: str, before: RoundingBound) -> RoundingBound:
         """The bound against the numbers that were learned: only their own rounding is in it."""
+        if _key(name) not in self.layers:  # a recurrent layer keeps its numbers
+            return before
         layer = self.layers[_key(name)]
         assert isinstance(layer, NeuronLayer)
         moved = _change(layer.bias_change, before.unit)

@@ -39,7 +39,8 @@ class Memory:
         self._turned = {chain.outer.output for chain, _ in chains if chain.written == "right first"}
         self._values: dict[str, tuple[str, int]] = {}
         self._loops = [node for node, op in graph.stateful() if isinstance(op, RecurrentNeuron)]
-        reach = dict.fromkeys((node.name for node in self._loops), 1)
+        self._waits = {node.name: op.wait for node, op in graph.stateful() if isinstance(op, RecurrentNeuron)}
+        reach = dict(self._waits)
         for node, op in graph.stateful():
             if isinstance(op, Delay | TimeWindow):
                 self._values[node.name] = node.inputs[0], op.longest
@@ -79,6 +80,9 @@ class Memory:
             states[f"{name}/past"] = np.stack(steps, 1)
         for node in self._loops:
             states[f"{node.name}/s"] = self._value(node.output, 0)
+            if (wait := self._waits[node.name]) > 1:
+                earlier = [self._value(node.output, back) for back in range(1, wait)]
+                states[f"{node.name}/earlier"] = np.stack(earlier, 1)
         for name, told in self._whole.items():
             if not told:
                 steps = [self._value(name, back) for back in range(self._reach[name])]
@@ -93,7 +97,7 @@ class Memory:
         """
         for one in self.processes:
             if told := self._whole[one.name]:
-                past = self._messages(told, states[told])
+                past = self._messages(told, states)
             elif f"{one.name}/sent" in states:
                 past = states[f"{one.name}/sent"]
             elif any(states[f"{name}/past"].any() for name in self._values):
@@ -132,7 +136,7 @@ class Memory:
 
     def _told_by(self, process: str) -> str:
         """A state that holds all messages of a population in another order at most; empty if none does."""
-        if process in {node.name for node in self._loops} and self._reach[process] == 1:
+        if self._reach[process] == self._waits.get(process):
             return f"{process}/s"
         for name, (value, longest) in self._values.items():
             while not self._process(value) and self._moves(value):
@@ -144,11 +148,12 @@ class Memory:
     def _moves(self, value: str) -> bool:
         return isinstance(self._graph.producers[value].op, Reshape | Transpose)
 
-    def _messages(self, state: str, array: Array) -> Array:
+    def _messages(self, state: str, states: Mapping[str, Array]) -> Array:
         """[batch, steps, ...] of the population that a state tells of."""
-        name, kind = state.rsplit("/", 1)
+        (name, kind), array = state.rsplit("/", 1), states[state]
         if kind == "s":
-            return array[:, None]
+            last = array[:, None]
+            return last if self._waits[name] == 1 else np.concatenate([last, states[f"{name}/earlier"]], 1)
         value, _ = self._values[name]
         batch, steps = array.shape[:2]
         folded = array.reshape(-1, *array.shape[2:])

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from spikeloom.compiler.frontends.torch.axes import InputShape
 from spikeloom.compiler.frontends.torch.capture import capture
 from spikeloom.compiler.frontends.torch.eager import prove_capture
+from spikeloom.compiler.frontends.torch.libraries.library import SpikingNeuron
 from spikeloom.compiler.frontends.torch.neurons import (
     find_neurons,
     library_of,
@@ -219,7 +220,7 @@ def _at(x: Tensor) -> Tensor:
 # --- their equations -------------------------------------------------------------------------------------
 
 
-def _equation(module: nn.Module) -> Neuron | EquationNeuron:
+def _equation(module: nn.Module) -> SpikingNeuron:
     (equation,) = read_neurons(nn.Sequential(module)).values()
     return equation
 
@@ -350,10 +351,6 @@ def test_counts_with_the_reset_of_plain_spikes(v_reset: float | None) -> None:
 REFUSED: list[tuple[nn.Module, str]] = [
     (PLIFNode(threshold=torch.rand(5)), "a parameter of 5 values"),
     (Leaky(inhibition=True), "inhibition of snnTorch"),
-    (
-        type("RLeaky", (Leaky,), {"forward": Leaky.forward})(),
-        "RLeaky of snnTorch is refused: its spikes come",
-    ),
     (LIFCell(LIFParameters(v_leak=torch.as_tensor(0.2))), "it starts at 0.2"),
     (LIFCell(LIFParameters(method="logistic")), "drawn by chance"),
     (type("LSNNCell", (LIFCell,), {"forward": LIFCell.forward})(), "adaptive threshold"),

@@ -33,6 +33,7 @@ from spikeloom.compiler.graph.ops.divide import Divide
 from spikeloom.compiler.graph.ops.elementwise import Elementwise
 from spikeloom.compiler.graph.ops.embedding import Embedding
 from spikeloom.compiler.graph.ops.equation_neuron import EquationNeuron
+from spikeloom.compiler.graph.ops.feedback_neuron import FeedbackNeuron
 from spikeloom.compiler.graph.ops.gated_state import GatedState
 from spikeloom.compiler.graph.ops.integer_key_value import IntegerKeyValue
 from spikeloom.compiler.graph.ops.integer_neuron import IntegerNeuron
@@ -413,6 +414,13 @@ WRONG: list[tuple[Op, tuple[Type, ...]]] = [
     (RecurrentNeuron(np.ones((2, 2)), PAIR[None], PAIR, 9, 0), (Type((2,), SPIKES),)),
     (RecurrentNeuron(np.ones((2, 2), int), np.array([[5], [9]]), PAIR, 9, 0), (Type((2,), SPIKES),)),
     (RecurrentNeuron(-np.ones((2, 2), int), PAIR[None], PAIR, 0, 0), (Type((2,), SPIKES),)),
+    (RecurrentNeuron(np.ones(3, int), PAIR[None], PAIR, 9, 0), (Type((2,), SPIKES),)),
+    (RecurrentNeuron(np.ones((2, 2), int), PAIR[None], PAIR, 9, 0), (Type((2, 2), SPIKES),)),
+    (RecurrentNeuron(np.ones((2, 2), int), PAIR[None], PAIR, 9, 0, wait=0), (Type((2,), SPIKES),)),
+    (FeedbackNeuron(np.ones((2, 3)), 0.5, 1.0, 1.0), (Type((2,), REAL),)),
+    (FeedbackNeuron(np.ones((2, 2)), 0.5, 1.0, 1.0, ahead=np.ones((2, 3))), (Type((2,), REAL),)),
+    (FeedbackNeuron(np.ones((2, 2)), 0.5, 1.0, 0.0), (Type((2,), REAL),)),
+    (FeedbackNeuron(np.ones(()), 0.5, 1.0, 1.0, bias=np.ones(3)), (Type((2,), REAL),)),
     (Resonator(9, 9, 5, 0), (Type((2,), SPIKES), Type((3,), SPIKES))),
     (Resonator(9, 4097, 5, 0), (Type((2,), SPIKES),) * 2),
     (Resonator(9, 9, 0, 0), (Type((2,), SPIKES),) * 2),

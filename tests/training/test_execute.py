@@ -33,8 +33,8 @@ from tests.random_networks import random_network
 SEEDS = range(30)
 PROFILE = NumericProfile("onnx")
 FLOAT_ONLY = {
-    "affine", "avg_pool2d", "batch_norm", "clip", "elementwise", "layer_norm", "mean", "neuron", "softmax",
-    "step_affine", "time_mean", "weighted_key_value", "window_softmax",
+    "affine", "avg_pool2d", "batch_norm", "clip", "elementwise", "feedback_neuron", "layer_norm", "mean",
+    "neuron", "softmax", "step_affine", "time_mean", "weighted_key_value", "window_softmax",
 }  # fmt: skip
 LEARNS = {"conv1d", "conv2d", "equation_neuron", "integer_neuron", "linear", "rescale"}
 

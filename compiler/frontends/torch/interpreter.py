@@ -44,6 +44,7 @@ from spikeloom.compiler.graph.ops.divide import Divide
 from spikeloom.compiler.graph.ops.elementwise import Elementwise
 from spikeloom.compiler.graph.ops.embedding import Embedding
 from spikeloom.compiler.graph.ops.equation_neuron import EquationNeuron
+from spikeloom.compiler.graph.ops.feedback_neuron import FeedbackNeuron
 from spikeloom.compiler.graph.ops.layer_norm import LayerNorm
 from spikeloom.compiler.graph.ops.linear import Linear
 from spikeloom.compiler.graph.ops.matmul import MatMul
@@ -110,7 +111,7 @@ class TorchInterpreter:
         return values
 
     def _call(self, node: Node, arguments: list[Tensor]) -> tuple[Tensor, ...]:
-        if isinstance(node.op, (Neuron, EquationNeuron)):
+        if isinstance(node.op, (Neuron, EquationNeuron, FeedbackNeuron)):
             with holding(holders(self._neurons[node.name])):
                 return (spikes_of(self._neurons[node.name](arguments[0])),)
         if isinstance(node.op, (TimeMean, Accumulate)):

@@ -23,7 +23,7 @@ from spikeloom.compiler.frontends.torch.axes import (
     Sizes,
     classify,
 )
-from spikeloom.compiler.frontends.torch.libraries.library import NEVER_REACHED
+from spikeloom.compiler.frontends.torch.libraries.library import NEVER_REACHED, SpikingNeuron
 from spikeloom.compiler.frontends.torch.operands import (
     Border,
     Folded,
@@ -97,7 +97,7 @@ class Lowering:
     """
 
     builder: GraphBuilder
-    neurons: list[tuple[str, Neuron | EquationNeuron]]
+    neurons: list[tuple[str, SpikingNeuron]]
     leads: dict[str, Lead] = field(default_factory=dict)
     weights: dict[str, str] = field(default_factory=dict)
     divisors: dict[str, Array] = field(default_factory=dict)

@@ -31,6 +31,7 @@ from spikeloom.compiler.frontends.torch.libraries.spikingjelly import SPIKINGJEL
 from spikeloom.compiler.frontends.torch.memoryless import identify
 from spikeloom.compiler.graph.kinds import REAL, Type
 from spikeloom.compiler.graph.op import Array
+from spikeloom.compiler.graph.ops.feedback_neuron import FeedbackNeuron
 from spikeloom.compiler.graph.ops.neuron import Neuron
 from spikeloom.errors import Problem, SpikeloomError, UnsupportedError
 
@@ -79,6 +80,8 @@ def is_neuron(module: nn.Module) -> bool:
     A graded neuron without a memory has no threshold either: it is known by what it computes.
     """
     if is_declared(module):
+        return True
+    if any(library.owns(module) and library.wraps(module) for library in LIBRARIES):
         return True
     if any(library.owns(module) for library in LIBRARIES):
         return not any(library.owns(m) for library in LIBRARIES for m in module.children())
@@ -173,17 +176,25 @@ def _reach(neuron: SpikingNeuron) -> float:
     """The size of currents that make a neuron fire now and then; 0.0 if none does."""
     if isinstance(neuron, Neuron):
         return (neuron.threshold - neuron.v_reset) / neuron.gain
+    fired = {}
     for reach in REACHES:
         currents = np.random.default_rng(0).normal(
             0.6 * reach, reach, (PROBE_STEPS, *_shape(neuron, PROBE_WIDTH))
         )
-        if RATES[0] <= (_spikes_of(neuron, currents) != 0).mean() <= RATES[1]:
+        fired[reach] = float((_spikes_of(neuron, currents) != 0).mean())
+        if RATES[0] <= fired[reach] <= RATES[1]:
             return reach
+    if isinstance(neuron, FeedbackNeuron):  # which may go on firing once it has begun
+        return next((reach for reach, rate in fired.items() if 0 < rate < 1), 0.0)
     return 0.0
 
 
 def _shape(neuron: SpikingNeuron, units: int) -> tuple[int, ...]:
     """Samples and neurons of a probe; parameters that differ from channel to channel have their own shape."""
+    if isinstance(neuron, FeedbackNeuron):
+        weight = neuron.weight if neuron.ahead is None else neuron.ahead
+        own = weight.shape[-1:] if weight.ndim == 2 else weight.shape or (units,)
+        return (max(1, units // max(1, int(np.prod(own)))), *own)
     if isinstance(neuron, Neuron) or neuron.values is None:
         return (1, units)
     own = neuron.values.shape[1:]
@@ -242,8 +253,10 @@ def run_equation(neuron: SpikingNeuron, currents: Array) -> tuple[Array, Array]:
 
 
 def _spikes_of(neuron: SpikingNeuron, currents: Array) -> Array:
-    kind = Type(currents.shape[1:], REAL)
-    state, spikes = neuron.initial(kind), []
+    samples, *own = currents.shape[1:]
+    start = neuron.initial(Type(tuple(own), REAL))
+    state = {name: np.repeat(array[None], samples, 0) for name, array in start.items()}
+    spikes = []
     for current in currents:
         (s,), state = neuron.step((current,), state)
         spikes.append(s)
@@ -255,7 +268,10 @@ def _run_module(module: nn.Module, currents: Array) -> tuple[Array, Array | None
     """Spikes [steps, batch, ...] of a copy in float64, and its potentials [batch, ...] at the end."""
     twin: Any = copy.deepcopy(module).double().eval()
     library = library_of(twin)
-    library.reset(twin)
+    reset_states(twin)
+    for part in twin.modules():
+        if isinstance(part, nn.Linear):  # snnTorch's spikes are float32, whatever its neurons compute in
+            part.register_forward_pre_hook(lambda _, inputs: tuple(x.double() for x in inputs))
     sequence = torch.from_numpy(currents)
     with holding([twin]) if NORSE.owns(twin) else nullcontext():
         if library.one_step(twin):

@@ -18,25 +18,35 @@ from spikeloom.compiler.frontends.torch.neurons import library_of
 
 
 @torch.library.custom_op("spikeloom::neuron", mutates_args=())
-def opaque_neuron(x: Tensor, index: int) -> Tensor:
-    """Stand for the neuron layer of that index; the export never runs it."""
-    return torch.empty_like(x)
+def opaque_neuron(x: Tensor, index: int, width: int) -> Tensor:
+    """Stand for the neuron layer of that index; the export never runs it.
+
+    Args:
+        x: what the layer is given.
+        index: of the layer.
+        width: of the last axis of what it sends; 0 for that of ``x``.
+    """
+    return _sent(x, width)
 
 
 @opaque_neuron.register_fake
-def _(x: Tensor, index: int) -> Tensor:
-    return torch.empty_like(x)
+def _(x: Tensor, index: int, width: int) -> Tensor:
+    return _sent(x, width)
 
 
 @torch.library.custom_op("spikeloom::potential", mutates_args=())
-def opaque_potential(x: Tensor, index: int) -> Tensor:
+def opaque_potential(x: Tensor, index: int, width: int) -> Tensor:
     """Stand for the potentials, at every step, of the neuron layer of that index."""
-    return torch.empty_like(x)
+    return _sent(x, width)
 
 
 @opaque_potential.register_fake
-def _(x: Tensor, index: int) -> Tensor:
-    return torch.empty_like(x)
+def _(x: Tensor, index: int, width: int) -> Tensor:
+    return _sent(x, width)
+
+
+def _sent(x: Tensor, width: int) -> Tensor:
+    return x.new_empty((*x.shape[:-1], width)) if width else torch.empty_like(x)
 
 
 @contextmanager
@@ -54,11 +64,13 @@ def _replaced(module: Any, index: int) -> Iterator[None]:
     own = vars(module).get("forward")
 
     def forward(self: Any, x: Tensor, *_: Any, **__: Any) -> Any:
+        potentials = opaque_potential(x, index, width)
         if getattr(self, "store_v_seq", False):
-            self.v_seq = opaque_potential(x, index)
-        return result(self, opaque_neuron(x, index), opaque_potential(x, index))
+            self.v_seq = potentials
+        return result(self, opaque_neuron(x, index, width), potentials)
 
-    result = library_of(module).result
+    library = library_of(module)
+    result, width = library.result, library.width(module)
 
     module.forward = MethodType(forward, module)
     try:

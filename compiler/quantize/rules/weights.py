@@ -11,6 +11,7 @@ from spikeloom.compiler.graph.graph import Node, Unit
 from spikeloom.compiler.graph.op import Array
 from spikeloom.compiler.graph.ops.accumulate import Accumulate
 from spikeloom.compiler.graph.ops.add import Add
+from spikeloom.compiler.graph.ops.feedback_neuron import FeedbackNeuron
 from spikeloom.compiler.graph.ops.leaky_sum import LeakySum
 from spikeloom.compiler.graph.ops.linear import Linear
 from spikeloom.compiler.graph.ops.neuron import Neuron
@@ -38,6 +39,8 @@ from spikeloom.compiler.quantize.weights import (
 )
 
 EXACT_FLOAT32 = 2**24
+FAR_APART = 4.0
+"""How much larger the weights of spikes that come back may be than those of a layer's inputs' integers."""
 LARGEST_SUM = 2**30
 FEWEST_DIGITS = 2**4
 """An input that would have to be narrowed further keeps its digits; the sum behind it is rescaled instead."""
@@ -139,7 +142,7 @@ def _fired(walk: Walk, node: Node) -> Fired | None:
     """The neuron that the sums of a layer drive; None if they drive none alone."""
     neuron = driven_neuron(walk.graph, node)
     if neuron is not None:
-        assert isinstance(neuron.op, Neuron)
+        assert isinstance(neuron.op, Neuron | FeedbackNeuron)
         return Fired(neuron.op.threshold / neuron.op.gain)
     if walk.profile.rescales or node.name in walk.group_of:
         return None
@@ -158,18 +161,19 @@ def _grid(
     halvings = walk.halvings.get(node.name, 0) - (node.name in walk.narrowed)
     moment = walk.activity.moments[node.name] / scale**2
     profile, within = walk.grid_of(node), walk.rounding.within
-    free = profile.threshold_groups is None and not reads_out and halvings == 0
+    seen, spread = _beside_the_way_back(walk, node, weight, moment)
+    free = profile.threshold_groups is None and not reads_out and halvings == 0 and seen is weight
     grid = trained_grid(weight, profile) if free else None
     taken_over = grid is not None
     if grid is None:
         if node.name in walk.group_of:
-            steps = _shared_steps(walk, node, shared_step(weight, moment, profile, 2.0**halvings, within))
+            steps = _shared_steps(walk, node, shared_step(seen, spread, profile, 2.0**halvings, within))
         elif reads_out:
-            steps = shared_step(weight, moment, profile, 2.0**halvings, within)
+            steps = shared_step(seen, spread, profile, 2.0**halvings, within)
         elif fired is None or profile.threshold_groups is None:
-            steps = free_steps(weight, moment, profile, 2.0**halvings, within)
+            steps = free_steps(seen, spread, profile, 2.0**halvings, within)
         else:
-            steps = grouped_steps(weight, moment, fired, profile, 2.0**halvings, within)
+            steps = grouped_steps(seen, spread, fired, profile, 2.0**halvings, within)
         grid = round_weights(weight, steps, moment, profile)
     integers = grid.integers.astype(int)
     largest = int(np.abs(integers).max())
@@ -180,6 +184,24 @@ def _grid(
     walk.grids.append(LayerGrid(node.name, bits, largest, kinds, grid.error, halvings, taken_over))
     walk.steps[node.name] = grid.steps / scale
     return grid
+
+
+def _beside_the_way_back(walk: Walk, node: Node, weight: Array, moment: Array) -> tuple[Array, Array]:
+    """The weights of a layer and the mean squares of its inputs, with those of spikes that come back.
+
+    What arrives at a recurrent layer from both sides counts in one unit, so the two choose it together; but
+    where an input of many levels makes for a unit so fine that the spikes' weights would be too large, the
+    sums are rescaled behind the layer.
+    """
+    users = walk.graph.consumers.get(node.output, ())
+    op = users[0].op if len(users) == 1 else None
+    if not isinstance(op, FeedbackNeuron) or not isinstance(node.op, Linear):
+        return weight, moment
+    back = op.weight if op.weight.ndim == 2 else np.diag(np.broadcast_to(op.weight, len(weight)))
+    if walk.profile.rescales and np.abs(back).max() > FAR_APART * np.abs(weight).max():
+        return weight, moment
+    rate = np.full(len(back), walk.activity.rates[users[0].name])
+    return np.hstack([weight, back]), np.concatenate([moment, rate])
 
 
 def _shared_steps(walk: Walk, node: Node, alone: Array) -> Array:

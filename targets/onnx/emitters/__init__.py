@@ -29,6 +29,7 @@ FLOAT_ONLY = frozenset(
         "batch_norm",
         "clip",
         "elementwise",
+        "feedback_neuron",
         "layer_norm",
         "mean",
         "neuron",

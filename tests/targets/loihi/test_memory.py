@@ -257,7 +257,7 @@ def test_a_network_step_longer_than_a_synapse_waits_is_refused() -> None:
     late = Delay(np.array([1]))
     with pytest.raises(UnsupportedError, match=r"SL0603 late .*a synapse cannot wait for a network step"):
         loihi2().lower(wide(64, lambda builder, x: builder.add("late", late, x)[0]))
-    with pytest.raises(UnsupportedError, match=r"SL0603 loop .*must come back within one network step"):
+    with pytest.raises(UnsupportedError, match=r"SL0603 loop .*must come back within 1 network step"):
         loihi2().lower(wide(64, back(64 * 64)))
 
 

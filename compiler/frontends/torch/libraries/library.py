@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from spikeloom.compiler.graph.ops.equation_neuron import EquationNeuron
+from spikeloom.compiler.graph.ops.feedback_neuron import FeedbackNeuron
 from spikeloom.compiler.graph.ops.neuron import Neuron
 
 NEVER_REACHED = 1e6
 """A threshold above this is that of a readout: no potential comes near it."""
 
-SpikingNeuron = Neuron | EquationNeuron
+SpikingNeuron = Neuron | EquationNeuron | FeedbackNeuron
 Equation = Callable[[Any], SpikingNeuron]
 
 
@@ -37,6 +38,8 @@ class Library:
         one_step: whether a call takes one time step, without an axis of time.
         leak: for a neuron whose spikes change nothing in it, one of the same potentials that never fires.
         result: what a call returns, from the module, its spikes and its potentials.
+        wraps: whether a module is a recurrent layer around a neuron, both of the library.
+        width: of the last axis of what a module sends, where that is not its input's; else 0.
     """
 
     name: str
@@ -48,6 +51,8 @@ class Library:
     one_step: Callable[[Any], bool]
     leak: Callable[[Any], Neuron | None] = field(default=lambda module: None)
     result: Callable[[Any, Tensor, Tensor], Any] = field(default=lambda module, spikes, potentials: spikes)
+    wraps: Callable[[Any], bool] = field(default=lambda module: False)
+    width: Callable[[Any], int] = field(default=lambda module: 0)
 
 
 def number(value: Any) -> float:

@@ -1,4 +1,5 @@
-"""Neurons of norse 1.1.0: LIF, LIFBox, IAF and the readouts LI, as cells of one step and as layers over time.
+"""Neurons of norse 1.1.0: LIF, LIFBox, IAF and the readouts LI, as cells of one step and as layers over time;
+and LIF with weights for its input and for its own spikes.
 
     i' = i + x ; v' = v + dt tau_mem_inv (v_leak - v + i') ; i = i' (1 - dt tau_syn_inv)
 
@@ -12,6 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
+from spikeloom.compiler.frontends.torch.libraries.feedback import looped
 from spikeloom.compiler.frontends.torch.libraries.held import forget, held
 from spikeloom.compiler.frontends.torch.libraries.library import (
     NEVER_REACHED,
@@ -81,6 +83,15 @@ def _readout(module: Any) -> Neuron:
     return Neuron(1.0 - rate, rate, NEVER_REACHED, current_decay=kept)
 
 
+def _recurrent(module: Any) -> SpikingNeuron:
+    """I' = i + A x + W s of the step before, and as LIF (norse 1.1.0, ``lif_step``)."""
+    return looped(
+        _current_based(module),
+        module.recurrent_weights.detach().double().numpy(),
+        module.input_weights.detach().double().numpy(),
+    )
+
+
 READOUTS = ("LICell", "LI", "LIBoxCell")
 EQUATIONS: dict[str, Equation] = {
     "LIFCell": _current_based,
@@ -88,14 +99,14 @@ EQUATIONS: dict[str, Equation] = {
     "LIFBoxCell": _boxed,
     "IAFCell": _integrate,
     "IAF": _integrate,
+    "LIFRecurrentCell": _recurrent,
+    "LIFRecurrent": _recurrent,
     **dict.fromkeys(READOUTS, _readout),
 }
-_FEEDBACK = "its spikes come back through weights of its own: put them into layers that are seen"
+_ADAPTS = "it has an adaptive threshold, and its spikes come back through weights of its own"
 REFUSED = {
-    "LIFRecurrentCell": _FEEDBACK,
-    "LIFRecurrent": _FEEDBACK,
-    "LSNNRecurrentCell": _FEEDBACK,
-    "LSNNRecurrent": _FEEDBACK,
+    "LSNNRecurrentCell": _ADAPTS,
+    "LSNNRecurrent": _ADAPTS,
     "LIFExCell": "its potential is an exponential of itself, which no integer form here has",
     "LIFAdExCell": "its potential is an exponential of itself, which no integer form here has",
     "LSNNCell": "it has an adaptive threshold; declare its equations with Neuron.from_equations",
@@ -122,4 +133,5 @@ NORSE = Library(
         potentials if type(module).__name__ in READOUTS else spikes,
         None,
     ),
+    width=lambda module: int(getattr(module, "hidden_size", 0)),
 )

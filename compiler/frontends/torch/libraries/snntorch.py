@@ -1,4 +1,4 @@
-"""Neurons of snnTorch 1.0.0: Leaky, Lapicque and Synaptic with their three kinds of reset.
+"""Neurons of snnTorch 1.0.0: Leaky, Lapicque and Synaptic, and the recurrent ones, with their kinds of reset.
 
 A neuron fires where its potential is above the threshold, not at it. Its reset comes one step late:
 whether the potential *before* the step was over the threshold decides what is taken from it *after* the
@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from spikeloom.compiler.frontends.torch.libraries.feedback import looped, own_weight, stored
 from spikeloom.compiler.frontends.torch.libraries.library import (
     NEVER_REACHED,
     Equation,
@@ -30,7 +31,8 @@ from spikeloom.compiler.frontends.torch.libraries.library import (
 from spikeloom.compiler.graph.op import Array
 from spikeloom.compiler.graph.ops.neuron import Neuron
 
-SUBTRACT, ZERO, NONE = range(3)
+RESETS = ("subtract", "zero", "none")
+SUBTRACT, ZERO, NONE = range(len(RESETS))
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,32 @@ def _synaptic(module: Any) -> SpikingNeuron:
     """I' = alpha i + x ; v' = beta v + i' (snnTorch 1.0.0, ``Synaptic``)."""
     keep, current = _share(module.beta), _share(module.alpha)
     return _neuron(module, _Dynamics(keep, current=current, late=bool(module.reset_delay)))
+
+
+def _recurrent(plain: Equation) -> Equation:
+    """A neuron that takes ``recurrent(spk)`` of the step before too (snnTorch 1.0.0, ``RLeaky``)."""
+
+    def equation(module: Any) -> SpikingNeuron:
+        neuron = plain(module)
+        if not isinstance(neuron, Neuron):
+            reset = RESETS[int(module.reset_mechanism_val)]
+            raise NotTakenError(
+                f"a reset {reset!r} with reset_delay={bool(module.reset_delay)}, or a parameter for each "
+                "channel, in a recurrent layer; known are 'subtract' and, with reset_delay=False, 'zero', of "
+                "one beta above zero and one threshold"
+            )
+        way = module.recurrent
+        if hasattr(way, "V"):
+            return looped(neuron, own_weight(way.V))
+        if not isinstance(way, torch.nn.Linear):
+            raise NotTakenError(f"a {type(way).__name__} by which its spikes come back")
+        return looped(neuron, way.weight.detach().double().numpy(), bias=stored(way.bias))
+
+    return equation
+
+
+def _recurrent_leaky(module: Any) -> SpikingNeuron:
+    return _neuron(module, _Dynamics(_share(module.beta), late=bool(module.reset_delay)))
 
 
 def _euler(module: Any) -> tuple[float, float]:
@@ -146,11 +174,14 @@ def _written(module: Any, moves: _Dynamics, threshold: Array, reset: int) -> Spi
     return Neuron.from_equations(states, update, f"v {sign} {over}", after, arrays)
 
 
-EQUATIONS: dict[str, Equation] = {"Leaky": _leaky, "Lapicque": _lapicque, "Synaptic": _synaptic}
-_FEEDBACK = "its spikes come back through weights of its own: put them into layers that are seen"
+EQUATIONS: dict[str, Equation] = {
+    "Leaky": _leaky,
+    "Lapicque": _lapicque,
+    "Synaptic": _synaptic,
+    "RLeaky": _recurrent(_recurrent_leaky),
+    "RSynaptic": _recurrent(_synaptic),
+}
 REFUSED = {
-    "RLeaky": _FEEDBACK,
-    "RSynaptic": _FEEDBACK,
     "SLSTM": "it is a long short-term memory with real-valued gates",
     "SConv2dLSTM": "it is a long short-term memory with real-valued gates",
     "Alpha": "its three states have no integer form here; declare them with Neuron.from_equations",
@@ -160,7 +191,7 @@ REFUSED = {
 
 
 def _reset(module: Any) -> None:
-    for name in ("mem", "syn"):
+    for name in ("mem", "syn", "spk"):
         if isinstance(getattr(module, name, None), Tensor):
             setattr(module, name, torch.zeros(0, dtype=getattr(module, name).dtype))
 
@@ -178,7 +209,8 @@ def _result(module: Any, spikes: Tensor, potentials: Tensor) -> Any:
 
 def _leak(module: Any) -> Neuron | None:
     """Without a reset, potentials are leaky sums of the input, whatever is sent."""
-    if int(module.reset_mechanism_val) != NONE or type(module).__name__ not in EQUATIONS:
+    known = type(module).__name__ in EQUATIONS and not hasattr(module, "recurrent")
+    if int(module.reset_mechanism_val) != NONE or not known:
         return None
     if type(module).__name__ == "Lapicque":
         keep, gain = _euler(module)

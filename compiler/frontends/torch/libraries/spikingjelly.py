@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from spikeloom.compiler.frontends.torch.libraries.feedback import chained, looped, weight_of_sum
 from spikeloom.compiler.frontends.torch.libraries.library import (
     Equation,
     Library,
@@ -99,7 +100,31 @@ def _sliding_window(module: Any) -> SpikingNeuron:
     return Neuron.from_equations([f"{tap} = 0" for tap in taps], update, f"h {sign} {-number(module.bias)!r}")
 
 
+def _linear_loop(module: Any) -> SpikingNeuron:
+    """i[t] = rc([x[t], y[t-1]]) (SpikingJelly 2.0.0, ``LinearRecurrentContainer``)."""
+    inputs = module.rc.in_features - int(module.sub_module_out_features)
+    neuron, ahead, back, bias = chained(module, inputs=inputs)
+    return looped(_inner(neuron), back, ahead, bias)
+
+
+def _element_wise_loop(module: Any) -> SpikingNeuron:
+    """i[t] = f(y[t-1], x[t]) (SpikingJelly 2.0.0, ``ElementWiseRecurrentContainer``)."""
+    return looped(_inner(module.sub_module), weight_of_sum(module.element_wise_function))
+
+
+def _inner(neuron: Any) -> SpikingNeuron:
+    name = type(neuron).__name__
+    if name not in EQUATIONS or name in CONTAINERS:
+        raise NotTakenError(f"{name} inside")
+    return EQUATIONS[name](neuron)
+
+
+CONTAINERS = ("LinearRecurrentContainer", "ElementWiseRecurrentContainer")
+"""Recurrent layers around a neuron."""
+
 EQUATIONS: dict[str, Equation] = {
+    "LinearRecurrentContainer": _linear_loop,
+    "ElementWiseRecurrentContainer": _element_wise_loop,
     "IFNode": _integrate,
     "SimpleIFNode": _integrate,
     "LIFNode": lambda module: _leaky(module, 1.0 / float(module.tau)),
@@ -152,10 +177,12 @@ def _potential(module: Any) -> Tensor | None:
 
 SPIKINGJELLY = Library(
     name="SpikingJelly",
-    owns=lambda module: hasattr(module, "v_threshold") or type(module).__name__ in PARALLEL,
+    owns=lambda module: hasattr(module, "v_threshold") or type(module).__name__ in (*PARALLEL, *CONTAINERS),
     equations=EQUATIONS,
     refused=REFUSED,
     reset=_reset_module,
     potential=_potential,
     one_step=lambda module: getattr(module, "step_mode", "m") != "m",
+    wraps=lambda module: type(module).__name__ in CONTAINERS,
+    width=lambda module: int(getattr(module, "sub_module_out_features", 0)),
 )

@@ -1,0 +1,111 @@
+"""Recurrent layers: what comes back counts in the unit of what arrives."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from spikeloom.compiler.graph.graph import Node, Unit
+from spikeloom.compiler.graph.op import Array
+from spikeloom.compiler.graph.ops.feedback_neuron import FeedbackNeuron
+from spikeloom.compiler.graph.ops.linear import Linear
+from spikeloom.compiler.graph.ops.recurrent_neuron import RecurrentNeuron
+from spikeloom.compiler.quantize.rule import rule
+from spikeloom.compiler.quantize.thresholds import quantize_neuron
+from spikeloom.compiler.quantize.walk import PLAIN, Walk
+from spikeloom.errors import UnsupportedError
+
+WHOLE = 1e-6
+"""By how much a weight may be off a whole number of its unit and still be one."""
+
+
+@rule(FeedbackNeuron)
+def feedback(walk: Walk, op: FeedbackNeuron, node: Node) -> None:
+    """Neurons and weights on the grid of the input.
+
+    The layer before has chosen its steps with these weights beside its own. Where there is none, or its steps
+    are far finer, the input is brought to a unit in which the weights fit.
+    """
+    name, unit = walk.names[node.inputs[0]], walk.unit(node.inputs[0])
+    weight = _stored(op, walk.graph.types[node.inputs[0]].shape)
+    layers = walk.layers_before(node)
+    if _must_be_rescaled(walk, op, unit, weight, bool(layers)):
+        name, unit = _rescaled(walk, node, weight)
+    integers = _integers(weight, unit)
+    largest = int(np.abs(integers).max(initial=0))
+    if largest > walk.profile.largest_weight and layers and _chose_alone(walk, node):
+        walk.overflow(node, f"a weight of spikes that come back is {largest} in the unit of the input")
+        return
+    limit = walk.profile.largest_weight
+    try:
+        integer, bound = quantize_neuron(node.name, op.neuron, unit, walk.profile, walk.horizon)
+    except UnsupportedError as error:
+        if not walk.joined_before(node):
+            raise
+        walk.overflow(node, error.problems[0].what)
+        return
+    recurrent = RecurrentNeuron(
+        np.clip(integers, -limit, limit).astype(np.int8),
+        integer.theta,
+        integer.bias,
+        integer.decay,
+        integer.fraction_bits,
+        integer.current_decay,
+        integer.state_bits,
+        integer.horizon,
+        integer.reset_by,
+        op.wait,
+    )
+    if fault := walk.overflows(recurrent, name):
+        walk.overflow(node, fault)
+        return
+    walk.bounds[node.name] = bound
+    walk.append(node, recurrent, [name], PLAIN)
+
+
+def _stored(op: FeedbackNeuron, shape: tuple[int, ...]) -> Array:
+    """The weights; as a matrix where neurons in a row drive themselves alone."""
+    weight = op.weight.astype(np.float64)
+    return np.diag(np.broadcast_to(weight, shape)) if weight.ndim < 2 and len(shape) == 1 else weight
+
+
+def _integers(weight: Array, unit: Unit) -> Array:
+    scale = unit.scale
+    if weight.ndim == 2:
+        scale = np.broadcast_to(scale, len(weight))[:, None]
+    integers: Array = np.rint(weight / scale).astype(np.int64)
+    return integers
+
+
+def _must_be_rescaled(walk: Walk, op: FeedbackNeuron, unit: Unit, weight: Array, has_layers: bool) -> bool:
+    decays_with_the_current = op.current_decay is not None and np.any(unit.offset != 0)
+    if (unit.scale <= 0).any() or decays_with_the_current:
+        return True
+    integers = _integers(weight, unit)
+    if has_layers:
+        return (
+            walk.profile.rescales and int(np.abs(integers).max(initial=0)) > 2 * walk.profile.largest_weight
+        )
+    scale = unit.scale if weight.ndim != 2 else np.broadcast_to(unit.scale, len(weight))[:, None]
+    off = float(np.abs(integers - weight / scale).max(initial=0))
+    spreads = walk.profile.threshold_groups is not None and unit.scale.size > 1
+    too_large = int(np.abs(integers).max(initial=0)) > walk.profile.largest_weight
+    return off > WHOLE or too_large or spreads
+
+
+def _rescaled(walk: Walk, node: Node, weight: Array) -> tuple[str, Unit]:
+    """The input in a unit of which the largest weight is about the largest that the target holds.
+
+    An input of one scalar unit stays a multiple of the new one, so that what reaches a threshold exactly
+    still does.
+    """
+    finest = float(np.abs(weight).max(initial=0)) / walk.profile.largest_weight
+    wanted = max(walk.streams[node.inputs[0]], finest)
+    before = walk.unit(node.inputs[0]).scale
+    if before.size == 1 and float(before.reshape(())) >= wanted:
+        wanted = float(before.reshape(())) / int(float(before.reshape(())) / wanted)
+    return walk.rescaled(node, node.inputs[0], wanted, walk.profile.stream_limit)
+
+
+def _chose_alone(walk: Walk, node: Node) -> bool:
+    """Whether the layer before did not see these weights when it chose its steps."""
+    return not isinstance(walk.graph.producers[node.inputs[0]].op, Linear)
