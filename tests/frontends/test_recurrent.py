@@ -7,7 +7,7 @@ where a package is installed, the same is asked of its own. SpikingJelly's conta
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pytest
@@ -244,7 +244,7 @@ def test_a_reset_of_snntorch_that_comes_late_subtracts_more() -> None:
 
 def test_layers_in_front_of_the_neuron_of_a_container_are_multiplied() -> None:
     model = _built("SpikingJelly")
-    container: Any = model.get_submodule("first")
+    container = cast("Any", model.get_submodule("first"))
     equation = read_neurons(model)["first"]
     assert isinstance(equation, FeedbackNeuron)
     ahead, bias = equation.ahead, equation.bias

@@ -6,6 +6,7 @@ import networkx
 
 from spikeloom.compiler.frontends.nir.file import NirGraph, NirNode
 from spikeloom.compiler.frontends.nir.flatten import flatten
+from spikeloom.compiler.frontends.nir.loops import find_loops
 from spikeloom.compiler.frontends.nir.rules import RULES
 from spikeloom.compiler.frontends.nir.semantics import Semantics
 from spikeloom.compiler.frontends.nir.walk import NotExpressibleError, Walk
@@ -19,7 +20,7 @@ def lower_nir(nir: NirGraph, semantics: Semantics, kind: Kind, name: str = "nir"
     """Make a graph at stage CAPTURED, that the passes and the quantizer take.
 
     Args:
-        nir: one input, one output, no cycles; graphs within it are taken apart.
+        nir: one input, one output, cycles of one layer of neurons; graphs within it are taken apart.
         semantics: how its neurons are executed.
         kind: which integers the input may hold.
         name: of the graph.
@@ -30,14 +31,13 @@ def lower_nir(nir: NirGraph, semantics: Semantics, kind: Kind, name: str = "nir"
         InputError: SL0211, graphs within it cannot be taken apart.
     """
     nir = flatten(nir)
-    order: networkx.DiGraph[str] = networkx.DiGraph()
-    order.add_nodes_from(nir.nodes)
-    order.add_edges_from(nir.edges)
-    if problems := _unordered(order, name):
+    loops = find_loops(nir, semantics, name)
+    if problems := list(loops.problems):
         raise UnsupportedError(problems)
-    walk = Walk(GraphBuilder(name, Stage.CAPTURED), semantics, kind, steps)
+    order = loops.order
+    walk = Walk(GraphBuilder(name, Stage.CAPTURED), semantics, kind, steps, back=loops.back)
     for node in networkx.lexicographical_topological_sort(order):
-        sources = [source for source, target in nir.edges if target == node]
+        sources = [source for source, target in nir.edges if target == node and order.has_edge(source, node)]
         problems += _visit(walk, node, nir.nodes[node], sources)
     outputs = [node for node in nir.nodes if _type(nir.nodes[node]) == "Output" and not order[node]]
     if not problems and len(outputs) != 1:
@@ -47,16 +47,6 @@ def lower_nir(nir: NirGraph, semantics: Semantics, kind: Kind, name: str = "nir"
         raise UnsupportedError(problems)
     walk.builder.output(walk.values[outputs[0]])
     return walk.builder.build()
-
-
-def _unordered(order: networkx.DiGraph[str], name: str) -> list[Problem]:
-    """Cycles, each by the nodes on it, and edges to nodes that are not there."""
-    loops = [sorted(part) for part in networkx.strongly_connected_components(order)]
-    return [
-        Problem("SL0302", name, f"recurrent connections have no counterpart: {', '.join(loop)}")
-        for loop in sorted(loops)
-        if len(loop) > 1 or order.has_edge(loop[0], loop[0])
-    ]
 
 
 def _type(node: NirNode | NirGraph) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,6 +20,21 @@ class NotExpressibleError(Exception):
     """A node has no counterpart; the text says why."""
 
 
+@dataclass(frozen=True)
+class WayBack:
+    """How the spikes of a layer come back to it: weight * s + bias, ``wait`` steps later.
+
+    Attributes:
+        weight: [n, n]; or what broadcasts against the layer, where each neuron has its own spikes alone.
+        bias: what broadcasts against the layer, of every step.
+        wait: steps, from one.
+    """
+
+    weight: Array
+    bias: Array
+    wait: int
+
+
 @dataclass
 class Walk:
     """A graph on its way to one of ours.
@@ -30,6 +45,7 @@ class Walk:
         kind: which integers the input may hold.
         steps: time steps of a sample; 0 if not known.
         values: by the name of a NIR node, the value of ours that it stands for.
+        back: by the name of a NIR node, how its spikes come back to it.
     """
 
     builder: GraphBuilder
@@ -37,6 +53,7 @@ class Walk:
     kind: Kind
     steps: int = 0
     values: dict[str, str] = field(default_factory=dict)
+    back: Mapping[str, WayBack] = field(default_factory=dict)
 
     def add(self, name: str, op: Op, *inputs: str) -> str:
         """Append a node of ours; the value that bears the name of a NIR node is its last."""

@@ -6,6 +6,7 @@ import numpy as np
 
 from spikeloom.compiler.frontends.nir.file import NirNode
 from spikeloom.compiler.frontends.nir.walk import NotExpressibleError, Walk, fitted, numbers
+from spikeloom.compiler.graph.op import Array
 from spikeloom.compiler.graph.ops.delay import Delay
 
 ROUNDED = 1e-3
@@ -14,11 +15,16 @@ ROUNDED = 1e-3
 
 def delay(walk: Walk, name: str, node: NirNode, x: str) -> str:
     """y(t) = x(t - delay), for delays of whole time steps."""
-    exact = numbers(node, "delay") / walk.semantics.dt
-    steps = np.rint(exact)
+    return later(walk, name, x, fitted(whole_steps(node, walk.semantics.dt), walk.shape(x)))
+
+
+def whole_steps(node: NirNode, dt: float) -> Array:
+    """The delays of a node in time steps of ``dt`` seconds."""
+    exact = numbers(node, "delay") / dt
+    steps: Array = np.rint(exact)
     if (np.abs(exact - steps) > ROUNDED).any() or (steps < 0).any():
-        raise NotExpressibleError(f"its delays are not whole time steps of {walk.semantics.dt} s")
-    return later(walk, name, x, fitted(steps.astype(np.int64), walk.shape(x)))
+        raise NotExpressibleError(f"its delays are not whole time steps of {dt} s")
+    return steps.astype(np.int64)
 
 
 def later(walk: Walk, name: str, x: str, steps: np.ndarray) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field, replace
+
 import numpy as np
 
 from spikeloom.compiler.frontends.nir.file import NirNode
 from spikeloom.compiler.frontends.nir.rules.delay import later
 from spikeloom.compiler.frontends.nir.walk import NotExpressibleError, Walk, numbers, time_constant
 from spikeloom.compiler.graph.op import Array
+from spikeloom.compiler.graph.ops.feedback_neuron import FeedbackNeuron
 from spikeloom.compiler.graph.ops.leaky_sum import LeakySum
 from spikeloom.compiler.graph.ops.neuron import Neuron
 
@@ -19,9 +22,9 @@ def integrate_and_fire(walk: Walk, name: str, node: NirNode, x: str) -> str:
     rule = walk.semantics
     gain = numbers(node, "r") * (1.0 if rule.pulses else rule.dt)
     unit, threshold = _threshold(node)
-    x = later(walk, f"{name}.delay", x, np.asarray(rule.delay))
+    x = _arriving(walk, name, x)
     drive = walk.scaled(f"{name}.drive", x, gain / unit, NOTHING)
-    return _fire(walk, name, 1.0, threshold, drive)
+    return _fire(walk, name, _Plain(1.0, threshold, gain / unit), drive)
 
 
 def leaky_integrate_and_fire(walk: Walk, name: str, node: NirNode, x: str) -> str:
@@ -29,9 +32,10 @@ def leaky_integrate_and_fire(walk: Walk, name: str, node: NirNode, x: str) -> st
     rule, tau = walk.semantics, time_constant(node, "tau")
     gain, left = rule.gain(tau), rule.left(tau)
     unit, threshold = _threshold(node)
-    x = later(walk, f"{name}.delay", x, np.asarray(rule.delay))
+    x = _arriving(walk, name, x)
     scale, rest = gain * numbers(node, "r") / unit, (1.0 - left) * numbers(node, "v_leak") / unit
-    return _fire(walk, name, left, threshold, walk.scaled(f"{name}.drive", x, scale, rest))
+    drive = walk.scaled(f"{name}.drive", x, scale, rest)
+    return _fire(walk, name, _Plain(left, threshold, scale), drive)
 
 
 def current_based(walk: Walk, name: str, node: NirNode, x: str) -> str:
@@ -42,10 +46,13 @@ def current_based(walk: Walk, name: str, node: NirNode, x: str) -> str:
     rule, tau = walk.semantics, time_constant(node, "tau_mem")
     gain, left = rule.gain(tau), rule.left(tau)
     unit, threshold = _threshold(node)
-    x = later(walk, f"{name}.delay", x, np.asarray(rule.delay))
-    current = synaptic_current(walk, name, node, x, gain * numbers(node, "r") / unit)
+    x = _arriving(walk, name, x)
     rest = (1.0 - left) * numbers(node, "v_leak") / unit
-    return _fire(walk, name, left, threshold, walk.scaled(f"{name}.rest", current, np.ones(()), rest))
+    if name in walk.back:
+        return _current_comes_back(walk, name, node, x, gain / unit, rest, _Plain(left, threshold))
+    current = synaptic_current(walk, name, node, x, gain * numbers(node, "r") / unit)
+    drive = walk.scaled(f"{name}.rest", current, np.ones(()), rest)
+    return _fire(walk, name, _Plain(left, threshold), drive)
 
 
 def synaptic_current(walk: Walk, name: str, node: NirNode, x: str, gain: Array) -> str:
@@ -87,8 +94,56 @@ def _leaky(left: float, name: str) -> float:
     return left
 
 
-def _fire(walk: Walk, name: str, left: float, threshold: float, drive: str) -> str:
-    rule = walk.semantics
+@dataclass(frozen=True)
+class _Plain:
+    """Neurons of one unit: what is left of a potential, the threshold, and what an input adds.
+
+    ``gain`` is that of what comes back; what arrives is scaled already.
+    """
+
+    left: float
+    threshold: float
+    gain: Array = field(default_factory=lambda: np.ones(()))
+    drift: float = 0.0
+    current: float | None = None
+
+
+def _arriving(walk: Walk, name: str, x: str) -> str:
+    """What arrives at neurons, with the offset of what comes back, after the delay of the layer."""
+    if name in walk.back:
+        x = walk.scaled(f"{name}.offset", x, np.ones(()), walk.back[name].bias)
+    return later(walk, f"{name}.delay", x, np.asarray(walk.semantics.delay))
+
+
+def _current_comes_back(
+    walk: Walk, name: str, node: NirNode, x: str, gain: Array, rest: Array, plain: _Plain
+) -> str:
+    """Neurons whose synaptic current takes their own spikes too: one operation.
+
+    A potential that takes the current of the step before takes that of inputs and spikes a step later.
+    """
+    rule, tau = walk.semantics, time_constant(node, "tau_syn")
+    if (rest != rest.flat[0]).any():
+        raise NotExpressibleError("v_leak differs from neuron to neuron, and its spikes come back")
+    weighted = np.asarray(rule.gain(tau) * numbers(node, "w_in") * gain * numbers(node, "r"))
+    before = later(walk, f"{name}.before", x, np.asarray(0 if rule.fresh else 1))
+    drive = walk.scaled(f"{name}.weighted", before, weighted, NOTHING)
+    current = _leaky(rule.left(tau), "tau_syn")
+    return _fire(walk, name, replace(plain, gain=weighted, drift=float(rest.flat[0]), current=current), drive)
+
+
+def _looped(walk: Walk, name: str, neuron: Neuron, gain: Array) -> Neuron | FeedbackNeuron:
+    """The neurons, with the way back that they have."""
+    if name not in walk.back:
+        return neuron
+    back = walk.back[name]
+    late = neuron.current_decay is not None and not walk.semantics.fresh
+    factor = gain[:, None] if gain.ndim == 1 and back.weight.ndim == 2 else gain
+    return FeedbackNeuron.of(neuron, np.asarray(factor * back.weight), wait=back.wait + late)
+
+
+def _fire(walk: Walk, name: str, plain: _Plain, drive: str) -> str:
+    rule, left, threshold = walk.semantics, plain.left, plain.threshold
     if not 0 <= left <= 1:
         raise NotExpressibleError(
             "its time constant is shorter than a time step: explicit Euler is not stable"
@@ -96,6 +151,16 @@ def _fire(walk: Walk, name: str, left: float, threshold: float, drive: str) -> s
     if rule.late and left == 0:
         raise NotExpressibleError("a memory of one step cannot be reset one step later")
     subtracted = threshold / left if rule.late else None
-    neuron = Neuron(left, 1.0, threshold, reset=rule.reset, strict=rule.strict, reset_by=subtracted)
-    fired = walk.add(f"{name}.fired" if rule.late else name, neuron, drive)
+    neuron = Neuron(
+        left,
+        1.0,
+        threshold,
+        plain.drift,
+        reset=rule.reset,
+        strict=rule.strict,
+        current_decay=plain.current,
+        reset_by=subtracted,
+    )
+    op = _looped(walk, name, neuron, plain.gain)
+    fired = walk.add(f"{name}.fired" if rule.late else name, op, drive)
     return later(walk, name, fired, np.asarray(1 if rule.late else 0))
