@@ -20,7 +20,7 @@ from spikeloom.compiler.graph.profile import NumericProfile
 from spikeloom.compiler.graph.verify import verify
 from spikeloom.compiler.quantize.activity import Activity
 from spikeloom.compiler.quantize.thresholds import RoundingBound
-from spikeloom.compiler.quantize.walk import LayerGrid, Rounding, Walk
+from spikeloom.compiler.quantize.walk import LayerGrid, Rounded, Rounding, Walk
 from spikeloom.errors import Problem, UnsupportedError
 
 
@@ -72,8 +72,10 @@ def quantize(
     _refuse_equations(graph, profile)
     halvings: dict[str, int] = {}
     shared: dict[str, float] = {}
+    rounded: dict[str, Rounded] = {}
+    given, rounding = given or {}, rounding or Rounding()
     while True:
-        walk = Walk(graph, profile, activity, horizon, halvings, shared, given or {}, rounding or Rounding())
+        walk = Walk(graph, profile, activity, horizon, halvings, shared, given, rounding, rounded)
         overflowing = walk.run()
         if shared != walk.needed:
             shared = walk.needed

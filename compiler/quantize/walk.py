@@ -26,6 +26,8 @@ from spikeloom.compiler.quantize.rule import rules
 from spikeloom.compiler.quantize.streams import HEADROOM, joint_layers, rescaling, stream_units
 from spikeloom.compiler.quantize.thresholds import RoundingBound
 from spikeloom.compiler.quantize.weights import (
+    Fired,
+    GridWeights,
     Range,
 )
 from spikeloom.errors import InternalError, Problem, UnsupportedError
@@ -89,6 +91,28 @@ class NoIntegerFormError(Exception):
         self.code, self.what, self.remedy = code, what, remedy
 
 
+Settings = tuple[Fired | None, float, bool, int, float]
+"""What rounding depends on: the neuron that a layer drives, the scale of its input, whether the layer is read
+out, how often its step was doubled, and the step that it shares."""
+
+
+@dataclass(frozen=True)
+class Rounded:
+    """Rounded weights of a layer, kept from walk to walk.
+
+    Attributes:
+        settings: that they were rounded with.
+        grid: the integers and their steps.
+        report: of the layer.
+        wanted: the step that the layer itself needs, where it shares one with others.
+    """
+
+    settings: Settings
+    grid: GridWeights
+    report: LayerGrid
+    wanted: float | None
+
+
 @dataclass
 class Walk:
     """One pass over a canonical graph: what rules read, and the integer graph that they write."""
@@ -101,6 +125,7 @@ class Walk:
     shared: Mapping[str, float]
     given: Mapping[str, tuple[Kind, Unit]]
     rounding: Rounding
+    rounded: dict[str, Rounded]
     bounds: dict[str, RoundingBound] = field(default_factory=dict)
     grids: list[LayerGrid] = field(default_factory=list)
     steps: dict[str, Array] = field(default_factory=dict)

@@ -26,6 +26,8 @@ from spikeloom.compiler.quantize.walk import (
     MIN_RANGE,
     LayerGrid,
     NoIntegerFormError,
+    Rounded,
+    Settings,
     Walk,
 )
 from spikeloom.compiler.quantize.weights import (
@@ -53,7 +55,7 @@ def weights(walk: Walk, op: Convolution | Linear, node: Node) -> None:
     scale = float(x.scale.reshape(()))
     reads_out = _reads_out(walk, node)
     fired = None if reads_out else _fired(walk, node)
-    grid = _grid(walk, node, op.weight.astype(np.float64) * scale, fired, scale, reads_out)
+    grid = _grid(walk, node, op.weight, fired, scale, reads_out)
     shape = (-1, *(1,) * op.axes) if isinstance(op, Convolution) else (-1,)
     steps = grid.steps.reshape(shape)
     bias: Array = np.zeros_like(steps) if op.bias is None else op.bias.astype(np.float64).reshape(shape)
@@ -158,22 +160,40 @@ def _fired(walk: Walk, node: Node) -> Fired | None:
 def _grid(
     walk: Walk, node: Node, weight: Array, fired: Fired | None, scale: float, reads_out: bool
 ) -> GridWeights:
+    """The rounded weights of a layer; those of the walk before, where nothing has changed."""
     halvings = walk.halvings.get(node.name, 0) - (node.name in walk.narrowed)
+    settings = (fired, scale, reads_out, halvings, walk.shared.get(node.name, 0.0))
+    rounded = walk.rounded.get(node.name)
+    if rounded is None or rounded.settings != settings:
+        rounded = _round(walk, node, weight.astype(np.float64) * scale, settings)
+        walk.rounded[node.name] = rounded
+    if rounded.wanted is not None:
+        walk.wanted[node.name] = rounded.wanted
+    walk.grids.append(rounded.report)
+    walk.steps[node.name] = rounded.grid.steps / scale
+    return rounded.grid
+
+
+def _round(walk: Walk, node: Node, weight: Array, settings: Settings) -> Rounded:
+    """Steps and integers of weights [output channels, ...] that are in units of their input's integers."""
+    fired, scale, reads_out, halvings, shared = settings
     moment = walk.activity.moments[node.name] / scale**2
     profile, within = walk.grid_of(node), walk.rounding.within
+    joint = node.name in walk.group_of
     seen, spread = _beside_the_way_back(walk, node, weight, moment)
     free = profile.threshold_groups is None and not reads_out and halvings == 0 and seen is weight
     grid = trained_grid(weight, profile) if free else None
-    taken_over = grid is not None
+    taken_over, wanted = grid is not None, None
     if grid is None:
-        if node.name in walk.group_of:
-            steps = _shared_steps(walk, node, shared_step(seen, spread, profile, 2.0**halvings, within))
-        elif reads_out:
+        if joint or reads_out:
             steps = shared_step(seen, spread, profile, 2.0**halvings, within)
         elif fired is None or profile.threshold_groups is None:
             steps = free_steps(seen, spread, profile, 2.0**halvings, within)
         else:
             steps = grouped_steps(seen, spread, fired, profile, 2.0**halvings, within)
+        if joint:
+            wanted = float(steps.max())
+            steps = np.full_like(steps, max(shared, wanted))  # as coarse as the coarsest of them needs
         grid = round_weights(weight, steps, moment, profile)
     integers = grid.integers.astype(int)
     largest = int(np.abs(integers).max())
@@ -181,9 +201,8 @@ def _grid(
     if taken_over:
         bits = max(2, 1 + int(max(integers.max(), -1 - integers.min())).bit_length())
     kinds = len(np.unique(grid.steps))
-    walk.grids.append(LayerGrid(node.name, bits, largest, kinds, grid.error, halvings, taken_over))
-    walk.steps[node.name] = grid.steps / scale
-    return grid
+    report = LayerGrid(node.name, bits, largest, kinds, grid.error, halvings, taken_over)
+    return Rounded(settings, grid, report, wanted)
 
 
 def _beside_the_way_back(walk: Walk, node: Node, weight: Array, moment: Array) -> tuple[Array, Array]:
@@ -202,9 +221,3 @@ def _beside_the_way_back(walk: Walk, node: Node, weight: Array, moment: Array) -
         return weight, moment
     rate = np.full(len(back), walk.activity.rates[users[0].name])
     return np.hstack([weight, back]), np.concatenate([moment, rate])
-
-
-def _shared_steps(walk: Walk, node: Node, alone: Array) -> Array:
-    """The step of a layer whose sums are added to others': as coarse as the coarsest of them needs."""
-    walk.wanted[node.name] = float(alone.max())
-    return np.full_like(alone, max(walk.shared.get(node.name, 0.0), float(alone.max())))
