@@ -13,10 +13,13 @@ from spikeloom.compiler.mapping.bounds import cores_by_limit, least_cores
 from spikeloom.compiler.mapping.chip import Chip
 from spikeloom.compiler.mapping.cut import SLACK, cut
 from spikeloom.compiler.mapping.demand import Demand
+from spikeloom.compiler.mapping.fanout import fanouts
 from spikeloom.compiler.mapping.network import Network
 from spikeloom.compiler.mapping.pack import Group
 from spikeloom.compiler.mapping.placement import CoreUse, Links, Load, Mapping, Tile, Traffic
+from spikeloom.compiler.mapping.placing.graph import talk_of
 from spikeloom.compiler.mapping.placing.place import place
+from spikeloom.compiler.mapping.placing.trees import forest_of, place_for_trees
 from spikeloom.compiler.mapping.route import OUTSIDE, Flows, all_flows, distances, link_loads
 from spikeloom.compiler.mapping.tree import Trees, trees
 from spikeloom.errors import Problem, UnsupportedError, counted
@@ -51,8 +54,25 @@ def map_network(
     flows = all_flows(network, held)
     pairs, messages = flow_pairs(network, rates, flows)
     slots = place(pairs, messages, len(groups), chip, seed)
+    if chip.mesh.multicast:
+        slots = for_trees(network, chip, rates, held, slots, seed)
     tiles = tuple(Tile(p.population, p.box, core) for core, group in enumerate(groups) for p in group.pieces)
     return assemble(network, chip, rates, tiles, held, slots, flows, seed)
+
+
+def for_trees(
+    network: Network,
+    chip: Chip,
+    rates: MappingOf[str, float],
+    held: Sequence[Demand],
+    slots: NDArray[np.int64],
+    seed: int,
+) -> NDArray[np.int64]:
+    """Better slots for cores whose messages are copied by routers; arguments as of :func:`assemble`."""
+    pairs, messages = flow_pairs(network, rates, all_flows(network, held))
+    per_neuron = [rates[one.name] for one in network.populations]
+    forest = forest_of(fanouts(network, held), per_neuron, len(held))
+    return place_for_trees(slots, talk_of(pairs, messages, len(held)), forest, chip, seed)
 
 
 def flow_pairs(

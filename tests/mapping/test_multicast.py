@@ -18,12 +18,16 @@ from spikeloom.compiler.mapping.explain import explain
 from spikeloom.compiler.mapping.explanation import Explanation
 from spikeloom.compiler.mapping.fanout import Fanout, fanout, fanouts
 from spikeloom.compiler.mapping.network import Network
-from spikeloom.compiler.mapping.partition import map_network
+from spikeloom.compiler.mapping.partition import flow_pairs, map_network
 from spikeloom.compiler.mapping.placement import Mapping
-from spikeloom.compiler.mapping.route import OUTSIDE, demands, readers
+from spikeloom.compiler.mapping.placing.board import board_for
+from spikeloom.compiler.mapping.placing.graph import talk_of
+from spikeloom.compiler.mapping.placing.trees import anneal_trees, forest_of, links_of_trees, loads_of_trees
+from spikeloom.compiler.mapping.route import OUTSIDE, all_flows, demands, readers
 from spikeloom.compiler.mapping.routes import CORE, Outputs, Router
 from spikeloom.compiler.mapping.routing import routing_tables
 from spikeloom.compiler.mapping.tree import least_tree_hops, tree_links, trees
+from spikeloom.compiler.mapping.xorshift import state_of
 
 Toy = Callable[..., Chip]
 Networks = Callable[[int], Network]
@@ -166,6 +170,44 @@ def test_a_mapping_has_the_traffic_of_its_chips_routers(
     assert links.max() == mapping.load.busiest_link == mapping.links.busiest
     document, written = (json.loads(json.dumps(part.to_json())) for part in (mapping, network))
     assert Mapping.from_json(document, written) == mapping
+
+
+def test_placement_for_trees_saves_hops(toy: Toy, random_network: Networks) -> None:
+    """Against the slots that are best where each target gets a message of its own."""
+    hops = np.zeros(2)
+    for seed in SEEDS:
+        network = random_network(seed)
+        chip = toy(neurons=16, multicast=1).with_chips(4)
+        mapping = map_network(network, chip)
+        assert map_network(network, chip) == mapping
+        apart = map_network(network, toy(neurons=16).with_chips(4))
+        assert [core.slot for core in mapping.cores] != [core.slot for core in apart.cores]
+        why = explain(apart, {}).multicast
+        assert why is not None
+        hops += [mapping.load.hops, why.hops]
+    assert hops[0] < 0.95 * hops[1]
+
+
+def test_annealing_counts_as_the_trees_do_and_spares_links(toy: Toy, random_network: Networks) -> None:
+    busiest = np.zeros(2)
+    for seed in SEEDS:
+        network = random_network(seed)
+        mapping = map_network(network, toy(neurons=24).with_chips(3))
+        held = demands(network, mapping.tiles, len(mapping.cores))
+        rates = dict.fromkeys((one.name for one in network.populations), 1.0)
+        forest = forest_of(fanouts(network, held), rates.values(), len(held))
+        pairs, messages = flow_pairs(network, rates, all_flows(network, held))
+        talk = talk_of(pairs, messages, len(held))
+        for way, strain in enumerate((0.0, 9.0)):
+            board = board_for(talk, mapping.chip, np.array([core.slot for core in mapping.cores]))
+            anneal_trees(board, forest, 4000, 9.0, 1.0, 2, strain, state_of(seed))
+            assert (board.core_at[board.slot_of] == np.arange(len(held))).all()
+            table = np.array([mapping.chip.position(slot) for slot in board.slot_of])
+            found = trees(network, held, rates, (table[:, 1], table[:, 2], table[:, 0]), mapping.chip)
+            assert forest.weight @ links_of_trees(board, forest) == found.hops.sum()
+            assert (loads_of_trees(board, forest).transpose(0, 2, 1) == found.links).all()
+            busiest[way] += found.links.max()
+    assert busiest[1] < 0.95 * busiest[0]
 
 
 @pytest.mark.parametrize("seed", range(4))

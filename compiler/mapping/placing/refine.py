@@ -62,7 +62,8 @@ def _nearer(board: Board, core: int, without: int, here: int, slot: int) -> floa
 
 
 @njit(cache=True)
-def _swap(board: Board, core: int, slot: int) -> None:
+def swap(board: Board, core: int, slot: int) -> None:
+    """A core and what is in a slot change places."""
     here = board.slot_of[core]
     there = board.core_at[slot]
     board.slot_of[core] = slot
@@ -99,7 +100,7 @@ def median_swaps(board: Board, order: Counts, reach: int) -> int:
                     if gain > best:
                         best, found = gain, slot
         if found >= 0:
-            _swap(board, core, found)
+            swap(board, core, found)
             moved += 1
     return moved
 
@@ -161,7 +162,7 @@ def _strained_swap(board: Board, loads: Weights, core: int, slot: int, scale: fl
     strain = _lift(board, loads, core, -1, -1, scale)
     if there >= 0:
         strain += _lift(board, loads, there, -1, core, scale)
-    _swap(board, core, slot)
+    swap(board, core, slot)
     strain += _lift(board, loads, core, 1, -1, scale)
     if there >= 0:
         strain += _lift(board, loads, there, 1, core, scale)
@@ -169,7 +170,7 @@ def _strained_swap(board: Board, loads: Weights, core: int, slot: int, scale: fl
 
 
 @njit(cache=True)
-def _proposed(board: Board, core: int, reach: int, state: State) -> int:
+def proposed_slot(board: Board, core: int, reach: int, state: State) -> int:
     """A slot near one that the core talks to (three times in four) or near its own; -1 if there is none."""
     low, high = board.first[core], board.first[core + 1]
     beside = board.slot_of[core]
@@ -209,14 +210,14 @@ def anneal(
             temperature = hot * (cold / hot) ** (move / moves)
             window = 1 + int((reach - 1) * (1 - move / moves) ** 2)
         core = next_number(state) % len(board.slot_of)
-        slot = _proposed(board, core, window, state)
+        slot = proposed_slot(board, core, window, state)
         if slot < 0:
             continue
         cost = -swap_gain(board, core, slot)
         chance = (next_number(state) % 1048576) / 1048576.0
         if scale == 0.0:
             if cost <= 0 or chance < exp(-cost / temperature):
-                _swap(board, core, slot)
+                swap(board, core, slot)
             continue
         # links are looked at only where hops leave a chance: strain seldom outweighs three temperatures
         if cost > 3 * temperature and chance >= exp(3 - cost / temperature):
