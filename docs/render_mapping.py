@@ -14,6 +14,7 @@ PLOT = "mapping_size.svg"
 OURS = "Spikeloom"
 WHOLE_PEER = "ASPLOS 2023: in order, all limits; Hilbert + forces"
 SAME_TILES = f"{OURS}'s tiles; Hilbert + forces"
+FOR_TREES = f"{OURS}, placed for routers that copy"
 
 CORES, MESSAGES, MESSAGES_4_BIT, HOPS = 1.02, 1.3, 1.6, 0.6
 SECONDS = ((1.5e6, 10), (8e7, 120), (1e9, 300))
@@ -37,7 +38,8 @@ test set, by role of the layer (`examples/mapping/rates.json`). Those of other n
 drawn, a population each, from a log-normal distribution (median 10 %, sigma 0.5, clipped to 1 to 60 %); products and
 accumulators of attention are assumed to send in 5 % of the steps. Messages and hops are those of a time step: a
 spike is one message to each other core that reads it, and hops are routers on its way, first along the row, then
-along the column. **No message is shared between two targets**, so chips that multicast do better, with every mapper.
+along the column. **No message is shared between two targets**: the chip of this page declares, as those of Loihi
+do, that its routers do not copy messages. {copies}
 
 Every mapping below, ours and the peers', is counted anew core by core by a checker that shares no code with the
 mapper (`compiler/mapping/check.py`), and up to 6 million neurons it is executed: the spikes of a random step go
@@ -46,14 +48,21 @@ A peer whose mapping breaks limits is listed with the cores that do, and not ran
 """
 
 
+COPIES = (
+    "What becomes of the same mappings where they do is [counted beside it](#where-routers-copy-messages)."
+)
+
+
 def page(document: Document) -> str:
     """The page as text."""
     limits = ", ".join(f"{value:,} {_words(name)}" for name, (value, _) in document["chip"].items())
+    copies = COPIES if _with_trees(document) else "Where they do, every mapper does better."
     parts = [
-        OPENING.format(limits=limits),
+        OPENING.format(limits=limits, copies=copies),
         *_goals(document),
         *_bounds(document),
         *_placement(document),
+        *_trees(document),
         *_intel(document),
         *_size(document),
         *_binding(document),
@@ -129,7 +138,7 @@ def _goals(document: Document) -> list[str]:
         known.sort(key=lambda one: one[0])
         ends = "; ".join(f"{ratio:.3f} ({row['network']})" for ratio, row in (known[0], known[-1]))
         lines.append(f"| {what} | {_share([r for r, _ in known if r <= goal], known)} networks | {ends} |")
-    lines += [_hops_goal(document), _whole_goal(document["rows"])]
+    lines += [_hops_goal(document), _whole_goal(document["rows"]), *_tree_goals(document)]
     lines.append(_peers_goal(document["rows"]))
     theirs, mine = (sum(one[who] for one in document["intel"]) for who in ("theirs", "ours"))
     lines.append(
@@ -161,6 +170,37 @@ def _hops_goal(document: Document) -> str:
         f"| hops at most {HOPS} of Hilbert + forces on the same tiles, busiest link no higher | "
         f"{_share(good, found)} mappings of 600 cores or more | {ends} |"
     )
+
+
+def _tree_goals(document: Document) -> list[str]:
+    """The goals on hops, if routers copied messages, of our tiles placed for that; none without such results."""
+    of = {row["network"]: row for row in document["rows"] if row["mapper"] == FOR_TREES}
+    whole = [
+        {**of[row["network"]], "theirs": row["tree_hops"], "their_link": row["tree_link"]}
+        for row in document["rows"]
+        if row["mapper"] == WHOLE_PEER and not row["violations"] and row.get("tree_hops")
+    ]
+    lines = []
+    for what, rows in (
+        ("of Hilbert + forces on the same tiles", _with_trees(document)),
+        ("of that peer's whole mapping", whole),
+    ):
+        found = sorted(
+            (one["tree_hops"] / one["theirs"], one["tree_link"] / one["their_link"], one)
+            for one in rows
+            if one["cores"] >= 600
+        )
+        if not found:
+            continue
+        good = [one for one in found if one[0] <= HOPS and one[1] <= 1]
+        ends = "; ".join(
+            f"{hops:.2f}, link {link:.2f} ({one['network']})" for hops, link, one in (found[0], found[-1])
+        )
+        lines.append(
+            f"| the same where routers copy messages: hops at most {HOPS} {what}, busiest link no higher | "
+            f"{_share(good, found)} mappings | {ends} |"
+        )
+    return lines
 
 
 def _whole_goal(rows: list[Row]) -> str:
@@ -204,7 +244,7 @@ def _better(rows: list[Row], peer: Row) -> Row | None:
         for row in rows
         if row["network"] == peer["network"]
         and row["mapper"].startswith(OURS)
-        and row["mapper"] != SAME_TILES
+        and row["mapper"] not in (SAME_TILES, FOR_TREES)
         and row["cores"] <= peer["cores"]
         and row["messages"] <= peer["messages"]
         and row["hops"] <= peer["hops"]
@@ -281,6 +321,73 @@ def _placement(document: Document) -> list[str]:
     return [*lines, ""]
 
 
+def _with_trees(document: Document) -> list[Row]:
+    """Our tiles placed for routers that copy messages, with what the closest peer's placement of them needs."""
+    rows = [row for row in document["rows"] if row.get("tree_hops")]
+    same = {row["network"]: row for row in rows if row["mapper"] == SAME_TILES}
+    before = {row["network"]: row for row in rows if row["mapper"] == OURS}
+    both = [
+        {
+            **row,
+            "theirs": same[row["network"]]["tree_hops"],
+            "their_link": same[row["network"]]["tree_link"],
+            "before": before[row["network"]],
+        }
+        for row in rows
+        if row["mapper"] == FOR_TREES and row["network"] in same and row["network"] in before
+    ]
+    large = [
+        {
+            **one,
+            "tree_hops": one["placed_tree_hops"],
+            "tree_link": one["placed_tree_link"],
+            "theirs": one["hilbert_tree_hops"],
+            "their_link": one["hilbert_tree_link"],
+            "before": one,
+        }
+        for one in document["scale"]
+        if "placed_tree_hops" in one
+    ]
+    return [*both, *large]
+
+
+def _trees(document: Document) -> list[str]:
+    """What the same mappings need if routers copied messages; nothing without such results."""
+    rows = sorted((one for one in _with_trees(document) if one["cores"] > 2), key=lambda one: one["cores"])
+    if not rows:
+        return []
+    lines = [
+        "## Where routers copy messages\n",
+        "A spike's routes to all cores that read it, first along the row, then along the column, are a tree. A router "
+        "that copies messages where routes part carries the spike once on each link of it, and a core sends it once. "
+        "Counted exactly, by classes of neurons that the same cores read (`compiler/mapping/tree.py`); up to 6 million "
+        "neurons the routing tables are followed from router to router, and each link carries what was counted. *Hops* "
+        "and *link* are over those of the same mapping with one message a target. *Placed for it*: our tiles, placed "
+        "again by annealing on trees, which is what `map_network` does for a chip whose file says `[mesh.multicast] "
+        "value = 1`. *At least*: each link of a tree reaches one more router, so that these tiles cannot do with "
+        "fewer.\n",
+        "| network | cores | sent | hops | link | placed for it: hops | link | over the least | hops over Hilbert + forces | "
+        "link over theirs |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for one in rows:
+        apart = one["before"]
+        cells = (
+            one["network"],
+            f"{one['cores']:,}",
+            _ratio(one["sent"], apart["messages"]) if one.get("sent") else "–",
+            _ratio(apart["tree_hops"], apart["hops"]),
+            _ratio(apart["tree_link"], apart["busiest_link"]),
+            _ratio(one["tree_hops"], apart["hops"]),
+            _ratio(one["tree_link"], apart["busiest_link"]),
+            _ratio(one["tree_hops"], one.get("least_tree_hops", 0)),
+            _ratio(one["tree_hops"], one["theirs"]),
+            _ratio(one["tree_link"], one["their_link"]),
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return [*lines, ""]
+
+
 def _is_peer(row: Row) -> bool:
     return not row["mapper"].startswith(OURS)
 
@@ -290,28 +397,38 @@ def _peers(document: Document) -> list[str]:
         "## Peers\n",
         "Each is our re-implementation of what was published; `examples/mapping/peers` names the variant. Messages, hops "
         "and busiest link are over those of our mapping on the fewest cores (the first row): above 1 is worse than ours. "
-        "Rows of ours with more cores were made with at most as many as a lawful peer took.\n",
+        "Rows of ours with more cores were made with at most as many as a lawful peer took."
+        + (PEERS_TREES if _with_trees(document) else "")
+        + "\n",
     ]
     for name in dict.fromkeys(row["network"] for row in document["rows"]):
         rows = [row for row in document["rows"] if row["network"] == name]
         base = next(row for row in rows if row["mapper"] == OURS)
+        columns = [*COMPARED, *(COMPARED_TREES if base.get("tree_hops") else ())]
         lines += [
             f"### {name}\n",
-            "| mapper | cores | messages | hops | busiest link | seconds | cores that break a limit |",
-            "|---|--:|--:|--:|--:|--:|---|",
+            f"| mapper | cores | {' | '.join(title for title, _ in columns)} | seconds | cores that break a limit |",
+            f"|---|--:|{'--:|' * len(columns)}--:|---|",
         ]
         lawful = sorted((row for row in rows if not row["violations"]), key=lambda row: row["hops"])
         for row in (base, *(row for row in lawful if row is not base)):
-            lines.append(_peer_line(row, base, "none"))
+            lines.append(_peer_line(row, base, columns, "none"))
         for row in (row for row in rows if row["violations"] and row is not base):
             broken = ", ".join(f"{count} {_words(limit)}" for limit, count in row["violations"].items())
-            lines.append(_peer_line(row, base, f"{broken} (not ranked)"))
+            lines.append(_peer_line(row, base, columns, f"{broken} (not ranked)"))
         lines.append("")
     return lines
 
 
-def _peer_line(row: Row, base: Row, broken: str) -> str:
-    ratios = " | ".join(_ratio(row[key], base[key]) for key in ("messages", "hops", "busiest_link"))
+COMPARED = (("messages", "messages"), ("hops", "hops"), ("busiest link", "busiest_link"))
+COMPARED_TREES = (("hops, copied", "tree_hops"), ("busiest link, copied", "tree_link"))
+"""Columns: their titles, and what of a row over that of our mapping."""
+
+PEERS_TREES = " *Copied*: the same mappings, if routers copied messages where routes part."
+
+
+def _peer_line(row: Row, base: Row, columns: list[tuple[str, str]], broken: str) -> str:
+    ratios = " | ".join("–" if row.get(key) is None else _ratio(row[key], base[key]) for _, key in columns)
     return f"| {row['mapper']} | {row['cores']:,} | {ratios} | {row['seconds']:.1f} | {broken} |"
 
 

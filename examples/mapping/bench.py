@@ -28,14 +28,17 @@ from spikeloom.compiler.mapping.bounds import least_cores
 from spikeloom.compiler.mapping.check import check_mapping
 from spikeloom.compiler.mapping.chip import Chip, read_description
 from spikeloom.compiler.mapping.cut import SLACK
-from spikeloom.compiler.mapping.execute import deliver
+from spikeloom.compiler.mapping.demand import Demand
+from spikeloom.compiler.mapping.execute import deliver, walk
 from spikeloom.compiler.mapping.explain import explain
 from spikeloom.compiler.mapping.message_bound import least_messages
-from spikeloom.compiler.mapping.partition import assemble, flow_pairs, map_network
+from spikeloom.compiler.mapping.partition import assemble, flow_pairs, for_trees, map_network, places
 from spikeloom.compiler.mapping.placement import Mapping as ChipMapping
 from spikeloom.compiler.mapping.placement import Tile
 from spikeloom.compiler.mapping.placing.graph import Talk, talk_of
 from spikeloom.compiler.mapping.route import all_flows, demands, readers
+from spikeloom.compiler.mapping.routing import routing_tables
+from spikeloom.compiler.mapping.tree import Trees, trees
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.json"
@@ -47,6 +50,7 @@ EXECUTED = 6_000_000
 """Networks of at most so many neurons are executed spike by spike."""
 
 OURS = "Spikeloom"
+FOR_TREES = f"{OURS}, placed for routers that copy"
 GRAINS, LEAST_GRAIN = 1500, 96
 """How many blocks the peers' partitioners move about, and how small they get."""
 
@@ -69,8 +73,13 @@ class Row:
         hops, busiest_link: a step, unicast along XY routes.
         seconds: of processor time, from the network to the placed mapping.
         violations: cores that exceed a limit, by limit.
-        executed: whether every spike of a random step was delivered exactly once; None if not run.
+        executed: whether every spike of a random step was delivered exactly once, from core to core and along
+            the routing tables of routers that copy messages, whose links carried what was counted; None if
+            not run.
         measured: share of the neurons whose firing rate comes from a run of a trained network.
+        sent: a step by cores, if routers copied messages where XY routes part. None in results of before.
+        tree_hops, tree_link: hops and the busiest link then, of the same placement.
+        least_tree_hops: that no placement of these tiles can do without then.
     """
 
     network: str
@@ -86,6 +95,10 @@ class Row:
     violations: Mapping[str, int]
     executed: bool | None
     measured: float
+    sent: float | None = None
+    tree_hops: float | None = None
+    tree_link: float | None = None
+    least_tree_hops: float | None = None
 
 
 def chip_for(load: Workload, extra: float = 1.3) -> Chip:
@@ -168,6 +181,21 @@ def our_tiles_placed(name: str, load: Workload, mapping: ChipMapping) -> Row:
     return _row(name, f"{OURS}'s tiles; Hilbert + forces", load, placed, time.process_time() - start)
 
 
+def placed_for_trees(name: str, load: Workload, mapping: ChipMapping) -> Row:
+    """Our tiles, placed for routers that copy messages: what the mapper does for such a chip."""
+    start = time.process_time()
+    again = _for_trees(load, mapping)
+    return _row(name, FOR_TREES, load, again, time.process_time() - start)
+
+
+def _for_trees(load: Workload, mapping: ChipMapping) -> ChipMapping:
+    held = demands(load.network, mapping.tiles, len(mapping.cores))
+    slots = np.array([core.slot for core in mapping.cores], np.int64)
+    slots = for_trees(load.network, mapping.chip, load.rates, held, slots, seed=0)
+    flows = all_flows(load.network, held)
+    return assemble(load.network, mapping.chip, load.rates, mapping.tiles, held, slots, flows, seed=0)
+
+
 def peer(name: str, mapper: str, load: Workload, chip: Chip) -> Row | None:
     """A peer on a network; None if it is not installed, or needs more cores than there are."""
     cutter, placer = PEERS[mapper]
@@ -196,6 +224,9 @@ def _assembled(
 
 def _row(name: str, mapper: str, load: Workload, mapping: ChipMapping, seconds: float) -> Row:
     problems = check_mapping(mapping)
+    held = demands(load.network, mapping.tiles, len(mapping.cores))
+    found = trees(load.network, held, load.rates, places(mapping.cores), mapping.chip)
+    per_neuron = np.array([load.rates[one.name] for one in load.network.populations])
     exceeded: dict[str, int] = {}
     for problem in problems:
         limit = problem.what.removeprefix("exceeds the limit of ").split(" ")[0]
@@ -212,17 +243,31 @@ def _row(name: str, mapper: str, load: Workload, mapping: ChipMapping, seconds: 
         mapping.load.busiest_link,
         seconds,
         exceeded,
-        _executed(load, mapping) if load.neurons <= EXECUTED else None,
+        _executed(load, mapping, held, found) if load.neurons <= EXECUTED else None,
         load.measured,
+        float(found.sent_by.sum()),
+        float(found.hops @ per_neuron),
+        float(found.links.max()),
+        float(found.least_hops @ per_neuron),
     )
 
 
-def _executed(load: Workload, mapping: ChipMapping) -> bool:
+def _executed(load: Workload, mapping: ChipMapping, held: list[Demand], found: Trees) -> bool:
+    """A random step from core to core and from link to link; every neuron once, to compare the links."""
     random = np.random.default_rng(1)
     network = load.network
     spikes = {one.name: random.random(one.shape) < load.rates[one.name] for one in network.populations}
     tables = {one.name: readers(network, mapping.tiles, one.name) for one in network.populations}
-    return deliver(mapping, tables, spikes).exact
+    routes = routing_tables(network, held, mapping.cores)
+    everyone = {one.name: np.ones(one.shape, bool) for one in network.populations}
+    all_links = walk(mapping, routes, everyone).links
+    carried = sum(load.rates[name] * links for name, links in all_links.items())
+    return (
+        deliver(mapping, tables, spikes).exact
+        and walk(mapping, routes, spikes).exact
+        and np.allclose(carried, found.links, rtol=1e-9, atol=0.0)
+        and sum(int(links.sum()) for links in all_links.values()) == int(found.hops.sum())
+    )
 
 
 def scale(neurons: float) -> dict[str, Any]:
@@ -249,12 +294,22 @@ def scale(neurons: float) -> dict[str, Any]:
         "seconds": seconds,
         "wall": wall,
         "gib": peak,
-    }
+    } | _on_trees(load, mapping, "tree")
     if len(mapping.cores) <= CHECKED:
         found["violations"] = len(check_mapping(mapping))
         placed = _assembled(load, mapping.chip, mapping.tiles, len(mapping.cores), placements.hilbert_forces)
         found |= {"hilbert_hops": placed.load.hops, "hilbert_busiest_link": placed.load.busiest_link}
+        found |= _on_trees(load, placed, "hilbert_tree")
+        found |= _on_trees(load, _for_trees(load, mapping), "placed_tree")
     return found
+
+
+def _on_trees(load: Workload, mapping: ChipMapping, prefix: str) -> dict[str, float]:
+    """Hops and the busiest link, if routers copied messages."""
+    held = demands(load.network, mapping.tiles, len(mapping.cores))
+    found = trees(load.network, held, load.rates, places(mapping.cores), mapping.chip)
+    per_neuron = np.array([load.rates[one.name] for one in load.network.populations])
+    return {f"{prefix}_hops": float(found.hops @ per_neuron), f"{prefix}_link": float(found.links.max())}
 
 
 def main() -> None:
@@ -296,15 +351,15 @@ def _run(name: str, with_peers: bool, results: dict[str, Any]) -> None:
     load = NETWORKS[name]()
     chip = chip_for(load, 1.1 if name in HUGE else 1.3)
     row, mapping = ours(name, load, chip)
-    rows = [row, our_tiles_placed(name, load, mapping)]
+    rows = [row, our_tiles_placed(name, load, mapping), placed_for_trees(name, load, mapping)]
     if with_peers:
         found = (peer(name, mapper, load, chip) for mapper in (SCALABLE if name in HUGE else PEERS))
         rows += [one for one in found if one is not None]
     else:
         rows += [Row(**one) for one in results["rows"] if one["network"] == name and one["mapper"] in PEERS]
-    lawful = [one for one in rows[2:] if not one.violations]
+    lawful = [one for one in rows if one.mapper in PEERS and not one.violations]
     for cores in sorted({one.cores for one in lawful if one.cores > row.cores}):
-        mine = [one for one in rows if one.mapper.startswith(OURS) and one is not rows[1]]
+        mine = [one for one in rows if one.mapper.startswith(OURS) and one not in rows[1:3]]
         if any(one.cores == cores and not _beaten(one, mine) for one in lawful):
             rows.append(ours(name, load, chip_for(load, 1.05 * cores / row.least_cores), cores)[0])
     for one in rows:

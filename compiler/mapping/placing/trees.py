@@ -22,8 +22,8 @@ from spikeloom.compiler.mapping.xorshift import State, next_number, state_of
 FREE_MOVES, STRAINED_MOVES = 300, 30
 """Moves by hops alone, and by hops and strained links after them: times cores ** (4 / 3)."""
 
-MOST_WORK = 2e10
-"""Targets that are looked at in each of the two, at most: those of all trees that a move touches."""
+MOST_WORK, MOST_STRAINED_WORK = 2e10, 2e9
+"""Targets that are looked at in either, at most: those of all trees that a move touches."""
 
 HOT, COLD = 0.3, 0.001
 STRAINED_HOT, STRAINED_COLD = 0.01, 0.001
@@ -99,9 +99,8 @@ def place_for_trees(slot_of: Counts, talk: Talk, forest: Forest, chip: Chip, see
         return slot_of
     unit, work = 2 * hops / cores, 2 * float((sizes * sizes).sum()) / cores
     reach = 1 + int((cores / board.slots_at.shape[2]) ** 0.5) // 4
-    free, strained = (
-        int(min(moves * cores ** (4 / 3), MOST_WORK / work)) for moves in (FREE_MOVES, STRAINED_MOVES)
-    )
+    free = int(min(FREE_MOVES * cores ** (4 / 3), MOST_WORK / work))
+    strained = int(min(STRAINED_MOVES * cores ** (4 / 3), MOST_STRAINED_WORK / work))
     anneal_trees(board, forest, free, HOT * unit, COLD * unit, reach, 0.0, state_of(seed + 3))
     anneal_trees(
         board, forest, strained, STRAINED_HOT * unit, STRAINED_COLD * unit, 1, STRAIN, state_of(seed + 4)
