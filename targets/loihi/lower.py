@@ -127,12 +127,12 @@ def _latest(state: Lowering, network: Network) -> dict[Edge, int]:
 
 
 def _output(state: Lowering, value: str) -> str:
-    terms = state.terms[value]
-    if len(terms) == 1 and terms[0].combine == "sum" and not terms[0].late and _in_order(terms[0].relation):
+    terms = state.sum_terms(value)
+    if len(terms) == 1 and not terms[0].late and _in_order(terms[0].relation):
         return terms[0].relation.population
     name = f"{value}.read" if state.has(value) else value
     population = state.add_population(name, value, "readout", EXISTING, variables=1, tells=name != value)
-    state.connect(state.sum_terms(value), population)
+    state.connect(terms, population)
     return population.name
 
 

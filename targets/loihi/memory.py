@@ -7,12 +7,12 @@ its next call, so that it need not know in which synapse each of them waited.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 import numpy as np
 
 from spikeloom.compiler.graph.graph import Graph
-from spikeloom.compiler.graph.op import Array
+from spikeloom.compiler.graph.op import Array, StatefulOp
 from spikeloom.compiler.graph.ops.delay import Delay
 from spikeloom.compiler.graph.ops.recurrent_neuron import RecurrentNeuron
 from spikeloom.compiler.graph.ops.reshape import Reshape
@@ -41,10 +41,15 @@ class Memory:
         self._loops = [node for node, op in graph.stateful() if isinstance(op, RecurrentNeuron)]
         self._waits = {node.name: op.wait for node, op in graph.stateful() if isinstance(op, RecurrentNeuron)}
         reach = dict(self._waits)
+        told = {name for name in (*graph.types, *(node.name for node in graph.nodes)) if name in self._named}
+        for name, back in messages_needed(program, told).items():
+            reach[name] = max(reach.get(name, 0), back)
+        self._kept = set(reach)
         for node, op in graph.stateful():
             if isinstance(op, Delay | TimeWindow):
                 self._values[node.name] = node.inputs[0], op.longest
-                for name in self._made_of(node.inputs[0]):
+                for name in list(self._made_of(node.inputs[0])):
+                    self._kept.add(name)
                     reach[name] = max(reach.get(name, 0), op.longest)
         self._reach = reach
         self._whole = {name: self._told_by(name) for name in reach}
@@ -112,17 +117,25 @@ class Memory:
         return np.zeros((self._reach[one.name], one.size, batch), np.int64)
 
     def _process(self, value: str) -> str:
+        """The population that sends a value and is remembered; empty if none is."""
+        name = self._sender(value)
+        return name if name in self._kept else ""
+
+    def _sender(self, value: str) -> str:
         """The population that sends a value; empty if none does."""
         node = self._graph.producers.get(value)
         return next((name for name in (value, node and node.name) if name in self._named), "") or ""
 
     def _made_of(self, value: str) -> Iterator[str]:
-        """The populations whose messages a value is made of."""
+        """The populations whose messages a value is made of: remembered ones, as far as there are such."""
+        node = self._graph.producers.get(value)
         if name := self._process(value):
             yield name
-            return
-        for x in self._graph.producers[value].inputs:
-            yield from self._made_of(x)
+        elif node is None or isinstance(node.op, StatefulOp):
+            yield self._sender(value)
+        else:
+            for x in node.inputs:
+                yield from self._made_of(x)
 
     def _value(self, value: str, back: int) -> Array:
         """A value [batch, ...] so many network steps before the last."""
@@ -166,3 +179,23 @@ class Memory:
             (value,) = node.inputs
         folded = folded.swapaxes(-1, -2) if value in self._turned else folded
         return folded.reshape(batch, steps, *folded.shape[1:])
+
+
+def messages_needed(program: Program, told: Collection[str]) -> dict[str, int]:
+    """How many network steps back the messages of populations must be known for all that is on its way.
+
+    What a synapse keeps for later is sent again by its source; where the graph does not tell what that sent,
+    its own sources send again, and so on.
+
+    Args:
+        program: with its synapses.
+        told: populations whose messages the graph tells.
+    """
+    needed: dict[str, int] = {}
+    for process in reversed(program.processes):
+        again = 0 if process.name in told else needed.get(process.name, 0)
+        for one in program.into(process.name):
+            back = again + -(-int(one.later.max(initial=0)) // program.steps)
+            if back and one.source != process.name:
+                needed[one.source] = max(needed.get(one.source, 0), back)
+    return {name: back for name, back in needed.items() if name in told}
