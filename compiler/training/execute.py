@@ -28,7 +28,7 @@ from spikeloom.compiler.graph.ops.matmul import MatMul
 from spikeloom.compiler.graph.ops.max_pool2d import MaxPool2d
 from spikeloom.compiler.graph.ops.mul import Mul
 from spikeloom.compiler.graph.ops.pad import Pad
-from spikeloom.compiler.graph.ops.recurrent_neuron import RecurrentNeuron
+from spikeloom.compiler.graph.ops.recurrent_neuron import RecurrentNeuron, is_dense
 from spikeloom.compiler.graph.ops.reduce_max import ReduceMax
 from spikeloom.compiler.graph.ops.reduce_sum import ReduceSum
 from spikeloom.compiler.graph.ops.reshape import Reshape
@@ -207,7 +207,7 @@ def _(op: RecurrentNeuron, x: Tensor) -> tuple[Tensor, ...]:
     spikes = [v] * op.wait
     for arrived in x.double():
         back = spikes[-op.wait]
-        back = back @ weight.T if op.weight.ndim == 2 else back * weight
+        back = back @ weight.T if is_dense(op.weight, back.ndim - 1) else back * weight
         drive = (arrived + back) * 2**op.fraction_bits
         u = drive if op.current_decay is None else _faded(u, current_keep) + drive
         v = _faded(v, keep) + u + bias

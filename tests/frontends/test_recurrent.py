@@ -305,11 +305,16 @@ def test_what_has_no_counterpart_is_refused_by_name(module: nn.Module, what: str
     assert what in problems[0].what
 
 
-def test_a_loop_over_tokens_is_refused() -> None:
+@pytest.mark.parametrize("tokens", [5, HIDDEN])
+def test_a_loop_over_tokens_is_refused(tokens: int) -> None:
     """Weights lead from a vector of neurons back to it, not from tokens to tokens."""
-    model = nn.Sequential(layer.LinearRecurrentContainer(jelly.IFNode(), FEATURES, FEATURES, step_mode="m"))
-    with pytest.raises(UnsupportedError, match="SL0302"):
-        capture(model, InputShape.parse(f"T,B,5,{FEATURES}"), REAL)
+    containers = (
+        layer.LinearRecurrentContainer(jelly.IFNode(), HIDDEN, HIDDEN, step_mode="m"),
+        RLeaky(),
+    )
+    for container in containers:
+        with pytest.raises(UnsupportedError, match="lead from tokens of neurons back to them"):
+            capture(nn.Sequential(container), InputShape.parse(f"T,B,{tokens},{HIDDEN}"), REAL)
 
 
 # --- compiled --------------------------------------------------------------------------------------------

@@ -415,7 +415,7 @@ WRONG: list[tuple[Op, tuple[Type, ...]]] = [
     (RecurrentNeuron(np.ones((2, 2), int), np.array([[5], [9]]), PAIR, 9, 0), (Type((2,), SPIKES),)),
     (RecurrentNeuron(-np.ones((2, 2), int), PAIR[None], PAIR, 0, 0), (Type((2,), SPIKES),)),
     (RecurrentNeuron(np.ones(3, int), PAIR[None], PAIR, 9, 0), (Type((2,), SPIKES),)),
-    (RecurrentNeuron(np.ones((2, 2), int), PAIR[None], PAIR, 9, 0), (Type((2, 2), SPIKES),)),
+    (RecurrentNeuron(np.ones((2, 2), int), PAIR[None], PAIR, 9, 0), (Type((3, 2), SPIKES),)),
     (RecurrentNeuron(np.ones((2, 2), int), PAIR[None], PAIR, 9, 0, wait=0), (Type((2,), SPIKES),)),
     (FeedbackNeuron(np.ones((2, 3)), 0.5, 1.0, 1.0), (Type((2,), REAL),)),
     (FeedbackNeuron(np.ones((2, 2)), 0.5, 1.0, 1.0, ahead=np.ones((2, 3))), (Type((2,), REAL),)),

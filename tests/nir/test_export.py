@@ -30,6 +30,7 @@ from spikeloom.compiler.graph.ops.integer_neuron import IntegerNeuron
 from spikeloom.compiler.graph.ops.leaky_sum import LeakySum
 from spikeloom.compiler.graph.ops.linear import Linear
 from spikeloom.compiler.graph.ops.max_pool2d import MaxPool2d
+from spikeloom.compiler.graph.ops.recurrent_neuron import RecurrentNeuron
 from spikeloom.compiler.graph.ops.reshape import Reshape
 from spikeloom.errors import InputError, UnsupportedError
 from tests.random_networks import random_network
@@ -60,7 +61,10 @@ def _sayable(draw: st.DrawFn, leaks: bool = True) -> tuple[Graph, np.ndarray]:
     else:
         kind, ones = (Conv1d, (1,)) if axes == 1 else (Conv2d, (1, 1))
         y = builder.add("conv/1", kind(weight, offsets, ones, ones, ones), x)[0]
-    s = builder.add("lif.1", _neuron(draw, rng, builder.types[y].shape, leaks), y)[0]
+    soft = draw(st.booleans())
+    s = builder.add("lif.1", _neuron(draw, rng, builder.types[y].shape, leaks, soft), y)[0]
+    if draw(st.booleans()):
+        s = builder.add("loop/1", _recurrent(draw, rng, builder.types[s].shape, leaks, soft), s)[0]
     if draw(st.booleans()):
         s = builder.add("late", Delay(rng.integers(1, 3, (channels, *(1,) * axes))), s)[0]
     if axes == 2 and draw(st.booleans()):
@@ -81,13 +85,35 @@ def _sayable(draw: st.DrawFn, leaks: bool = True) -> tuple[Graph, np.ndarray]:
     return builder.build(), frames
 
 
-def _neuron(draw: st.DrawFn, rng: np.random.Generator, shape: tuple[int, ...], leaks: bool) -> IntegerNeuron:
+def _recurrent(
+    draw: st.DrawFn, rng: np.random.Generator, shape: tuple[int, ...], leaks: bool, soft: bool
+) -> RecurrentNeuron:
+    """Neurons that are driven by spikes, and by their own, of which each reaches the threshold at most."""
+    plain = _neuron(draw, rng, shape, leaks, soft)
+    theta = np.full_like(plain.theta, 2 << plain.fraction_bits)
+    own = {1: shape * 2, 2: (), 3: (shape[0], 1, 1)}[len(shape)]
+    reset = np.asarray(theta[0] + 1) if soft else None
+    return RecurrentNeuron(
+        np.asarray(rng.integers(-3, 5, own)).astype(np.int8),
+        theta,
+        plain.bias,
+        plain.decay,
+        plain.fraction_bits,
+        plain.current_decay,
+        horizon=plain.horizon,
+        reset_by=reset,
+        wait=draw(st.integers(1, 3)),
+    )
+
+
+def _neuron(
+    draw: st.DrawFn, rng: np.random.Generator, shape: tuple[int, ...], leaks: bool, soft: bool
+) -> IntegerNeuron:
     fraction = draw(st.integers(0, 7))
     decay = draw(st.integers(1, 4096)) if leaks else 0
     current = draw(st.sampled_from([None, 1, 1000, 4096])) if leaks else None
     own = (1, shape[0], *(1,) * (len(shape) - 1)) if leaks else (1,)
     theta = rng.integers(2 << fraction, 9 << fraction, own)
-    soft = draw(st.booleans())
     bias = rng.integers(-4, 5, draw(st.sampled_from([(), (1,) * len(shape), shape]))) << fraction
     horizon = 0 if decay else STEPS
     if not soft:

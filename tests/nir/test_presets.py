@@ -189,10 +189,112 @@ def test_graphs_within_graphs_are_taken_apart() -> None:
     assert _outputs(nir, "nir", np.ones((1, 3))).tolist() == [[2.0, 4.0, 6.0]]
 
 
-def test_recurrent_connections_are_named() -> None:
-    nir = _chain(NirNode("CubaLIF", _cuba()), NirNode("Scale", {"scale": np.ones(3)}))
-    with pytest.raises(UnsupportedError, match="recurrent connections have no counterpart: 0, 1"):
-        lower_nir(NirGraph(nir.nodes, (*nir.edges, ("1", "0"))), preset("nir"), REAL)
+def _loop(neuron: NirNode, back: dict[str, NirNode], edges: tuple[tuple[str, str], ...] = ()) -> NirGraph:
+    """Neurons 0, and a chain of nodes from them to themselves."""
+    plain = _chain(neuron)
+    way = ["0", *back, "0"]
+    return NirGraph({**plain.nodes, **back}, (*plain.edges, *pairwise(way), *edges))
+
+
+BACK = np.array([[0.0, 0.3, -0.2], [0.5, -0.4, 0.1], [-0.6, 0.2, 0.3]])
+BACK_BIAS = np.array([0.02, -0.01, 0.03])
+
+
+@pytest.mark.parametrize("wait", [1, 3])
+@pytest.mark.parametrize("name", ["nir", "snntorch", "snntorch-subtract", "lava", "spyx"])
+def test_spikes_come_back_to_leaky_neurons(name: str, wait: int) -> None:
+    """V' = ... + r (x + W s + b): s of the step before, or of earlier ones through a Delay."""
+    rule, r, threshold = preset(name), 8.0, np.array([1.0, 0.8, 1.2])
+    share = rule.dt / 1e-3
+    potential, sent = np.zeros(3), [np.zeros(3)] * wait
+    arriving = [np.zeros(3)] * rule.delay + [x + BACK_BIAS for x in INPUTS]
+    for x in arriving[: len(INPUTS)]:
+        if rule.late:  # the threshold is taken after the leak of the next step
+            potential = potential - sent[-1] * threshold / (1 - share)
+        potential = potential + share * (r * (x + BACK @ sent[-wait]) - potential)
+        fired = potential > threshold
+        if not rule.late:
+            kept = potential - threshold if rule.reset == "soft" else 0.0
+            potential = np.where(fired, kept, potential)
+        sent.append(fired.astype(float))
+    wanted = np.array(sent[wait:])
+    assert 0.05 < wanted.mean() < 0.8
+    neuron = NirNode("LIF", {
+        "tau": np.full(3, 1e-3), "r": np.full(3, r), "v_leak": np.zeros(3), "v_threshold": threshold,
+    })  # fmt: skip
+    way = {"w_rec": NirNode("Affine", {"weight": BACK, "bias": BACK_BIAS})}
+    late = {"wait": NirNode("Delay", {"delay": np.full(3, (wait - 1) * rule.dt)})} if wait > 1 else {}
+    got = _outputs(_loop(neuron, {**late, **way}), name, INPUTS)
+    np.testing.assert_array_equal(got[rule.late :], wanted[: len(wanted) - rule.late])
+
+
+@pytest.mark.parametrize(("name", "fresh"), [("nir", False), ("snntorch", True), ("norse", True)])
+def test_spikes_come_back_to_current_based_neurons(name: str, fresh: bool) -> None:
+    """The current takes them with the input; a potential that takes the current before, a step later."""
+    dt, p = 1e-4, {key: value[0] for key, value in _cuba().items()}
+    current = potential = spikes = np.zeros(3)
+    wanted = []
+    for x in INPUTS:
+        before = current
+        arriving = x + BACK @ spikes
+        current = before + dt / p["tau_syn"] * (p["w_in"] * arriving - before)
+        drive = p["r"] * (current if fresh else before)
+        potential = potential + dt / p["tau_mem"] * (p["v_leak"] - potential + drive)
+        fired = potential > p["v_threshold"]
+        potential, spikes = np.where(fired, 0, potential), fired.astype(float)
+        wanted.append(fired)
+    assert 5 < np.sum(wanted) < 300
+    graph = _loop(NirNode("CubaLIF", _cuba()), {"w_rec": NirNode("Linear", {"weight": BACK})})
+    np.testing.assert_array_equal(_outputs(graph, name, INPUTS), wanted)
+
+
+def test_a_layer_within_a_graph_of_its_own_is_the_same() -> None:
+    """As nirtorch writes recurrent layers: Input, neurons, weights and Output."""
+    neuron, way = NirNode("CubaLIF", _cuba()), NirNode("Linear", {"weight": BACK})
+    flat = _loop(neuron, {"w_rec": way})
+    shape = {"shape": np.array([3])}
+    inner = NirGraph(
+        {"input": NirNode("Input", shape), "lif": neuron, "w_rec": way, "output": NirNode("Output", shape)},
+        (("input", "lif"), ("lif", "w_rec"), ("w_rec", "lif"), ("lif", "output")),
+    )
+    nodes = {name: node for name, node in flat.nodes.items() if name not in ("0", "w_rec")}
+    edges = tuple(edge for edge in flat.edges if "w_rec" not in edge)
+    whole = NirGraph({**nodes, "0": inner}, edges)
+    np.testing.assert_array_equal(_outputs(whole, "snntorch", INPUTS), _outputs(flat, "snntorch", INPUTS))
+
+
+def test_neurons_that_drive_themselves_alone() -> None:
+    """An edge to itself, and one through a Scale."""
+    direct = _loop(NirNode("CubaLIF", _cuba()), {})
+    ones = _loop(NirNode("CubaLIF", _cuba()), {"own": NirNode("Scale", {"scale": np.ones(3)})})
+    plain = _chain(NirNode("CubaLIF", _cuba()))
+    spikes = _outputs(direct, "snntorch", INPUTS)
+    np.testing.assert_array_equal(spikes, _outputs(ones, "snntorch", INPUTS))
+    assert np.sum(spikes) > np.sum(_outputs(plain, "snntorch", INPUTS))
+
+
+LINEAR = {"w": NirNode("Linear", {"weight": BACK})}
+CYCLES: list[tuple[NirGraph, str]] = [
+    (
+        _loop(NirNode("CubaLIF", _cuba()), {"t": NirNode("Threshold", {"threshold": np.ones(3)})}),
+        "through Thr",
+    ),
+    (_loop(NirNode("CubaLIF", _cuba()), {"b": NirNode("CubaLIF", _cuba())}), "several layers of neurons"),
+    (_loop(NirNode("Scale", {"scale": np.ones(3)}), LINEAR), "no neurons on it"),
+    (_loop(NirNode("CubaLIF", _cuba()), LINEAR, (("0", "0"),)), "several ways back"),
+    (_loop(NirNode("CubaLIF", _cuba()), LINEAR, (("w", "output"),)), "output stands beside w"),
+    (_loop(NirNode("CubaLIF", _cuba()), LINEAR, (("input", "w"),)), "input stands beside w"),
+    (
+        _loop(NirNode("CubaLIF", _cuba()), {"d": NirNode("Delay", {"delay": np.array([0, 1, 2]) * 1e-4})}),
+        "delays that differ",
+    ),
+]
+
+
+@pytest.mark.parametrize(("graph", "what"), CYCLES, ids=[what for _, what in CYCLES])
+def test_cycles_that_have_no_counterpart_are_named(graph: NirGraph, what: str) -> None:
+    with pytest.raises(UnsupportedError, match=f"recurrent connections have no counterpart: .*{what}"):
+        lower_nir(graph, preset("nir"), REAL)
 
 
 def test_every_node_of_nir_has_a_rule() -> None:

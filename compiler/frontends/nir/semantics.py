@@ -65,10 +65,10 @@ class Semantics:
 PRESETS = {
     preset.name: preset
     for preset in (
-        Semantics("lava", dt=1e-4, delay=1),
+        Semantics("lava", dt=1e-4, delay=1, fresh=True),
         Semantics("nengo", dt=1e-4, decay="exponential", drive="exponential"),
         Semantics("nir", dt=1e-4),
-        Semantics("norse", dt=1e-4),
+        Semantics("norse", dt=1e-4, fresh=True),
         Semantics("rockpool", dt=1e-4, decay="exponential", drive="before_decay", reset="soft", fresh=True),
         Semantics(
             "sinabs", dt=1e-3, decay="exponential", drive="whole", reset="soft", fresh=True, strict=False

@@ -50,6 +50,7 @@ from spikeloom.compiler.graph.graph import GraphBuilder, Node
 from spikeloom.compiler.graph.op import Array, Op
 from spikeloom.compiler.graph.ops.affine import Affine
 from spikeloom.compiler.graph.ops.equation_neuron import EquationNeuron
+from spikeloom.compiler.graph.ops.feedback_neuron import FeedbackNeuron
 from spikeloom.compiler.graph.ops.leaky_sum import LeakySum
 from spikeloom.compiler.graph.ops.neuron import Neuron
 from spikeloom.compiler.graph.source import Source
@@ -286,6 +287,8 @@ class Lowering:
         elif not any_layout and (x.tags[0] != "T" or (folded is not None and folded.places(0) != [0])):
             where = layout_in_words(x) if folded is None else folds_in_words(folded)
             raise NoCounterpartError(f"the neuron {path} runs along axis 0 of [{where}], which is not time")
+        if isinstance(equation, FeedbackNeuron) and equation.weight.ndim == 2 and len(x.shape) > 1:
+            raise NoCounterpartError(f"the weights of {path} lead from tokens of neurons back to them")
         if path in {node.name for node in self.builder.build().nodes}:
             raise NoCounterpartError(f"the neuron {path} is called twice, and its state is shared")
         (spikes,) = self.emit(call, equation, x, name=path, lead=x.lead)

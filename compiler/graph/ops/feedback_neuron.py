@@ -32,8 +32,8 @@ class FeedbackNeuron(StatefulOp):
     integer form is :class:`~spikeloom.compiler.graph.ops.recurrent_neuron.RecurrentNeuron`.
 
     Attributes:
-        weight: W. Of two axes, [n, n]; else what broadcasts against the layer, where each neuron is driven
-            by its own spikes alone.
+        weight: W. For neurons on one axis, [n, n]; else what broadcasts against the layer, where each neuron
+            is driven by its own spikes alone.
         decay, gain, threshold, drift, reset, v_reset, strict, current_decay, reset_by, late: as in Neuron.
         ahead: A [n, inputs], where the layer has weights for its input too; a pass takes it out.
         bias: b [n], where what comes back has one; a pass takes it out, too.

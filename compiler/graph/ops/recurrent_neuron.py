@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from spikeloom.compiler.graph.arithmetic import check_accumulator, exactly, is_integer, weighted_bounds
 from spikeloom.compiler.graph.kinds import SPIKES, Type, current
 from spikeloom.compiler.graph.op import Array, RuleBrokenError, StatefulOp, Work, register
-from spikeloom.compiler.graph.ops.integer_neuron import IntegerNeuron
+from spikeloom.compiler.graph.ops.integer_neuron import IntegerNeuron, Reset
 
 
 @register
@@ -26,8 +26,8 @@ class RecurrentNeuron(StatefulOp):
     that passes a synapse.
 
     Attributes:
-        weight: integers in the unit of the input. Of two axes, W [n, n]; else what broadcasts against the
-            input, where each neuron is driven by its own spikes alone.
+        weight: integers in the unit of the input. For neurons on one axis, W [n, n]; else what broadcasts
+            against the input, where each neuron is driven by its own spikes alone.
         theta: [1, ...], the rest broadcasts against the input: state units.
         bias, decay, fraction_bits, current_decay, state_bits, horizon: of the neurons.
         reset_by: what a soft reset subtracts; None for a hard one.
@@ -55,6 +55,11 @@ class RecurrentNeuron(StatefulOp):
     reset_by: Array | None = None
     wait: int = 1
 
+    @property
+    def reset(self) -> Reset:
+        """What a spike does to the potential."""
+        return "hard" if self.reset_by is None else "soft"
+
     @cached_property
     def neuron(self) -> IntegerNeuron:
         """The neurons without their way back."""
@@ -64,7 +69,7 @@ class RecurrentNeuron(StatefulOp):
             self.decay,
             self.fraction_bits,
             self.current_decay,
-            reset="hard" if self.reset_by is None else "soft",
+            reset=self.reset,
             reset_by=self.reset_by,
             state_bits=self.state_bits,
             horizon=self.horizon,
@@ -104,7 +109,7 @@ class RecurrentNeuron(StatefulOp):
 
     def _driven(self, x: Type) -> Type:
         """What arrives at the neurons from both sides."""
-        if self.weight.ndim == 2:
+        if is_dense(self.weight, len(x.shape)):
             low, high = weighted_bounds(self.weight, 0, 1, None)
         else:
             low = high = self.weight.astype(np.int64)
@@ -113,15 +118,23 @@ class RecurrentNeuron(StatefulOp):
         return Type(x.shape, current(*ends))
 
 
+def is_dense(weight: Array, axes: int) -> bool:
+    """Whether each neuron of a layer of so many axes may be driven by all others."""
+    return weight.ndim == 2 and axes == 1
+
+
 def check_way_back(weight: Array, wait: int, x: Type) -> None:
     """Whether spikes of a layer of that type find back through these weights.
 
     Raises:
         RuleBrokenError: they do not.
     """
-    dense = weight.ndim == 2 and weight.shape == x.shape * 2
     try:
-        fits = dense or (weight.ndim != 2 and np.broadcast_shapes(weight.shape, x.shape) == x.shape)
+        fits = (
+            weight.shape == x.shape * 2
+            if is_dense(weight, len(x.shape))
+            else np.broadcast_shapes(weight.shape, x.shape) == x.shape
+        )
     except ValueError:
         fits = False
     if not fits:
@@ -146,7 +159,7 @@ def come_back(wait: int, state: dict[str, Array]) -> tuple[Array, dict[str, Arra
 
 def weighted_back(weight: Array, spikes: Array) -> Array:
     """What the spikes [batch, ...] are to the neurons that they come back to."""
-    if weight.ndim != 2:
+    if not is_dense(weight, spikes.ndim - 1):
         return spikes * weight
     if is_integer(weight):
         spikes = spikes.astype(np.int64)

@@ -8,7 +8,7 @@ from spikeloom.compiler.graph.graph import Node, Unit
 from spikeloom.compiler.graph.op import Array
 from spikeloom.compiler.graph.ops.feedback_neuron import FeedbackNeuron
 from spikeloom.compiler.graph.ops.linear import Linear
-from spikeloom.compiler.graph.ops.recurrent_neuron import RecurrentNeuron
+from spikeloom.compiler.graph.ops.recurrent_neuron import RecurrentNeuron, is_dense
 from spikeloom.compiler.quantize.rule import rule
 from spikeloom.compiler.quantize.thresholds import quantize_neuron
 from spikeloom.compiler.quantize.walk import PLAIN, Walk
@@ -28,9 +28,9 @@ def feedback(walk: Walk, op: FeedbackNeuron, node: Node) -> None:
     name, unit = walk.names[node.inputs[0]], walk.unit(node.inputs[0])
     weight = _stored(op, walk.graph.types[node.inputs[0]].shape)
     layers = walk.layers_before(node)
-    if _must_be_rescaled(walk, op, unit, weight, bool(layers)):
+    if _must_be_rescaled(walk, node, unit, weight, bool(layers)):
         name, unit = _rescaled(walk, node, weight)
-    integers = _integers(weight, unit)
+    integers = np.rint(_in_unit(walk, node, weight, unit)).astype(np.int64)
     largest = int(np.abs(integers).max(initial=0))
     if largest > walk.profile.largest_weight and layers and _chose_alone(walk, node):
         walk.overflow(node, f"a weight of spikes that come back is {largest} in the unit of the input")
@@ -68,28 +68,26 @@ def _stored(op: FeedbackNeuron, shape: tuple[int, ...]) -> Array:
     return np.diag(np.broadcast_to(weight, shape)) if weight.ndim < 2 and len(shape) == 1 else weight
 
 
-def _integers(weight: Array, unit: Unit) -> Array:
-    scale = unit.scale
-    if weight.ndim == 2:
-        scale = np.broadcast_to(scale, len(weight))[:, None]
-    integers: Array = np.rint(weight / scale).astype(np.int64)
-    return integers
+def _in_unit(walk: Walk, node: Node, weight: Array, unit: Unit) -> Array:
+    """The weights as numbers of a unit."""
+    if is_dense(weight, len(walk.graph.types[node.inputs[0]].shape)):
+        return np.asarray(weight / np.broadcast_to(unit.scale, len(weight))[:, None])
+    return np.asarray(weight / unit.scale)
 
 
-def _must_be_rescaled(walk: Walk, op: FeedbackNeuron, unit: Unit, weight: Array, has_layers: bool) -> bool:
+def _must_be_rescaled(walk: Walk, node: Node, unit: Unit, weight: Array, has_layers: bool) -> bool:
+    op = node.op
+    assert isinstance(op, FeedbackNeuron)
     decays_with_the_current = op.current_decay is not None and np.any(unit.offset != 0)
     if (unit.scale <= 0).any() or decays_with_the_current:
         return True
-    integers = _integers(weight, unit)
+    real = _in_unit(walk, node, weight, unit)
+    largest = float(np.abs(real).max(initial=0))
     if has_layers:
-        return (
-            walk.profile.rescales and int(np.abs(integers).max(initial=0)) > 2 * walk.profile.largest_weight
-        )
-    scale = unit.scale if weight.ndim != 2 else np.broadcast_to(unit.scale, len(weight))[:, None]
-    off = float(np.abs(integers - weight / scale).max(initial=0))
+        return walk.profile.rescales and largest > 2 * walk.profile.largest_weight
     spreads = walk.profile.threshold_groups is not None and unit.scale.size > 1
-    too_large = int(np.abs(integers).max(initial=0)) > walk.profile.largest_weight
-    return off > WHOLE or too_large or spreads
+    off = float(np.abs(np.rint(real) - real).max(initial=0))
+    return off > WHOLE or largest > walk.profile.largest_weight or spreads
 
 
 def _rescaled(walk: Walk, node: Node, weight: Array) -> tuple[str, Unit]:

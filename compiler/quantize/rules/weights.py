@@ -214,7 +214,8 @@ def _beside_the_way_back(walk: Walk, node: Node, weight: Array, moment: Array) -
     """
     users = walk.graph.consumers.get(node.output, ())
     op = users[0].op if len(users) == 1 else None
-    if not isinstance(op, FeedbackNeuron) or not isinstance(node.op, Linear):
+    on_one_axis = len(walk.graph.types[node.output].shape) == 1
+    if not isinstance(op, FeedbackNeuron) or not isinstance(node.op, Linear) or not on_one_axis:
         return weight, moment
     back = op.weight if op.weight.ndim == 2 else np.diag(np.broadcast_to(op.weight, len(weight)))
     if walk.profile.rescales and np.abs(back).max() > FAR_APART * np.abs(weight).max():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from spikeloom.compiler.graph.graph import Node
-from spikeloom.compiler.graph.ops.recurrent_neuron import RecurrentNeuron
+from spikeloom.compiler.graph.ops.recurrent_neuron import RecurrentNeuron, is_dense
 from spikeloom.compiler.mapping.relation import Relation
 from spikeloom.errors import UnsupportedError, counted
 from spikeloom.targets.loihi.lowering.integer_neuron import add_neurons
@@ -37,7 +37,7 @@ def lower(state: Lowering, node: Node) -> None:
             got=f"{state.steps * op.wait}, of which attention in slots takes {state.steps} a network step",
             remedy='compile it with --attention "at once"',
         )
-    if op.weight.ndim != 2:
+    if not is_dense(op.weight, len(state.graph.types[node.output].shape)):
         raise UnsupportedError.of(
             "SL0602",
             f"{node.name} at {node.source}",

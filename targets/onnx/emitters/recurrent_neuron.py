@@ -7,7 +7,7 @@ import onnx
 
 from spikeloom.compiler.graph.op import Array
 from spikeloom.compiler.graph.ops.integer_neuron import DECAY_ONE
-from spikeloom.compiler.graph.ops.recurrent_neuron import RecurrentNeuron
+from spikeloom.compiler.graph.ops.recurrent_neuron import RecurrentNeuron, is_dense
 from spikeloom.targets.onnx.emitters import Tensors, Types, emits
 from spikeloom.targets.onnx.function import Body, remembered
 from spikeloom.targets.onnx.writer import Call, Tensor, Writer
@@ -23,7 +23,7 @@ def recurrent_neuron(writer: Writer, op: RecurrentNeuron, inputs: Tensors, outpu
     if op.wait > 1:
         layouts["earlier"] = remembered(op.wait - 1, x.shape, x.order)
     call = Call(
-        _function(op),
+        _function(op, is_dense(op.weight, len(x.shape))),
         tuple(f"{writer.at}/{state}" for state in layouts),
         tuple(writer.constant(value, hint) for hint, value in _constants(op, x).items()),
         {},
@@ -39,7 +39,7 @@ def _states(op: RecurrentNeuron) -> list[str]:
 
 def _constants(op: RecurrentNeuron, x: Tensor) -> dict[str, Array]:
     keeps = [DECAY_ONE - decay for decay in (op.decay, op.current_decay or 0)]
-    dense = op.weight.ndim == 2
+    dense = is_dense(op.weight, len(x.shape))
     constants: dict[str, Array] = {
         "weight": op.weight.T.astype(np.float64) if dense else x.aligned(op.weight).astype(np.float64),
         "unit": np.array(1 << op.fraction_bits, np.int32),
@@ -53,8 +53,8 @@ def _constants(op: RecurrentNeuron, x: Tensor) -> dict[str, Array]:
     return constants
 
 
-def _function(op: RecurrentNeuron) -> onnx.FunctionProto:
-    body, dense, soft = Body(), op.weight.ndim == 2, op.reset_by is not None
+def _function(op: RecurrentNeuron, dense: bool) -> onnx.FunctionProto:
+    body, soft = Body(), op.reset_by is not None
     returned = _returned(body, op.wait)
     product = body.node("MatMul" if dense else "Mul", body.cast(returned, "float64"), "weight")
     u = body.node("Mul", body.node("Add", "x", body.cast(product, "int32")), "unit")

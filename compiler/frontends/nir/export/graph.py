@@ -17,6 +17,7 @@ from spikeloom.compiler.frontends.nir.semantics import Semantics
 from spikeloom.compiler.graph.graph import Graph, GraphBuilder, Node, Stage, Unit
 from spikeloom.compiler.graph.kinds import Kind, Type
 from spikeloom.compiler.graph.ops.integer_neuron import IntegerNeuron
+from spikeloom.compiler.graph.ops.recurrent_neuron import RecurrentNeuron
 from spikeloom.compiler.graph.source import Source
 from spikeloom.compiler.graph.verify import verify
 from spikeloom.errors import InputError, InternalError, Problem, UnsupportedError
@@ -28,8 +29,12 @@ NIR_VERSION = "1.0.8"
 
 def execution(graph: Graph) -> Semantics:
     """How an exported graph is to be executed: one step a second, explicit Euler."""
-    soft = any(isinstance(node.op, IntegerNeuron) and node.op.reset == "soft" for node in graph.nodes)
+    soft = "soft" in _resets(graph)
     return Semantics(OURS, dt=1.0, reset="soft" if soft else "hard", fresh=True, strict=not soft)
+
+
+def _resets(graph: Graph) -> set[str]:
+    return {node.op.reset for node in graph.nodes if isinstance(node.op, IntegerNeuron | RecurrentNeuron)}
 
 
 def obstacles(graph: Graph) -> list[Problem]:
@@ -41,8 +46,7 @@ def obstacles(graph: Graph) -> list[Problem]:
         except NotSayableError as error:
             remedy = "export with --mode partition or --mode custom"
             problems.append(Problem("SL0212", f"{node.name} at {node.source}", str(error), remedy=remedy))
-    resets = {node.op.reset for node in graph.nodes if isinstance(node.op, IntegerNeuron)}
-    if len(resets) > 1:
+    if len(_resets(graph)) > 1:
         problems.append(Problem("SL0212", graph.name, "has neurons with soft and with hard resets"))
     return problems
 

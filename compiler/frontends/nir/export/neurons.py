@@ -8,6 +8,7 @@ A hard reset is v > theta; a soft one is v >= theta + 1 = v_threshold, which is 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from math import log2
 
 import numpy as np
@@ -20,6 +21,7 @@ from spikeloom.compiler.frontends.nir.export.saying import (
     described,
     full,
     narrowed,
+    number,
     parameter,
 )
 from spikeloom.compiler.frontends.nir.file import NirNode
@@ -28,6 +30,7 @@ from spikeloom.compiler.graph.op import Array, Op
 from spikeloom.compiler.graph.ops.accumulate import Accumulate
 from spikeloom.compiler.graph.ops.integer_neuron import DECAY_ONE, IntegerNeuron
 from spikeloom.compiler.graph.ops.leaky_sum import KEEP_ONE, LeakySum
+from spikeloom.compiler.graph.ops.recurrent_neuron import RecurrentNeuron, is_dense
 
 ALWAYS = -(2.0**52)
 """A threshold that every integer is above: what is above it is a constant 1."""
@@ -114,6 +117,40 @@ def _restore_neuron(nodes: Mapping[str, NirNode], details: Details) -> Op:
     )
 
 
+def _say_recurrent(op: RecurrentNeuron, inputs: tuple[Type, ...]) -> Said:
+    """The neurons, and a Linear or a Scale from them to them; a Delay for each step after the first."""
+    said = _say_neuron(op.neuron, inputs)
+    shape = inputs[0].shape
+    if is_dense(op.weight, len(shape)):
+        back = NirNode("Linear", {"weight": number(op.weight)})
+    else:
+        back = NirNode("Scale", {"scale": number(full(op.weight, shape))})
+    delay = {".wait": NirNode("Delay", {"delay": np.full(shape, op.wait - 1.0)})} if op.wait > 1 else {}
+    way = ["", *delay, ".back", ""]
+    nodes = {**delay, ".back": back, **said.nodes}
+    details = {**said.details, "weight": described(op.weight), "wait": op.wait}
+    return Said(nodes, (*said.edges, *pairwise(way)), said.entries, details)
+
+
+def _restore_recurrent(nodes: Mapping[str, NirNode], details: Details) -> Op:
+    plain = _restore_neuron(nodes, details)
+    assert isinstance(plain, IntegerNeuron)
+    back = nodes[".back"]
+    weight = parameter(back, "weight" if back.type == "Linear" else "scale")
+    return RecurrentNeuron(
+        narrowed(weight, details["weight"]),
+        plain.theta,
+        plain.bias,
+        plain.decay,
+        plain.fraction_bits,
+        plain.current_decay,
+        plain.state_bits,
+        plain.horizon,
+        plain.reset_by,
+        int(details["wait"]),
+    )
+
+
 def _say_leaky_sum(op: LeakySum, inputs: tuple[Type, ...]) -> Said:
     shape, tau = inputs[0].shape, KEEP_ONE / (KEEP_ONE - int(op.keep))
     bias = np.zeros(()) if op.bias is None else op.bias
@@ -143,5 +180,6 @@ def _restore_accumulate(nodes: Mapping[str, NirNode], details: Details) -> Op:
 
 
 NEURON = Rule(_say_neuron, _restore_neuron)
+RECURRENT = Rule(_say_recurrent, _restore_recurrent)
 LEAKY_SUM = Rule(_say_leaky_sum, _restore_leaky_sum)
 ACCUMULATE = Rule(_say_accumulate, _restore_accumulate)

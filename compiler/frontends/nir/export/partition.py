@@ -23,6 +23,7 @@ from spikeloom.compiler.frontends.nir.file import read_nir, write_nir
 from spikeloom.compiler.graph.graph import Graph, GraphBuilder, Node, Stage
 from spikeloom.compiler.graph.op import Array
 from spikeloom.compiler.graph.ops.integer_neuron import IntegerNeuron
+from spikeloom.compiler.graph.ops.recurrent_neuron import RecurrentNeuron
 from spikeloom.compiler.graph.serialize import from_json, to_json
 from spikeloom.errors import InputError
 
@@ -48,11 +49,11 @@ def partition(graph: Graph) -> tuple[Part, ...]:
     A part is a layer of the graph: NIR and glue take turns, and nothing in a part depends on a later one.
     Neurons with another kind of reset than the network's first are glue, since a file has one execution.
     """
-    resets = [node.op.reset for node in graph.nodes if isinstance(node.op, IntegerNeuron)]
+    resets = [node.op.reset for node in graph.nodes if isinstance(node.op, IntegerNeuron | RecurrentNeuron)]
     turn = dict.fromkeys(graph.inputs, 0)
     parts: dict[int, list[Node]] = {}
     for node in graph.nodes:
-        foreign = isinstance(node.op, IntegerNeuron) and node.op.reset != resets[0]
+        foreign = isinstance(node.op, IntegerNeuron | RecurrentNeuron) and node.op.reset != resets[0]
         glue = int(foreign or not _sayable(graph, node))
         last = max((turn[name] for name in node.inputs), default=0)
         mine = last if last % 2 == glue else last + 1

@@ -15,6 +15,7 @@ SAYINGS: dict[str, Rule] = {
     "leaky_sum": neurons.LEAKY_SUM,
     "linear": weights.LINEAR,
     "max_pool2d": structure.MAX_POOL,
+    "recurrent_neuron": neurons.RECURRENT,
     "reshape": structure.RESHAPE,
 }
 """Rules by the names of operations."""
