@@ -21,6 +21,7 @@ from spikeloom.compiler.mapping.placing.graph import talk_of
 from spikeloom.compiler.mapping.placing.place import place
 from spikeloom.compiler.mapping.placing.trees import forest_of, place_for_trees
 from spikeloom.compiler.mapping.route import OUTSIDE, Flows, all_flows, distances, link_loads
+from spikeloom.compiler.mapping.settling.settle import settle
 from spikeloom.compiler.mapping.tree import Trees, trees
 from spikeloom.errors import Problem, UnsupportedError, counted
 
@@ -54,6 +55,8 @@ def map_network(
     flows = all_flows(network, held)
     pairs, messages = flow_pairs(network, rates, flows)
     slots = place(pairs, messages, len(groups), chip, seed)
+    groups, slots, flows = _settled(network, chip, rates, groups, slots, flows, seed)
+    held = [group.demand for group in groups]
     if chip.mesh.multicast:
         slots = for_trees(network, chip, rates, held, slots, seed)
     tiles = tuple(Tile(p.population, p.box, core) for core, group in enumerate(groups) for p in group.pieces)
@@ -73,6 +76,22 @@ def for_trees(
     per_neuron = [rates[one.name] for one in network.populations]
     forest = forest_of(fanouts(network, held), per_neuron, len(held))
     return place_for_trees(slots, talk_of(pairs, messages, len(held)), forest, chip, seed)
+
+
+def _settled(
+    network: Network,
+    chip: Chip,
+    rates: MappingOf[str, float],
+    groups: list[Group],
+    slots: NDArray[np.int64],
+    flows: Flows,
+    seed: int,
+) -> tuple[list[Group], NDArray[np.int64], Flows]:
+    """Tiles and cores with fewer hops and messages, and the flows between them."""
+    settled, places = settle(network, chip, rates, groups, slots, seed)
+    if settled == groups:
+        return groups, slots, flows
+    return settled, places, all_flows(network, [group.demand for group in settled])
 
 
 def flow_pairs(

@@ -42,6 +42,10 @@ MANY = 40_000
 
 FEW_PASSES = 8
 
+WARM, NEAR, FEWER = 0.03, 3, 2
+STRAINED_WARM, MORE = 0.03, 4
+"""Where a placement is improved: temperatures, the reach, what the moves are divided and multiplied by."""
+
 
 def place(pairs: Counts, weight: NDArray[np.float64], cores: int, chip: Chip, seed: int) -> Counts:
     """A slot for every core, such that cores that talk much are near each other and no link is crowded.
@@ -70,6 +74,40 @@ def place(pairs: Counts, weight: NDArray[np.float64], cores: int, chip: Chip, se
     return best.slot_of
 
 
+def improve(
+    pairs: Counts,
+    weight: NDArray[np.float64],
+    cores: int,
+    chip: Chip,
+    slots: Counts,
+    seed: int,
+    strained: bool,
+) -> Counts:
+    """A better placement near one that is known: swaps, and annealing from a low temperature.
+
+    Args:
+        pairs: as for :func:`place`.
+        weight: likewise.
+        cores: likewise.
+        chip: likewise.
+        slots: of every core at the start.
+        seed: of the swaps and of the annealing.
+        strained: whether strained links count at the end.
+
+    Returns:
+        [cores], numbers of slots.
+    """
+    board = board_for(talk_of(pairs, weight, cores), chip, slots)
+    _swap(board, seed, PASSES)
+    if board.hops:
+        unit = 2 * board.hops / board.cores
+        moves = min(int(FREE_MOVES * board.cores ** (4 / 3)), MOST_FREE_MOVES) // FEWER
+        anneal(board, moves, WARM * unit, COLD * unit, NEAR, 0.0, state_of(seed + 2))
+        if strained:
+            _relieve(board, seed, STRAINED_WARM, MORE * STRAINED_MOVES)
+    return board.slot_of
+
+
 def _swap(board: Board, seed: int, passes: int) -> None:
     """Median-window swaps until none saves hops."""
     random = np.random.default_rng(seed)
@@ -84,8 +122,14 @@ def _anneal(board: Board, seed: int) -> None:
     moves = min(int(FREE_MOVES * board.cores ** (4 / 3)), MOST_FREE_MOVES)
     reach = 1 + int((board.cores / board.slots_at.shape[2]) ** 0.5) // 4
     anneal(board, moves, HOT * unit, COLD * unit, reach, 0.0, state_of(seed + 2))
-    moves = min(STRAINED_MOVES * board.cores, MOST_STRAINED_MOVES)
-    anneal(board, moves, STRAINED_HOT * unit, STRAINED_COLD * unit, 1, STRAIN, state_of(seed + 1))
+    _relieve(board, seed, STRAINED_HOT, STRAINED_MOVES)
+
+
+def _relieve(board: Board, seed: int, hot: float, moves_a_core: int) -> None:
+    """By hops and strained links."""
+    unit = 2 * board.hops / board.cores
+    moves = min(moves_a_core * board.cores, MOST_STRAINED_MOVES)
+    anneal(board, moves, hot * unit, STRAINED_COLD * unit, 1, STRAIN, state_of(seed + 1))
 
 
 def _starts(talk: Talk, chip: Chip) -> list[Counts]:
