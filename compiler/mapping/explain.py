@@ -14,12 +14,11 @@ from numpy.typing import NDArray
 
 from spikeloom.compiler.mapping.bounds import cores_by_limit, least_cores
 from spikeloom.compiler.mapping.chip import Chip
-from spikeloom.compiler.mapping.cut import cut
 from spikeloom.compiler.mapping.explanation import Explanation, LayerBinding, Routing, WhatIf
 from spikeloom.compiler.mapping.hop_bound import least_hops
 from spikeloom.compiler.mapping.message_bound import least_messages
 from spikeloom.compiler.mapping.network import Network
-from spikeloom.compiler.mapping.partition import flow_pairs, places
+from spikeloom.compiler.mapping.partition import flow_pairs, map_network, places
 from spikeloom.compiler.mapping.placement import Mapping
 from spikeloom.compiler.mapping.placing.graph import talk_of
 from spikeloom.compiler.mapping.route import Flows, all_flows, demands, distances, link_loads
@@ -122,10 +121,9 @@ def _tried(
     if here > TRIED:
         return WhatIf(change, None, None, *bounds)
     try:
-        groups = cut(network, chip, rates)
+        changed = map_network(network, chip, rates, mapping.seed)
     except UnsupportedError:
-        return WhatIf(change, None, None, *bounds)
-    if len(groups) > here:
         return WhatIf(change, here, mapping.load.messages, *bounds)
-    _, messages = flow_pairs(network, rates, all_flows(network, [group.demand for group in groups]))
-    return WhatIf(change, len(groups), float(messages.sum()), *bounds)
+    if len(changed.cores) > here:
+        return WhatIf(change, here, mapping.load.messages, *bounds)
+    return WhatIf(change, len(changed.cores), changed.load.messages, *bounds)
