@@ -261,7 +261,7 @@ def test_a_wrong_weight_is_found() -> None:
     module = RLeaky(beta=0.8)
     equation = _equation(module)
     with torch.no_grad():
-        module.recurrent.weight[3, 5] += 0.2
+        module.recurrent.get_parameter("weight")[3, 5] += 0.2
     assert "disagrees" in probe(module, equation)
 
 

@@ -53,7 +53,7 @@ def test_atoms_are_those_of_single_indices(seed: int) -> None:
     for (member, box), (holder, own) in ((one, two) for one in boxes for two in holders):
         shared = box.overlap(own)
         if shared is not None:
-            marks[(holder, member, *shared.slices)] = True
+            marks[holder, member][shared.slices] = True
     wanted: Counter[tuple[int, tuple[int, ...]]] = Counter()
     for holder in range(2):
         for index in np.ndindex(8, 8):
