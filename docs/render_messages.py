@@ -13,7 +13,7 @@ from spikeloom.atomic import write_text
 from spikeloom.compiler.bundle import Bundle, read_bundle
 from spikeloom.runtime.estimate.document import estimate_bundle
 from spikeloom.runtime.events.array_recipe import event_recipe, read_recipe
-from spikeloom.runtime.events.samples import recordings
+from spikeloom.runtime.events.samples.recordings import recordings
 
 PAGE = Path(__file__).with_name("loihi.md")
 BEGIN, END = "<!-- messages: begin -->\n", "<!-- messages: end -->\n"

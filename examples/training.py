@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from spikeloom.atomic import replacing
 from spikeloom.errors import InputError
 from spikeloom.runtime.events.recipe import FrameRecipe
-from spikeloom.runtime.events.samples import recordings
+from spikeloom.runtime.events.samples.recordings import recordings
 from spikeloom.runtime.score import wilson_interval
 
 Network = TypeVar("Network", bound=nn.Module)

@@ -29,7 +29,7 @@ from spikeloom.runtime.events.array_recipe import (
 )
 from spikeloom.runtime.events.framer import Framer, FramerState
 from spikeloom.runtime.events.recipe import require_streamable
-from spikeloom.runtime.events.samples import Sample
+from spikeloom.runtime.events.samples.sample import Sample
 from spikeloom.runtime.events.stream import DropReport, Events
 from spikeloom.runtime.evidence import added, evidence_of
 from spikeloom.runtime.session_state import SessionState, network_digest

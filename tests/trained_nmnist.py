@@ -23,7 +23,7 @@ from spikeloom.compiler.quantize.activity import Activity, measure_activity
 from spikeloom.compiler.quantize.quantize import Quantized, quantize
 from spikeloom.factories import load_factory
 from spikeloom.runtime.events.recipe import FrameRecipe
-from spikeloom.runtime.events.samples import recordings
+from spikeloom.runtime.events.samples.recordings import recordings
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "nmnist"
 CALIBRATION = 25  # of the 1,000 training recordings

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from spikeloom.runtime.events.recipe import FrameRecipe
-from spikeloom.runtime.events.samples import recordings
+from spikeloom.runtime.events.samples.recordings import recordings
 from spikeloom.runtime.score import wilson_interval
 
 HERE = Path(__file__).parent.relative_to(Path(__file__).parents[2])

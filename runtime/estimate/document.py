@@ -16,7 +16,7 @@ from spikeloom.runtime.estimate.activity import NetworkActivity, measure, popula
 from spikeloom.runtime.estimate.chip import USED, Workload, estimate_chip
 from spikeloom.runtime.estimate.messages import messages_sent
 from spikeloom.runtime.events.array_recipe import event_recipe, read_recipe
-from spikeloom.runtime.events.samples import Samples
+from spikeloom.runtime.events.samples.sample import Samples
 
 BATCH = 8
 NO_MODEL = "the target has no model of them; compile for a chip, see `spikeloom targets`"

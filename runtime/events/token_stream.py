@@ -12,7 +12,7 @@ import numpy as np
 
 from spikeloom.compiler.graph.op import Array
 from spikeloom.errors import InputError
-from spikeloom.runtime.events.samples import read_arrays
+from spikeloom.runtime.events.samples.arrays import read_arrays
 from spikeloom.runtime.events.token_recipe import TokenRecipe
 
 PIPE = "stdin:tokens"

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from spikeloom.compiler.bundle import Bundle
 from spikeloom.errors import InputError
 from spikeloom.runtime.estimate.document import estimate_bundle
-from spikeloom.runtime.events.samples import Sample, Samples
+from spikeloom.runtime.events.samples.sample import Sample, Samples
 from spikeloom.runtime.events.stream import DropReport
 from spikeloom.runtime.report.cores import Placement, collect_placement
 from spikeloom.runtime.report.layers import Layer, WeightGrid, collect_layers, unread_weights

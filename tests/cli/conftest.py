@@ -14,7 +14,7 @@ sys.path.insert(0, str(ROOT))
 
 from spikeloom.runtime.events.nmnist import write_nmnist  # noqa: E402
 from spikeloom.runtime.events.recipe import FrameRecipe  # noqa: E402
-from spikeloom.runtime.events.samples import recordings  # noqa: E402
+from spikeloom.runtime.events.samples.recordings import recordings  # noqa: E402
 from spikeloom.runtime.events.stream import EVENT, Events  # noqa: E402
 from tests.cli.terminal import spikeloom  # noqa: E402
 

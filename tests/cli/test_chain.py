@@ -13,7 +13,7 @@ import pytest
 from spikeloom.compiler.bundle import read_bundle
 from spikeloom.compiler.mapping.placement import Mapping
 from spikeloom.runtime.events.recipe import FrameRecipe
-from spikeloom.runtime.events.samples import recordings
+from spikeloom.runtime.events.samples.recordings import recordings
 from tests.cli.conftest import CLASSES, TEST, Workshop
 from tests.cli.terminal import spikeloom
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from spikeloom.runtime.events.recipe import FrameRecipe
-from spikeloom.runtime.events.samples import recordings
+from spikeloom.runtime.events.samples.recordings import recordings
 from tests.cli.conftest import ROOT
 from tests.cli.terminal import Answer, run_program, spikeloom
 from tests.cli.test_chain import check_estimate, check_log, check_outputs

@@ -10,7 +10,7 @@ import pytest
 from spikeloom.compiler.bundle import read_bundle
 from spikeloom.runtime.events.array_recipe import event_recipe
 from spikeloom.runtime.events.formats import open_events
-from spikeloom.runtime.events.samples import recordings
+from spikeloom.runtime.events.samples.recordings import recordings
 from spikeloom.runtime.events.stream import Geometry
 from spikeloom.runtime.session import Session
 from tests.cli.conftest import RECIPE, Workshop

@@ -13,7 +13,7 @@ from spikeloom.compiler.graph.graph import Graph
 from spikeloom.compiler.graph.target import find_target
 from spikeloom.runtime.engines.reference import ReferenceEngine
 from spikeloom.runtime.events.recipe import FrameRecipe
-from spikeloom.runtime.events.samples import recordings
+from spikeloom.runtime.events.samples.recordings import recordings
 from tests.cli.conftest import Workshop
 from tests.cli.terminal import spikeloom
 

@@ -15,7 +15,7 @@ import pytest
 from spikeloom.errors import InputError
 from spikeloom.runtime.events.formats import items_of, open_events
 from spikeloom.runtime.events.recipe import FrameRecipe
-from spikeloom.runtime.events.samples import recordings
+from spikeloom.runtime.events.samples.recordings import recordings
 from spikeloom.runtime.events.stream import EVENT, Events, Geometry
 from tests.event_files import events
 

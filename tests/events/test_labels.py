@@ -9,7 +9,7 @@ from spikeloom.errors import InputError
 from spikeloom.runtime.events.labels import labels_of, read_labels
 from spikeloom.runtime.events.nmnist import write_nmnist
 from spikeloom.runtime.events.recipe import FrameRecipe
-from spikeloom.runtime.events.samples import recordings
+from spikeloom.runtime.events.samples.recordings import recordings
 from spikeloom.runtime.events.stream import EVENT
 
 

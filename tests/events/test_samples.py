@@ -12,7 +12,9 @@ from spikeloom.errors import InputError
 from spikeloom.runtime.events.framer import frames_of
 from spikeloom.runtime.events.nmnist import write_nmnist
 from spikeloom.runtime.events.recipe import FrameRecipe
-from spikeloom.runtime.events.samples import arrays, dataset, recordings
+from spikeloom.runtime.events.samples.arrays import arrays
+from spikeloom.runtime.events.samples.dataset import dataset
+from spikeloom.runtime.events.samples.recordings import recordings
 from spikeloom.runtime.events.stream import EVENT, DropReport
 
 RECIPE = FrameRecipe(width=4, height=3, steps=2, duration_us=10)

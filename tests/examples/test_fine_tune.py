@@ -18,7 +18,7 @@ import examples.quantization_table
 import spikeloom
 from examples.fine_tune import EXAMPLES, fine_tune, prepare
 from examples.training import answers, load_checkpoint, load_recordings
-from spikeloom.runtime.events.samples import recordings
+from spikeloom.runtime.events.samples.recordings import recordings
 from spikeloom.runtime.session import Session
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -14,7 +14,7 @@ from examples.digits.make_recordings import main, make_recordings, split
 from spikeloom.errors import InputError
 from spikeloom.runtime.events.formats import open_events
 from spikeloom.runtime.events.recipe import FrameRecipe
-from spikeloom.runtime.events.samples import recordings
+from spikeloom.runtime.events.samples.recordings import recordings
 from spikeloom.runtime.events.stream import Geometry
 
 RECIPE = FrameRecipe.from_toml(Path(__file__).resolve().parents[2] / "examples" / "digits" / "recipe.toml")

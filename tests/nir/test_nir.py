@@ -28,7 +28,7 @@ from spikeloom.errors import InputError, UnsupportedError
 from spikeloom.runtime.compare import compare_engines
 from spikeloom.runtime.engines import open_engine
 from spikeloom.runtime.events.recipe import FrameRecipe
-from spikeloom.runtime.events.samples import recordings
+from spikeloom.runtime.events.samples.recordings import recordings
 from spikeloom.targets.onnx.target import OnnxTarget
 
 PAPER = "conformance/nir_paper"

@@ -11,7 +11,7 @@ import torch
 from spikeloom.compiler.frontends.torch.axes import InputShape
 from spikeloom.compiler.models import KnownModel
 from spikeloom.runtime.events.recipe import FrameRecipe
-from spikeloom.runtime.events.samples import recordings
+from spikeloom.runtime.events.samples.recordings import recordings
 from tests.cli.terminal import spikeloom
 from tests.event_files import SENSOR, events, evt2
 from tests.published.calibrated import compiled, make_it_fire, row_of

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from spikeloom.compiler.bundle import Bundle
-from spikeloom.runtime.events.samples import Samples, arrays
+from spikeloom.runtime.events.samples.arrays import arrays
+from spikeloom.runtime.events.samples.sample import Samples
 from tests.random_networks import RandomNetwork
 from tests.report.tiny import SIDE, STEPS, Names, grow, make_bundle
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from spikeloom.compiler.bundle import Bundle
-from spikeloom.runtime.events.samples import arrays
+from spikeloom.runtime.events.samples.arrays import arrays
 from spikeloom.runtime.report.collect import Report, collect
 from spikeloom.runtime.report.page import MODES, QUANTITIES, render
 from spikeloom.runtime.report.units import band, count, percent, quantity, si, size

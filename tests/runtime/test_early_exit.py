@@ -26,7 +26,7 @@ from spikeloom.runtime.early_exit.conformal import calibrate_conformal
 from spikeloom.runtime.early_exit.dynamic_confidence import DynamicConfidence
 from spikeloom.runtime.early_exit.rule import ExitRule, exit_steps, write_rule
 from spikeloom.runtime.events.framer import Framer
-from spikeloom.runtime.events.samples import Sample
+from spikeloom.runtime.events.samples.sample import Sample
 from spikeloom.runtime.session import Session
 from tests.small_session import ENGINES, RECIPE, SCALE, recording, small_bundle, small_network
 

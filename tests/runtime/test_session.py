@@ -16,7 +16,7 @@ from spikeloom.compiler.graph.graph import Unit
 from spikeloom.errors import InputError
 from spikeloom.runtime.engines.reference import ReferenceEngine
 from spikeloom.runtime.events.framer import Framer
-from spikeloom.runtime.events.samples import Sample
+from spikeloom.runtime.events.samples.sample import Sample
 from spikeloom.runtime.events.stream import EVENT, Events
 from spikeloom.runtime.session import Session, StepResult, open_bundle_engine, run_from_reset, stack_frames
 from tests.small_session import ENGINES, RECIPE, SCALE, recording, same_steps, small_bundle, small_network

@@ -12,7 +12,7 @@ from spikeloom.compiler.graph.ops.accumulate import Accumulate
 from spikeloom.errors import InputError
 from spikeloom.runtime.engines.reference import ReferenceEngine
 from spikeloom.runtime.events.framer import Framer
-from spikeloom.runtime.events.samples import Sample
+from spikeloom.runtime.events.samples.sample import Sample
 from spikeloom.runtime.events.stream import EVENT, Events
 from spikeloom.runtime.session import Session
 from spikeloom.runtime.windows import Windows

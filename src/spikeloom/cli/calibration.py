@@ -14,7 +14,10 @@ from spikeloom.cli.sources import Strict
 from spikeloom.errors import InputError
 from spikeloom.runtime.events.npz import holds_events
 from spikeloom.runtime.events.recipe import FrameRecipe
-from spikeloom.runtime.events.samples import Samples, arrays, dataset, read_arrays, recordings
+from spikeloom.runtime.events.samples.arrays import arrays, read_arrays
+from spikeloom.runtime.events.samples.dataset import dataset
+from spikeloom.runtime.events.samples.recordings import recordings
+from spikeloom.runtime.events.samples.sample import Samples
 from spikeloom.runtime.events.stream import DropReport
 
 if TYPE_CHECKING:

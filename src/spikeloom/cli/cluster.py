@@ -22,7 +22,7 @@ from spikeloom.compiler.bundle import read_bundle
 from spikeloom.errors import InputError, Problem, SpikeloomError
 from spikeloom.runtime.early_exit.calibrate import read_rule
 from spikeloom.runtime.early_exit.rule import ExitRule
-from spikeloom.runtime.events.samples import Samples
+from spikeloom.runtime.events.samples.sample import Samples
 from spikeloom.runtime.log.journal import Recorder, SampleRecord, pack_sample, unpack_sample
 from spikeloom.runtime.run_log import recorder_of
 from spikeloom.runtime.session import Session

@@ -31,7 +31,7 @@ from spikeloom.runtime.early_exit.calibrate import (
 from spikeloom.runtime.early_exit.conformal import Conformal, calibrate_conformal
 from spikeloom.runtime.early_exit.dynamic_confidence import DynamicConfidence
 from spikeloom.runtime.early_exit.rule import ExitRule, write_rule
-from spikeloom.runtime.events.samples import Samples
+from spikeloom.runtime.events.samples.sample import Samples
 from spikeloom.runtime.report.plots.figure import standalone
 from spikeloom.runtime.report.plots.front import plot_front
 from spikeloom.runtime.score import wilson_interval

@@ -14,7 +14,7 @@ from spikeloom.compiler.frontends.netx.lower import lower_netx
 from spikeloom.compiler.pipeline import Compilation, Observer, Options, Progress, compile_integer
 from spikeloom.errors import InputError, counted
 from spikeloom.runtime.events.array_recipe import ArrayRecipe
-from spikeloom.runtime.events.samples import read_arrays
+from spikeloom.runtime.events.samples.arrays import read_arrays
 
 NETX = ".net"
 ON = 0.1

@@ -21,7 +21,7 @@ from spikeloom.errors import InputError
 from spikeloom.runtime.early_exit.calibrate import read_rule
 from spikeloom.runtime.early_exit.rule import ExitRule
 from spikeloom.runtime.events.labels import FOLDERS
-from spikeloom.runtime.events.samples import Samples
+from spikeloom.runtime.events.samples.sample import Samples
 from spikeloom.runtime.log.journal import SUFFIX, Journal, Recorder, SampleRecord, read_log
 from spikeloom.runtime.metric import Function, load_metric
 from spikeloom.runtime.run_log import about_run, recorder_of

@@ -14,7 +14,10 @@ from spikeloom.runtime.events.array_recipe import Recipe, empty_frames, event_re
 from spikeloom.runtime.events.convert import to_frames
 from spikeloom.runtime.events.live.address import is_live
 from spikeloom.runtime.events.recipe import FrameRecipe
-from spikeloom.runtime.events.samples import Samples, arrays, dataset, recordings
+from spikeloom.runtime.events.samples.arrays import arrays
+from spikeloom.runtime.events.samples.dataset import dataset
+from spikeloom.runtime.events.samples.recordings import recordings
+from spikeloom.runtime.events.samples.sample import Samples
 
 Strict = Annotated[
     bool,

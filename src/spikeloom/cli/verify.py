@@ -16,7 +16,7 @@ from spikeloom.cli.sources import Json, SampleOptions
 from spikeloom.compiler.bundle import Bundle, read_bundle
 from spikeloom.errors import InputError, MismatchError
 from spikeloom.runtime.compare import Divergence, EngineComparison, compare_engines
-from spikeloom.runtime.events.samples import Sample, Samples
+from spikeloom.runtime.events.samples.sample import Sample, Samples
 from spikeloom.runtime.session import BATCH, open_bundle_engine, stack_frames
 
 

@@ -1,0 +1,1 @@
+"""Samples for a network: from recordings, from arrays, from a data set."""
