@@ -11,12 +11,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from examples.mapping.builder import Builder
+from spikeloom.compiler.graph.ops.conv2d import Conv2d
+from spikeloom.compiler.mapping.bound_seams import pairs_by_seams
 from spikeloom.compiler.mapping.bound_twins import least_by_twins
 from spikeloom.compiler.mapping.box import Box
 from spikeloom.compiler.mapping.chip import Chip
 from spikeloom.compiler.mapping.message_bound import least_messages
 from spikeloom.compiler.mapping.network import Network
+from spikeloom.compiler.mapping.partition import map_network
 from spikeloom.compiler.mapping.synapses import expand
+from spikeloom.compiler.mapping.windows import windows_of
 
 Toy = Callable[..., Chip]
 WORD = 16
@@ -146,8 +150,85 @@ def test_readers_of_a_ring_share_little(toy: Toy) -> None:
     assert 1.9 < least_messages(network, chip, rates) <= optimum(network, rates, 3, 99) == 4
 
 
+def test_tiles_before_a_window_have_seams(toy: Toy) -> None:
+    """Four neurons in a row, four that read each three of them, on cores for four: the readers of each and
+    itself fit one core, but all do not, and two tiles have a seam between them."""
+    net = Builder("row", (1, 4))
+    x = net.neurons("a", net.pointwise(net.start, 1))
+    network = net.readout("b", net.conv(x, 1))
+    rates, chip = {"input": 1.0, "a": 1.0, "b": 1.0}, toy(neurons=4, synaptic_memory=0, core_memory=0)
+    assert least_by_twins(network, chip, network.population("a")) == 0
+    assert least_messages(network, chip, rates) == pytest.approx(2)
+    assert optimum(network, rates, 4, 99) == 2
+
+
+@pytest.mark.parametrize("neurons", [4, 5, 7])
+def test_channels_and_positions_do_not_go_together(toy: Toy, neurons: int) -> None:
+    """A layer that reads all channels, one that reads a window of each: tiles please one of them only."""
+    net = Builder("row", (1, 3))
+    x = net.neurons("a", net.pointwise(net.start, 1))
+    x = net.neurons("b", net.pointwise(x, 2))
+    network = net.readout("c", net.conv(x, 2, 3, groups=2))
+    rates, chip = (
+        {"input": 1.0, "a": 1.0, "b": 1.0, "c": 1.0},
+        toy(neurons=neurons, synaptic_memory=0, core_memory=0),
+    )
+    ((first, second, pair),) = pairs_by_seams(network, chip, rates)
+    assert (first, second) == ("b", "a")
+    assert pair > sum(least_by_twins(network, chip, network.population(name)) for name in "ab")
+    assert least_messages(network, chip, rates) <= optimum(network, rates, neurons, 99) + 1e-9
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(2, 6), (2, 5), (3, 4), (4, 3)])
+@pytest.mark.parametrize(("size", "stride"), [(1, 1), (3, 1), (5, 1), (3, 2), (2, 2)])
+def test_no_positions_read_fewer(rows: int, columns: int, size: int, stride: int) -> None:
+    """All sets of positions of small images are tried."""
+    if size == 2 and (rows % 2 or columns % 2):
+        rows, columns = rows + rows % 2, columns + columns % 2
+    net = Builder("image", (1, rows, columns))
+    x = net.neurons("a", net.pointwise(net.start, 1))
+    op = Conv2d(np.ones((1, 1, size, size), np.int8), None, (stride,) * 2, ((size - 1) // 2,) * 2)
+    network = net.readout("b", net.apply(x, op))
+    windows = windows_of(network.projections[-1])
+    if windows is None:
+        assert stride == 2
+        return
+    found = expand(network.projections[-1], Box.whole(network.projections[-1].target_sizes))
+    reads = [0] * windows.positions
+    for source, target in zip(found.source.tolist(), found.target.tolist(), strict=True):
+        reads[target] |= 1 << source
+    fewest = [rows * columns] * (windows.positions + 1)
+    unions = [0]
+    for chosen in range(1, 1 << windows.positions):
+        low = (chosen & -chosen).bit_length() - 1
+        unions.append(unions[chosen & chosen - 1] | reads[low])
+        fewest[chosen.bit_count()] = min(fewest[chosen.bit_count()], unions[-1].bit_count())
+    bound = windows.spread(np.arange(1.0, windows.positions + 1))
+    assert (bound <= np.array(fewest[1:]) + 1e-9).all()
+    assert (bound >= np.arange(1, windows.positions + 1)).all()
+    assert size == 1 or stride == 2 or bound[0] > 1
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_mapped_images_need_more(toy: Toy, seed: int) -> None:
+    """Networks too large to try all mappings of: pointwise and depthwise layers that our mapper maps."""
+    random = np.random.default_rng(seed)
+    side, width, kernel = int(random.integers(6, 11)), int(random.integers(2, 9)), int(random.choice([3, 5]))
+    net = Builder("image", (1, side, side), seed=seed)
+    x = net.neurons("a", net.pointwise(net.start, width))
+    x = net.neurons("b", net.pointwise(x, 2 * width))
+    x = net.neurons("c", net.conv(x, 2 * width, kernel, groups=2 * width))
+    network = net.readout("d", net.conv(x, 1))
+    neurons = int(random.integers(60, 200))
+    chip = toy(neurons=neurons, synaptic_memory=0, core_memory=0, axons_in=0, axons_out=0).with_chips(12)
+    pairs = list(pairs_by_seams(network, chip, net.rates))
+    assert [pair[:2] for pair in pairs] == [("b", "a")]
+    messages = map_network(network, chip, net.rates).load.messages
+    assert 0 < least_messages(network, chip, net.rates) <= messages
+
+
 SMALL = st.tuples(
-    st.sampled_from(["tokens", "window", "pool", "residual", "attention", "random"]),
+    st.sampled_from(["tokens", "window", "pool", "residual", "attention", "random", "image", "depthwise"]),
     st.integers(0, 999),
     st.integers(2, 6),
     st.integers(1, 7),
@@ -173,6 +254,14 @@ def small(kind: str, seed: int) -> tuple[Network, dict[str, float]]:
         net = Builder(kind, (1, 2), seed=seed)
         q, k, v = (net.neurons(name, net.pointwise(net.start, 1)) for name in "qkv")
         return net.readout("out", net.pointwise(net.linear_attention("a", q, k, v, 1), 1)), net.rates
+    if kind == "image":
+        net = Builder(kind, (1, *((5,), (6,), (2, 2), (2, 3))[int(random.integers(4))]), seed=seed)
+        return net.readout("b", net.conv(net.neurons("a", net.pointwise(net.start, 1)), 1)), net.rates
+    if kind == "depthwise":
+        width, *shape = ((1, 4), (1, 2, 2), (2, 2))[int(random.integers(3))]
+        net = Builder(kind, (1, *shape), seed=seed)
+        x = net.neurons("b", net.pointwise(net.neurons("a", net.pointwise(net.start, 1)), width))
+        return net.readout("c", net.conv(x, width, 3, groups=width)), net.rates
     channels, length = ((1, 4), (2, 2), (1, 3))[int(random.integers(3))]
     net = Builder(kind, (1, length), seed=seed)
     x = net.neurons("a", net.conv(net.start, channels, 3))
@@ -183,7 +272,7 @@ def small(kind: str, seed: int) -> tuple[Network, dict[str, float]]:
     return net.readout("c", net.conv(x, 1 if kind == "residual" else channels, 3, 2)), net.rates
 
 
-@settings(deadline=None, max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(SMALL)
 def test_no_mapping_beats_the_bound(toy: Toy, case: tuple[str, int, int, int]) -> None:
     kind, seed, neurons, memory = case
