@@ -5,8 +5,8 @@ price, are worth more than the spikes that arrive. Then what all neurons are wor
 all cores, whatever their number.
 
 *A window over all channels*, S to T. On a core let T have t neurons, at most u of which share a position
-(what synaptic memory holds of the kernel's outputs), and let S have s. With C channels of S, the core hears at
-least C F(t / u) of it, F being the fewest positions that so many positions read (`windows.py`). If
+(what synaptic memory holds of the kernel's outputs), and let S have s. With C channels of S, the core hears
+at least C F(t / u) of it, F being the fewest positions that so many positions read (`windows.py`). If
 
     p t - q s <= max(C F(t / u) - s, 0)    for all t + s <= neurons of a core
 
@@ -82,7 +82,8 @@ def _priced(chip: Chip, windows: Windows, sources: float, targets: float, togeth
     heard = windows.channels.size * windows.spread(held / together)
     local = np.minimum(chip.neurons - held, heard)
     prices = [float(((heard - (1 - price) * local) / held).min()) for price in SHARES]
-    return max(0.0, *(p * targets - q * sources for p, q in zip(prices, SHARES.tolist(), strict=True)))
+    worth = [p * targets - q * sources for p, q in zip(prices, map(float, SHARES), strict=True)]
+    return max(0.0, *worth)
 
 
 def _fitting(network: Network, chip: Chip, projection: Projection, channels: int) -> int:
