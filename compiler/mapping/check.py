@@ -39,7 +39,7 @@ def check_mapping(mapping: Mapping) -> list[Problem]:
     The use of each limit is counted anew from the network and the tiles; a core that declares
     another number is a problem as well.
     """
-    problems = _coverage(mapping) + _slots(mapping)
+    problems = _coverage(mapping) + _slots(mapping) + _carried(mapping)
     on_core: dict[int, list[Tile]] = {core: [] for core in range(len(mapping.cores))}
     for tile in mapping.tiles:
         on_core.setdefault(tile.core, []).append(tile)
@@ -125,6 +125,25 @@ def _slots(mapping: Mapping) -> list[Problem]:
     if any(not 0 <= tile.core < len(mapping.cores) for tile in mapping.tiles):
         faults.append(("tiles", "a tile is on a core that is not in use"))
     return [Problem("SL0603", where, what, remedy="map it again") for where, what in faults]
+
+
+def _carried(mapping: Mapping) -> list[Problem]:
+    """Whether the links carry the hops that are declared, and the busiest of them what is said of it."""
+    links = np.array([getattr(mapping.links, way) for way in ("east", "west", "south", "north")])
+    said = {"hops": mapping.load.hops, "busiest_link": mapping.load.busiest_link}
+    counted = {"hops": float(links.sum()), "busiest_link": float(links.max())}
+    return [
+        Problem(
+            "SL0603",
+            name,
+            "is not what the links carry",
+            f"{counted[name]:,.3f}",
+            f"{value:,.3f}",
+            "map it again",
+        )
+        for name, value in said.items()
+        if not np.isclose(value, counted[name], rtol=1e-9, atol=1e-9)
+    ]
 
 
 def _group_map(population: Population) -> Indices:

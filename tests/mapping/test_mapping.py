@@ -262,6 +262,9 @@ def test_the_checker_finds_what_is_wrong(toy: Toy, random_network: Networks) -> 
     core = mapping.cores[0]
     shared = replace(mapping, cores=(core, replace(mapping.cores[1], slot=core.slot), *mapping.cores[2:]))
     assert any("share a slot" in problem.what for problem in check_mapping(shared))
+    for load in (replace(mapping.load, hops=1.0), replace(mapping.load, busiest_link=1.0)):
+        wrong = check_mapping(replace(mapping, load=load))
+        assert ["not what the links carry" in problem.what for problem in wrong] == [True]
     lied = replace(core, uses={**core.uses, "neurons": core.uses["neurons"] - 1})
     wrong = check_mapping(replace(mapping, cores=(lied, *mapping.cores[1:])))
     assert ["declares another use of neurons" in problem.what for problem in wrong] == [True]
