@@ -199,18 +199,22 @@ def _tree_goals(document: Document) -> list[str]:
     whole = [
         {**of[row["network"]], "theirs": row["tree_hops"], "their_link": row["tree_link"]}
         for row in document["rows"]
-        if row["mapper"] == WHOLE_PEER and not row["violations"] and row.get("tree_hops")
+        if row["mapper"] == WHOLE_PEER
+        and not row["violations"]
+        and row.get("tree_hops")
+        and row["network"] in of
     ]
     lines = []
     for what, rows in (
         ("of Hilbert + forces on the same tiles", _with_trees(document)),
         ("of that peer's whole mapping", whole),
     ):
-        found = sorted(
+        found = [
             (one["tree_hops"] / one["theirs"], one["tree_link"] / one["their_link"], one)
             for one in rows
             if one["cores"] >= 600
-        )
+        ]
+        found.sort(key=lambda one: one[0])
         if not found:
             continue
         good = [one for one in found if one[0] <= HOPS and one[1] <= 1]

@@ -58,7 +58,7 @@ def map_network(
     groups, slots, flows = _settled(network, chip, rates, groups, slots, flows, seed)
     held = [group.demand for group in groups]
     if chip.mesh.multicast:
-        slots = for_trees(network, chip, rates, held, slots, seed)
+        slots = for_trees(network, chip, rates, held, slots, flows, seed)
     tiles = tuple(Tile(p.population, p.box, core) for core, group in enumerate(groups) for p in group.pieces)
     return assemble(network, chip, rates, tiles, held, slots, flows, seed)
 
@@ -69,10 +69,11 @@ def for_trees(
     rates: MappingOf[str, float],
     held: Sequence[Demand],
     slots: NDArray[np.int64],
+    flows: Flows,
     seed: int,
 ) -> NDArray[np.int64]:
     """Better slots for cores whose messages are copied by routers; arguments as of :func:`assemble`."""
-    pairs, messages = flow_pairs(network, rates, all_flows(network, held))
+    pairs, messages = flow_pairs(network, rates, flows)
     per_neuron = [rates[one.name] for one in network.populations]
     forest = forest_of(fanouts(network, held), per_neuron, len(held))
     return place_for_trees(slots, talk_of(pairs, messages, len(held)), forest, chip, seed)

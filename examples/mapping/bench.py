@@ -190,9 +190,9 @@ def placed_for_trees(name: str, load: Workload, mapping: ChipMapping) -> Row:
 
 def _for_trees(load: Workload, mapping: ChipMapping) -> ChipMapping:
     held = demands(load.network, mapping.tiles, len(mapping.cores))
-    slots = np.array([core.slot for core in mapping.cores], np.int64)
-    slots = for_trees(load.network, mapping.chip, load.rates, held, slots, seed=0)
     flows = all_flows(load.network, held)
+    slots = np.array([core.slot for core in mapping.cores], np.int64)
+    slots = for_trees(load.network, mapping.chip, load.rates, held, slots, flows, seed=0)
     return assemble(load.network, mapping.chip, load.rates, mapping.tiles, held, slots, flows, seed=0)
 
 
@@ -305,11 +305,16 @@ def scale(neurons: float) -> dict[str, Any]:
 
 
 def _on_trees(load: Workload, mapping: ChipMapping, prefix: str) -> dict[str, float]:
-    """Hops and the busiest link, if routers copied messages."""
+    """What is sent, hops and the busiest link, if routers copied messages."""
     held = demands(load.network, mapping.tiles, len(mapping.cores))
     found = trees(load.network, held, load.rates, places(mapping.cores), mapping.chip)
     per_neuron = np.array([load.rates[one.name] for one in load.network.populations])
-    return {f"{prefix}_hops": float(found.hops @ per_neuron), f"{prefix}_link": float(found.links.max())}
+    return {
+        f"{prefix}_hops": float(found.hops @ per_neuron),
+        f"{prefix}_link": float(found.links.max()),
+        "sent": float(found.sent_by.sum()),
+        "least_tree_hops": float(found.least_hops @ per_neuron),
+    }
 
 
 def main() -> None:
