@@ -156,7 +156,8 @@ class Relation:
         if link is None or not _is_whole(link.axis, digits[0]) or digits[0].key in followed:
             raise NotExpressibleError("a border around something that is not an axis of the population")
         relation = self._with_links(link, replace(link, axis=replace(link.axis, offset=-before)))
-        return relation._with_axis(axis, [replace(digits[0], size=before + digits[0].size + after)])
+        wide = replace(digits[0], size=before + digits[0].size + after)
+        return relation._with_axis(axis, [wide if digit == digits[0] else digit for digit in self.axes[axis]])
 
     def broadcast(self, axis: int, size: int) -> Relation:
         """A new axis in front of ``axis`` along which the value repeats."""

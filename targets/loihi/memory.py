@@ -104,7 +104,8 @@ class Memory:
             if told := self._whole[one.name]:
                 past = self._messages(told, states)
             elif f"{one.name}/sent" in states:
-                past = states[f"{one.name}/sent"]
+                sent = states[f"{one.name}/sent"]
+                past = sent.swapaxes(-1, -2) if one.name in self._turned else sent
             elif any(states[f"{name}/past"].any() for name in self._values):
                 what = f"what {one.name} sent cannot be told from the sums that are remembered of it"
                 raise UnsupportedError.of("SL0801", "loihi", what, remedy="go on with the engine that began")

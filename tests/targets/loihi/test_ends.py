@@ -24,7 +24,9 @@ from spikeloom.compiler.graph.ops.transpose import Transpose
 from spikeloom.runtime.compare import compare_engines
 from spikeloom.runtime.engines.reference import ReferenceEngine
 from spikeloom.targets.loihi import loihi2
+from spikeloom.targets.loihi.attention import Form
 from spikeloom.targets.loihi.engine import LoihiEngine
+from spikeloom.targets.loihi.target import Loihi2
 
 SHAPE = (4, 6)
 STEPS, SAMPLES = 6, 3
@@ -57,6 +59,16 @@ class Ends:
         """A value late, and the same at once."""
         return self.add(op, self.late(x, steps), x)
 
+    def attention(self) -> str:
+        """xᵀ (x xᵀ), which the chip makes turned; it is no square, so that a turned result is another."""
+        turned = self.add(Transpose((1, 0)), self.x)
+        return self.add(MatMul(), turned, self.add(MatMul(), self.x, turned))
+
+    def one(self) -> str:
+        """A product of all, of the shape [1, 1]."""
+        row = self.add(Reshape((1, 24)), self.x)
+        return self.add(MatMul(), row, self.add(Transpose((1, 0)), row))
+
     def scores(self, x: str) -> str:
         return self.add(MatMul(), x, self.add(Transpose((1, 0)), x))
 
@@ -76,8 +88,12 @@ CASES: dict[str, Callable[[Ends], str]] = {
     "a border, late and at once": lambda g: g.both(Concat(0), g.add(Pad((0, 1), (0, 2)), g.x), 2),
     "sums times themselves later": lambda g: g.both(Mul(), g.conv(g.x)),
     "scores times themselves later": lambda g: g.both(Mul(), g.scores(g.x), 3),
+    "a border around one element": lambda g: g.add(Pad((2,), (0,)), g.add(Reshape((1,)), g.one())),
+    "attention by rows, late": lambda g: g.late(g.add(ReduceSum((0,)), g.attention())),
+    "attention by memory, late": lambda g: g.late(g.add(ReduceSum((0,)), g.attention())),
     "late, and later again": lambda g: g.both(Add(), g.both(Add(), g.conv(g.x)), 2),
 }
+FORMS: dict[str, Form] = {"attention by rows, late": "rows", "attention by memory, late": "memory"}
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -85,9 +101,10 @@ def test_in_two_calls_and_after_a_restore_nothing_differs(name: str) -> None:
     """What is on its way when a call ends arrives in the next, whatever it was sent by."""
     ends = Ends()
     ends.builder.output(CASES[name](ends))
-    graph = loihi2().arrange(ends.builder.build())
+    graph = Loihi2(FORMS.get(name, "cheapest")).arrange(ends.builder.build())
     frames = ends.random.integers(0, 2, (STEPS, SAMPLES, *SHAPE)).astype(np.uint8)
     program = loihi2().program(graph)
+    assert (program.steps > 1) is (name in FORMS)
     engines: dict[str, Engine] = {
         "reference": ReferenceEngine(graph),
         "loihi": LoihiEngine(program, graph),
