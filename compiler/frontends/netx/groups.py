@@ -46,8 +46,10 @@ def firing(op: IntegerNeuron | RecurrentNeuron) -> Group:
     """Of LIF neurons."""
     thresholds = np.unique(op.theta)
     faults = []
-    if isinstance(op, IntegerNeuron) and (op.levels > 1 or op.reset != "hard"):
+    if len(op.theta) > 1 or op.reset != "hard":
         faults.append(("has graded spikes or a soft reset", ""))
+    if isinstance(op, RecurrentNeuron) and (op.wait > 1 or op.weight.ndim != 2):
+        faults.append(("has spikes that come back after more than one step, or not through a matrix", ""))
     if len(thresholds) > 1 or thresholds[0] % STEP or thresholds[0] >= SILENT * STEP:
         got = ", ".join(map(str, thresholds[:4]))
         faults.append(("has several thresholds, or one off the grid", got))
