@@ -1,4 +1,4 @@
-"""Recurrent layers on the chip: random ones, driven by spikes and by each other, and one under Lava itself."""
+"""Recurrent layers on the chip: random ones on the engine, and some under Lava itself."""
 
 from __future__ import annotations
 

@@ -48,8 +48,10 @@ def current_based(walk: Walk, name: str, node: NirNode, x: str) -> str:
     unit, threshold = _threshold(node)
     x = _arriving(walk, name, x)
     rest = (1.0 - left) * numbers(node, "v_leak") / unit
+    if (rest == rest.flat[0]).all():
+        return _current_within(walk, name, node, x, gain / unit, float(rest.flat[0]), _Plain(left, threshold))
     if name in walk.back:
-        return _current_comes_back(walk, name, node, x, gain / unit, rest, _Plain(left, threshold))
+        raise NotExpressibleError("v_leak differs from neuron to neuron, and its spikes come back")
     current = synaptic_current(walk, name, node, x, gain * numbers(node, "r") / unit)
     drive = walk.scaled(f"{name}.rest", current, np.ones(()), rest)
     return _fire(walk, name, _Plain(left, threshold), drive)
@@ -115,21 +117,19 @@ def _arriving(walk: Walk, name: str, x: str) -> str:
     return later(walk, f"{name}.delay", x, np.asarray(walk.semantics.delay))
 
 
-def _current_comes_back(
-    walk: Walk, name: str, node: NirNode, x: str, gain: Array, rest: Array, plain: _Plain
+def _current_within(
+    walk: Walk, name: str, node: NirNode, x: str, gain: Array, rest: float, plain: _Plain
 ) -> str:
-    """Neurons whose synaptic current takes their own spikes too: one operation.
+    """Neurons with their synaptic current: one operation.
 
     A potential that takes the current of the step before takes that of inputs and spikes a step later.
     """
     rule, tau = walk.semantics, time_constant(node, "tau_syn")
-    if (rest != rest.flat[0]).any():
-        raise NotExpressibleError("v_leak differs from neuron to neuron, and its spikes come back")
     weighted = np.asarray(rule.gain(tau) * numbers(node, "w_in") * gain * numbers(node, "r"))
     before = later(walk, f"{name}.before", x, np.asarray(0 if rule.fresh else 1))
     drive = walk.scaled(f"{name}.weighted", before, weighted, NOTHING)
     current = _leaky(rule.left(tau), "tau_syn")
-    return _fire(walk, name, replace(plain, gain=weighted, drift=float(rest.flat[0]), current=current), drive)
+    return _fire(walk, name, replace(plain, gain=weighted, drift=rest, current=current), drive)
 
 
 def _looped(walk: Walk, name: str, neuron: Neuron, gain: Array) -> Neuron | FeedbackNeuron:
