@@ -39,7 +39,7 @@ def map_network(
         network: populations and projections.
         chip: how many chips may be used is part of it.
         activity: messages per neuron and step of each population; those not named count as one.
-        seed: of the placement. The same arguments give the same mapping.
+        seed: of the placement and of the moves of tiles. The same arguments give the same mapping.
         slack: times the bound on cores that may be used to save messages, if so few can be reached.
 
     Raises:

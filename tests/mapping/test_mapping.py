@@ -130,11 +130,13 @@ def test_traffic_adds_up(seed: int, toy: Toy, random_network: Networks) -> None:
     assert mapping.load.messages >= least_messages(network, toy(), rates)
 
 
-def test_same_arguments_same_mapping_other_seed_same_tiles(toy: Toy, random_network: Networks) -> None:
+def test_same_arguments_same_mapping_other_seed_same_number_of_cores(
+    toy: Toy, random_network: Networks
+) -> None:
     network = random_network(3)
     first, again, other = (map_network(network, toy(), seed=seed) for seed in (0, 0, 1))
     assert first == again
-    assert other.tiles == first.tiles
+    assert len(other.cores) == len(first.cores)
     assert check_mapping(other) == []
 
 
@@ -251,13 +253,13 @@ def test_the_checker_finds_what_is_wrong(toy: Toy, random_network: Networks) -> 
         p.what for p in check_mapping(crowded) if p.where == "core 0" and p.what.startswith("exceeds")
     ]
     assert len(exceeded) == len(mapping.chip.limits)
-    box = mapping.tiles[0].box
-    smaller = Box(((box.ranges[0][0], box.ranges[0][1] - 1), *box.ranges[1:])) if box.shape[0] > 1 else None
-    assert smaller is not None
-    assert "not on exactly one core" in str(check_mapping(spoil(mapping, 0, box=smaller))[0])
+    wide = next(number for number, tile in enumerate(mapping.tiles) if tile.box.shape[0] > 1)
+    box = mapping.tiles[wide].box
+    smaller = Box(((box.ranges[0][0], box.ranges[0][1] - 1), *box.ranges[1:]))
+    assert "not on exactly one core" in str(check_mapping(spoil(mapping, wide, box=smaller))[0])
     twice = replace(mapping, tiles=(*mapping.tiles, mapping.tiles[0]))
     assert "not on exactly one core" in str(check_mapping(twice)[0])
-    away = replace(mapping, tiles=(*mapping.tiles, Tile("a", box, 999)))
+    away = replace(mapping, tiles=(*mapping.tiles, Tile(mapping.tiles[wide].population, box, 999)))
     assert any("not in use" in problem.what for problem in check_mapping(away))
     core = mapping.cores[0]
     shared = replace(mapping, cores=(core, replace(mapping.cores[1], slot=core.slot), *mapping.cores[2:]))
