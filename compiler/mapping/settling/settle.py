@@ -28,9 +28,11 @@ MOST_CORES = 6_000
 """Mappings onto more cores are left as they are: the time that they may take is spent on packing."""
 
 ROUNDS = 2
-MOVES = 300
-MOST_MOVES = 2_000_000
-"""Moves of a round that are tried, a tile, and in all."""
+MOVES, LEAST_MOVES, MOST_MOVES = 0.4, 50, 300
+"""Moves that a round tries: a tile and core, at least and at most a tile."""
+
+ALL_MOVES = 2_000_000
+"""And in all."""
 
 HOT, COLD = 0.1, 0.003
 """Temperatures at the start and at the end, in shares of the cost that is a tile's in the mean."""
@@ -87,7 +89,8 @@ def settle(
 def _trade(seats: Seats, core_at: NDArray[np.int64], seed: int, hot: float) -> None:
     messages, hops = total_loads(seats)
     tiles = len(seats.core_of)
-    moves = min(MOVES * tiles, MOST_MOVES)
+    each = min(max(int(MOVES * len(seats.seats)), LEAST_MOVES), MOST_MOVES)
+    moves = min(each * tiles, ALL_MOVES)
     share = 2 / tiles
     trade(seats, core_at, moves, hot * share, COLD * share, 1 / messages, 1 / hops, REACH, state_of(seed))
 
