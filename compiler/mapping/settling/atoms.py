@@ -44,6 +44,9 @@ def atoms_of(boxes: Sequence[tuple[int, Box]], holders: Sequence[tuple[int, Box]
     >>> sorted(zip(found.sizes[found.atom].tolist(), found.member.tolist()))
     [(2, 0), (2, 0), (2, 1), (2, 1)]
     """
+    first = boxes[0][1]
+    if not holders and all(box == first for _, box in boxes):
+        return _one_atom(first.size, [member for member, _ in boxes])
     ranges = _array([box for _, box in (*boxes, *holders)])
     edges = [np.unique(ranges[:, axis]) for axis in range(ranges.shape[1])]
     places = np.stack([np.searchsorted(cut, ranges[:, axis]) for axis, cut in enumerate(edges)], 1)
@@ -61,6 +64,12 @@ def atoms_of(boxes: Sequence[tuple[int, Box]], holders: Sequence[tuple[int, Box]
     atom_at, sizes, of = _numbered(sums, holder, inside, edges)
     atom, member = _members(atom_at, own, windows[: len(boxes)])
     return Atoms(sizes, of, atom, member)
+
+
+def _one_atom(size: int, members: Sequence[int]) -> Atoms:
+    """What boxes that are all the same have in common."""
+    own = np.unique(np.array(members, np.int64))
+    return Atoms(np.array([size], np.int64), np.full(1, -1, np.int64), np.zeros(len(own), np.int64), own)
 
 
 def _numbered(

@@ -32,7 +32,9 @@ MOVES, LEAST_MOVES, MOST_MOVES = 0.4, 50, 300
 """Moves that a round tries: a tile and core, at least and at most a tile."""
 
 ALL_MOVES = 2_000_000
-"""And in all."""
+VISITS = 850_000_000
+"""And in all; and so many cores of readers are looked at for them, about: where a tile's spikes reach many
+cores, a move takes long and gains little."""
 
 HOT, COLD = 0.1, 0.003
 """Temperatures at the start and at the end, in shares of the cost that is a tile's in the mean."""
@@ -90,9 +92,15 @@ def _trade(seats: Seats, core_at: NDArray[np.int64], seed: int, hot: float) -> N
     messages, hops = total_loads(seats)
     tiles = len(seats.core_of)
     each = min(max(int(MOVES * len(seats.seats)), LEAST_MOVES), MOST_MOVES)
-    moves = min(each * tiles, ALL_MOVES)
+    moves = min(each * tiles, ALL_MOVES, int(VISITS / _visits(seats)) + 1)
     share = 2 / tiles
     trade(seats, core_at, moves, hot * share, COLD * share, 1 / messages, 1 / hops, REACH, state_of(seed))
+
+
+def _visits(seats: Seats) -> float:
+    """Cores of readers that a move of a tile looks at in the mean: of all atoms that it reads or holds."""
+    length = seats.heard.length
+    return float((length[seats.heard.things].sum() + length.sum()) / len(seats.core_of)) + 1.0
 
 
 def _seat(seats: Seats, chip: Chip, slots: Counts) -> NDArray[np.int64]:
