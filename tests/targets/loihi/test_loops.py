@@ -19,7 +19,8 @@ from spikeloom.runtime.compare import compare_engines
 from spikeloom.runtime.engines.reference import ReferenceEngine
 from spikeloom.targets.loihi import loihi1, loihi2
 from spikeloom.targets.loihi.engine import LoihiEngine
-from spikeloom.targets.loihi.lava import LavaEngine, find_worker
+from spikeloom.targets.loihi.environment import find_worker
+from spikeloom.targets.loihi.lava import LavaEngine
 from tests.engines.agreement import disagreements
 
 STEPS, BATCH, N = 9, 3, 10
