@@ -16,7 +16,7 @@ from time import process_time
 from docs.full_size import meta_spikeformer, spikformer
 from spikeloom.atomic import write_text
 from spikeloom.compiler.graph.graph import Graph
-from spikeloom.compiler.mapping.bounds import cores_by_limit
+from spikeloom.compiler.mapping.bounds.cores import cores_by_limit
 from spikeloom.compiler.mapping.network import Network
 from spikeloom.compiler.mapping.partition import map_network
 from spikeloom.targets.loihi.attention import Form

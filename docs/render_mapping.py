@@ -83,11 +83,11 @@ TRIED = """\
 - *The bound on messages.* Until November 2026 it took one spike at a time: a source, its readers and all weights
   that end in any of them fill so many cores, of which one can be the spike's own. Now it is the best of three,
   each proved in its file and tried against all mappings of small networks. *Twins*
-  (`compiler/mapping/bound_twins.py`): neurons with the same readers are taken together, and those that find no
-  room beside their readers are not on a core that hears them. That raised it by up to a third (QSD). *Seams* (`compiler/mapping/bound_seams.py`): prices of neurons such that no core is worth more than what
+  (`compiler/mapping/bounds/twins.py`): neurons with the same readers are taken together, and those that find no
+  room beside their readers are not on a core that hears them. That raised it by up to a third (QSD). *Seams* (`compiler/mapping/bounds/seams.py`): prices of neurons such that no core is worth more than what
   arrives there, with the fewest positions that any tile reads through a window, and with tiles of one channel for
   depthwise layers against tiles of all channels for what feeds them. That raised it by 7 to 21 % more where images
-  are large (MobileNet, SDT-V2, QSD). *Sharing* (`compiler/mapping/bound_sharing.py`): what neurons on one core can hear
+  are large (MobileNet, SDT-V2, QSD). *Sharing* (`compiler/mapping/bounds/sharing.py`): what neurons on one core can hear
   together where there is no geometry. That doubled it for the random network.
 - *What these bounds still do not see.* A tile counts as if it lay in a corner of the image, where it has two
   seams in place of four. Each layer, or pair of layers, has the best cores for itself, so that chains of pointwise
@@ -291,8 +291,8 @@ def _bounds(document: Document) -> list[str]:
     lines = [
         "## Against the provable bounds\n",
         "Cores: the limit that alone asks for most. Messages: over all mappings, on any number of cores; the best "
-        "of three proofs a layer (`compiler/mapping/message_bound.py` and the files it names). Hops: of these tiles, over "
-        "all placements (`compiler/mapping/hop_bound.py`). Rates: the share of the neurons whose rate comes from a "
+        "of three proofs a layer (`compiler/mapping/bounds/messages.py` and the files it names). Hops: of these tiles, over "
+        "all placements (`compiler/mapping/bounds/hops.py`). Rates: the share of the neurons whose rate comes from a "
         "run; the others are drawn or assumed.\n",
         "| network | neurons | rates from a run | cores | bound | ratio | messages | ratio | hops | ratio | seconds |",
         "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
@@ -395,7 +395,7 @@ def _trees(document: Document) -> list[str]:
         "## Where routers copy messages\n",
         "A spike's routes to all cores that read it, first along the row, then along the column, are a tree. A router "
         "that copies messages where routes part carries the spike once on each link of it, and a core sends it once. "
-        "Counted exactly, by classes of neurons that the same cores read (`compiler/mapping/tree.py`); up to 6 million "
+        "Counted exactly, by classes of neurons that the same cores read (`compiler/mapping/routing/trees.py`); up to 6 million "
         "neurons the routing tables are followed from router to router, and each link carries what was counted. *Hops* "
         "and *link* are over those of the same mapping with one message a target. *Placed for it*: our tiles, placed "
         "again by annealing on trees, which is what `map_network` does for a chip whose file says `[mesh.multicast] "

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from spikeloom.compiler.mapping.box import Box
 from spikeloom.compiler.mapping.network import Population, Projection, SourceAxis
 from spikeloom.compiler.mapping.placement import Mapping, Tile
-from spikeloom.compiler.mapping.routes import CORE, Routes
+from spikeloom.compiler.mapping.routing.tables import CORE, Routes
 
 Mask = NDArray[np.bool_]
 Table = MappingOf[int, tuple[Box, ...]]

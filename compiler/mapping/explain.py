@@ -12,17 +12,17 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeloom.compiler.mapping.bounds import cores_by_limit, least_cores
+from spikeloom.compiler.mapping.bounds.cores import cores_by_limit, least_cores
+from spikeloom.compiler.mapping.bounds.hops import least_hops
+from spikeloom.compiler.mapping.bounds.messages import least_messages
 from spikeloom.compiler.mapping.chip import Chip
 from spikeloom.compiler.mapping.explanation import Explanation, LayerBinding, Routing, WhatIf
-from spikeloom.compiler.mapping.hop_bound import least_hops
-from spikeloom.compiler.mapping.message_bound import least_messages
 from spikeloom.compiler.mapping.network import Network
 from spikeloom.compiler.mapping.partition import flow_pairs, map_network, places
 from spikeloom.compiler.mapping.placement import Mapping
 from spikeloom.compiler.mapping.placing.graph import talk_of
-from spikeloom.compiler.mapping.route import Flows, all_flows, demands, distances, link_loads
-from spikeloom.compiler.mapping.tree import trees
+from spikeloom.compiler.mapping.routing.flows import Flows, all_flows, demands, distances, link_loads
+from spikeloom.compiler.mapping.routing.trees import trees
 from spikeloom.errors import UnsupportedError
 
 TRIED = 600

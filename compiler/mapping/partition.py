@@ -9,20 +9,20 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeloom.compiler.mapping.bounds import cores_by_limit, least_cores
+from spikeloom.compiler.mapping.bounds.cores import cores_by_limit, least_cores
 from spikeloom.compiler.mapping.chip import Chip
-from spikeloom.compiler.mapping.cut import SLACK, cut
 from spikeloom.compiler.mapping.demand import Demand
-from spikeloom.compiler.mapping.fanout import fanouts
 from spikeloom.compiler.mapping.network import Network
-from spikeloom.compiler.mapping.pack import Group
 from spikeloom.compiler.mapping.placement import CoreUse, Links, Load, Mapping, Tile, Traffic
 from spikeloom.compiler.mapping.placing.graph import talk_of
 from spikeloom.compiler.mapping.placing.place import place
 from spikeloom.compiler.mapping.placing.trees import forest_of, place_for_trees
-from spikeloom.compiler.mapping.route import OUTSIDE, Flows, all_flows, distances, link_loads
+from spikeloom.compiler.mapping.routing.fanout import fanouts
+from spikeloom.compiler.mapping.routing.flows import OUTSIDE, Flows, all_flows, distances, link_loads
+from spikeloom.compiler.mapping.routing.trees import Trees, trees
 from spikeloom.compiler.mapping.settling.settle import settle
-from spikeloom.compiler.mapping.tree import Trees, trees
+from spikeloom.compiler.mapping.tiling.cut import SLACK, cut
+from spikeloom.compiler.mapping.tiling.pack import Group
 from spikeloom.errors import Problem, UnsupportedError, counted
 
 

@@ -24,21 +24,21 @@ from examples.mapping.networks import CATALOGUE, HUGE, Workload, large_spikforme
 from examples.mapping.peers import partitions, placements
 from examples.mapping.peers.grains import Grain, grains
 from spikeloom.atomic import write_text
-from spikeloom.compiler.mapping.bounds import least_cores
+from spikeloom.compiler.mapping.bounds.cores import least_cores
+from spikeloom.compiler.mapping.bounds.messages import least_messages
 from spikeloom.compiler.mapping.check import check_mapping
 from spikeloom.compiler.mapping.chip import Chip, read_description
-from spikeloom.compiler.mapping.cut import SLACK
 from spikeloom.compiler.mapping.demand import Demand
 from spikeloom.compiler.mapping.execute import deliver, walk
 from spikeloom.compiler.mapping.explain import explain
-from spikeloom.compiler.mapping.message_bound import least_messages
 from spikeloom.compiler.mapping.partition import assemble, flow_pairs, for_trees, map_network, places
 from spikeloom.compiler.mapping.placement import Mapping as ChipMapping
 from spikeloom.compiler.mapping.placement import Tile
 from spikeloom.compiler.mapping.placing.graph import Talk, talk_of
-from spikeloom.compiler.mapping.route import all_flows, demands, readers
-from spikeloom.compiler.mapping.routing import routing_tables
-from spikeloom.compiler.mapping.tree import Trees, trees
+from spikeloom.compiler.mapping.routing.flows import all_flows, demands, readers
+from spikeloom.compiler.mapping.routing.make_tables import routing_tables
+from spikeloom.compiler.mapping.routing.trees import Trees, trees
+from spikeloom.compiler.mapping.tiling.cut import SLACK
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.json"

@@ -10,10 +10,10 @@ from itertools import permutations
 import numpy as np
 import pytest
 
+from spikeloom.compiler.mapping.bounds.hops import least_hops
 from spikeloom.compiler.mapping.chip import Chip, Mesh
 from spikeloom.compiler.mapping.explain import TRIED, explain
 from spikeloom.compiler.mapping.explanation import Explanation
-from spikeloom.compiler.mapping.hop_bound import least_hops
 from spikeloom.compiler.mapping.network import Network
 from spikeloom.compiler.mapping.partition import map_network
 from spikeloom.compiler.mapping.placing.graph import talk_of

@@ -11,12 +11,12 @@ from examples.mapping import measured
 from examples.mapping.bench import chip_for
 from examples.mapping.builder import Builder
 from examples.mapping.networks import CATALOGUE, Workload, random_recurrent
-from spikeloom.compiler.mapping import cut, shapes
-from spikeloom.compiler.mapping.bounds import least_cores
+from spikeloom.compiler.mapping.bounds.cores import least_cores
+from spikeloom.compiler.mapping.bounds.messages import least_messages
 from spikeloom.compiler.mapping.check import check_mapping
-from spikeloom.compiler.mapping.dissolve import dissolve
-from spikeloom.compiler.mapping.message_bound import least_messages
 from spikeloom.compiler.mapping.partition import map_network
+from spikeloom.compiler.mapping.tiling import cut, shapes
+from spikeloom.compiler.mapping.tiling.dissolve import dissolve
 
 
 def _separable(blocks: int) -> Workload:

@@ -9,16 +9,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from spikeloom.compiler.mapping.bounds import least_cores
+from spikeloom.compiler.mapping.bounds.cores import least_cores
+from spikeloom.compiler.mapping.bounds.messages import least_messages
 from spikeloom.compiler.mapping.box import Box
 from spikeloom.compiler.mapping.check import check_mapping
 from spikeloom.compiler.mapping.chip import Chip
 from spikeloom.compiler.mapping.execute import deliver
-from spikeloom.compiler.mapping.message_bound import least_messages
 from spikeloom.compiler.mapping.network import Network
 from spikeloom.compiler.mapping.partition import map_network
 from spikeloom.compiler.mapping.placement import Mapping, Tile
-from spikeloom.compiler.mapping.route import all_flows, demands, readers
+from spikeloom.compiler.mapping.routing.flows import all_flows, demands, readers
 from spikeloom.compiler.mapping.synapses import expand
 from spikeloom.errors import InputError, UnsupportedError
 

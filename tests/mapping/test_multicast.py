@@ -16,17 +16,17 @@ from spikeloom.compiler.mapping.chip import Chip
 from spikeloom.compiler.mapping.execute import Walk, deliver, walk
 from spikeloom.compiler.mapping.explain import explain
 from spikeloom.compiler.mapping.explanation import Explanation
-from spikeloom.compiler.mapping.fanout import Fanout, fanout, fanouts
 from spikeloom.compiler.mapping.network import Network
 from spikeloom.compiler.mapping.partition import flow_pairs, map_network
 from spikeloom.compiler.mapping.placement import Mapping
 from spikeloom.compiler.mapping.placing.board import board_for
 from spikeloom.compiler.mapping.placing.graph import talk_of
 from spikeloom.compiler.mapping.placing.trees import anneal_trees, forest_of, links_of_trees, loads_of_trees
-from spikeloom.compiler.mapping.route import OUTSIDE, all_flows, demands, readers
-from spikeloom.compiler.mapping.routes import CORE, Outputs, Router
-from spikeloom.compiler.mapping.routing import routing_tables
-from spikeloom.compiler.mapping.tree import least_tree_hops, tree_links, trees
+from spikeloom.compiler.mapping.routing.fanout import Fanout, fanout, fanouts
+from spikeloom.compiler.mapping.routing.flows import OUTSIDE, all_flows, demands, readers
+from spikeloom.compiler.mapping.routing.make_tables import routing_tables
+from spikeloom.compiler.mapping.routing.tables import CORE, Outputs, Router
+from spikeloom.compiler.mapping.routing.trees import least_tree_hops, tree_links, trees
 from spikeloom.compiler.mapping.xorshift import state_of
 
 Toy = Callable[..., Chip]

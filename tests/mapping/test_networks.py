@@ -7,11 +7,11 @@ import pytest
 
 from examples.mapping.bench import chip_for
 from examples.mapping.networks import CATALOGUE
+from spikeloom.compiler.mapping.bounds.messages import least_messages
 from spikeloom.compiler.mapping.check import check_mapping
 from spikeloom.compiler.mapping.execute import deliver
-from spikeloom.compiler.mapping.message_bound import least_messages
 from spikeloom.compiler.mapping.partition import map_network
-from spikeloom.compiler.mapping.route import readers
+from spikeloom.compiler.mapping.routing.flows import readers
 
 SMALL = ("lenet", "alexnet", "random-16k", "max-former-384", "spikformer-4-256")
 """Mapped in every run of the tests; the rest of the catalogue has minutes."""

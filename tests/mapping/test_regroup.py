@@ -7,9 +7,9 @@ import pytest
 
 from examples.mapping.bench import chip_for
 from examples.mapping.networks import CATALOGUE, random_recurrent
-from spikeloom.compiler.mapping import cut, regroup
 from spikeloom.compiler.mapping.check import check_mapping
 from spikeloom.compiler.mapping.partition import map_network
+from spikeloom.compiler.mapping.tiling import cut, regroup
 from spikeloom.compiler.mapping.xorshift import next_number
 
 

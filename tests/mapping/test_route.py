@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from spikeloom.compiler.mapping.placing.place import place
-from spikeloom.compiler.mapping.route import OUTSIDE, Flows, distances, link_loads
+from spikeloom.compiler.mapping.routing.flows import OUTSIDE, Flows, distances, link_loads
 
 
 def walked(

@@ -14,17 +14,17 @@ from spikeloom.compiler.mapping import partition
 from spikeloom.compiler.mapping.box import Box
 from spikeloom.compiler.mapping.check import check_mapping
 from spikeloom.compiler.mapping.chip import Chip
-from spikeloom.compiler.mapping.cut import cut
 from spikeloom.compiler.mapping.execute import deliver
 from spikeloom.compiler.mapping.network import Network
-from spikeloom.compiler.mapping.pack import Group
 from spikeloom.compiler.mapping.partition import map_network
-from spikeloom.compiler.mapping.route import readers
+from spikeloom.compiler.mapping.routing.flows import readers
 from spikeloom.compiler.mapping.settling import settle as settling
 from spikeloom.compiler.mapping.settling.atoms import atoms_of
 from spikeloom.compiler.mapping.settling.seats import Seats, seats_of, total_loads
 from spikeloom.compiler.mapping.settling.trade import _carry, _judge, _sit, _store
-from spikeloom.compiler.mapping.shapes import needed_by
+from spikeloom.compiler.mapping.tiling.cut import cut
+from spikeloom.compiler.mapping.tiling.pack import Group
+from spikeloom.compiler.mapping.tiling.shapes import needed_by
 
 Toy = Callable[..., Chip]
 Networks = Callable[[int], Network]

@@ -10,11 +10,11 @@ import numpy as np
 from numba import njit
 
 from spikeloom.compiler.mapping.chip import Chip
-from spikeloom.compiler.mapping.fanout import Fanout
 from spikeloom.compiler.mapping.placing.board import Board, board_for
 from spikeloom.compiler.mapping.placing.graph import Counts, Talk, Weights
 from spikeloom.compiler.mapping.placing.refine import SPELL, proposed_slot, swap
-from spikeloom.compiler.mapping.route import OUTSIDE
+from spikeloom.compiler.mapping.routing.fanout import Fanout
+from spikeloom.compiler.mapping.routing.flows import OUTSIDE
 from spikeloom.compiler.mapping.xorshift import State, next_number, state_of
 
 # pragma: no cover  (coverage does not see compiled functions)

@@ -13,7 +13,7 @@ from spikeloom.compiler.mapping.box import Box
 from spikeloom.compiler.mapping.chip import Chip
 from spikeloom.compiler.mapping.network import Network
 from spikeloom.compiler.mapping.settling.atoms import Atoms, atoms_of
-from spikeloom.compiler.mapping.tiles import Piece
+from spikeloom.compiler.mapping.tiling.tiles import Piece
 
 Counts = NDArray[np.int64]
 Weights = NDArray[np.float64]

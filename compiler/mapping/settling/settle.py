@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from spikeloom.compiler.mapping.chip import Chip
 from spikeloom.compiler.mapping.demand import violations
 from spikeloom.compiler.mapping.network import Network
-from spikeloom.compiler.mapping.pack import Group
 from spikeloom.compiler.mapping.placing.board import board_for, slot_table
 from spikeloom.compiler.mapping.placing.graph import Counts, talk_of
 from spikeloom.compiler.mapping.placing.place import improve
 from spikeloom.compiler.mapping.settling.seats import Seats, pairs_of, seats_of, tiles_by_core, total_loads
 from spikeloom.compiler.mapping.settling.trade import trade
-from spikeloom.compiler.mapping.shapes import needed_by
-from spikeloom.compiler.mapping.tiles import Piece
+from spikeloom.compiler.mapping.tiling.pack import Group
+from spikeloom.compiler.mapping.tiling.shapes import needed_by
+from spikeloom.compiler.mapping.tiling.tiles import Piece
 from spikeloom.compiler.mapping.xorshift import state_of
 
 MOST_CORES = 6_000

@@ -19,7 +19,7 @@ from spikeloom.compiler.mapping.chip import Chip
 from spikeloom.compiler.mapping.demand import tile_demand, violations
 from spikeloom.compiler.mapping.network import Network, Population
 from spikeloom.compiler.mapping.overlap import overlaps
-from spikeloom.compiler.mapping.tiles import Blocks
+from spikeloom.compiler.mapping.tiling.tiles import Blocks
 
 
 @dataclass(frozen=True)

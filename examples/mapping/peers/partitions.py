@@ -12,7 +12,7 @@ from spikeloom.compiler.mapping.box import Box
 from spikeloom.compiler.mapping.chip import Chip
 from spikeloom.compiler.mapping.demand import Demand, tile_demand, violations
 from spikeloom.compiler.mapping.network import Network, Population
-from spikeloom.compiler.mapping.tiles import Blocks, TileChooser
+from spikeloom.compiler.mapping.tiling.tiles import Blocks, TileChooser
 
 Clusters = list[list[Grain]]
 CANDIDATES = 4

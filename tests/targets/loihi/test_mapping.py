@@ -19,7 +19,7 @@ from spikeloom.compiler.mapping.execute import deliver
 from spikeloom.compiler.mapping.network import Network, Population
 from spikeloom.compiler.mapping.partition import map_network
 from spikeloom.compiler.mapping.placement import Mapping
-from spikeloom.compiler.mapping.route import readers
+from spikeloom.compiler.mapping.routing.flows import readers
 from spikeloom.compiler.mapping.synapses import expand
 from spikeloom.errors import UnsupportedError
 from spikeloom.targets.loihi import loihi2

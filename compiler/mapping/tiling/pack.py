@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from spikeloom.compiler.mapping.box import Box
 from spikeloom.compiler.mapping.chip import Chip
 from spikeloom.compiler.mapping.demand import Demand, violations
-from spikeloom.compiler.mapping.gaps import Gaps
-from spikeloom.compiler.mapping.leftover import Leftover
 from spikeloom.compiler.mapping.network import Network
-from spikeloom.compiler.mapping.shapes import Family, memory_share, needed_by, pieces_of
-from spikeloom.compiler.mapping.tiles import Piece
+from spikeloom.compiler.mapping.tiling.gaps import Gaps
+from spikeloom.compiler.mapping.tiling.leftover import Leftover
+from spikeloom.compiler.mapping.tiling.shapes import Family, memory_share, needed_by, pieces_of
+from spikeloom.compiler.mapping.tiling.tiles import Piece
 
 NEIGHBOURS = 10
 """Cores of one related population that are tried for a tile."""

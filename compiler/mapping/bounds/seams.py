@@ -33,9 +33,9 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
+from spikeloom.compiler.mapping.bounds.windows import Windows, windows_of
 from spikeloom.compiler.mapping.chip import Chip
 from spikeloom.compiler.mapping.network import Network, Population, Projection
-from spikeloom.compiler.mapping.windows import Windows, windows_of
 
 Values = NDArray[np.float64]
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 
 from spikeloom.compiler.mapping.box import Box
 from spikeloom.compiler.mapping.demand import Demand
-from spikeloom.compiler.mapping.fanout import fanouts
 from spikeloom.compiler.mapping.network import Network
 from spikeloom.compiler.mapping.placement import CoreUse
-from spikeloom.compiler.mapping.route import OUTSIDE
-from spikeloom.compiler.mapping.routes import CORE, Key, Outputs, Router, Routes
+from spikeloom.compiler.mapping.routing.fanout import fanouts
+from spikeloom.compiler.mapping.routing.flows import OUTSIDE
+from spikeloom.compiler.mapping.routing.tables import CORE, Key, Outputs, Router, Routes
 
 
 def routing_tables(network: Network, demands: Sequence[Demand], cores: Sequence[CoreUse]) -> Routes:

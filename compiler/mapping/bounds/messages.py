@@ -1,8 +1,8 @@
 """How few messages any mapping can need.
 
 Each bound is a file: what the readers of a spike and their weights fill of cores says how many must hear it,
-one group of twins at a time (`bound_twins.py`); tiles before windows have seams (`bound_seams.py`); readers
-of random networks share little (`bound_sharing.py`). Each spike is one population's, so that the bounds of
+one group of twins at a time (`twins.py`); tiles before windows have seams (`seams.py`); readers
+of random networks share little (`sharing.py`). Each spike is one population's, so that the bounds of
 different populations add up; of those for the same populations the best is taken.
 """
 
@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from spikeloom.compiler.mapping.bound_seams import least_by_seams, pairs_by_seams
-from spikeloom.compiler.mapping.bound_sharing import least_by_sharing
-from spikeloom.compiler.mapping.bound_twins import least_by_twins
+from spikeloom.compiler.mapping.bounds.seams import least_by_seams, pairs_by_seams
+from spikeloom.compiler.mapping.bounds.sharing import least_by_sharing
+from spikeloom.compiler.mapping.bounds.twins import least_by_twins
 from spikeloom.compiler.mapping.chip import Chip
 from spikeloom.compiler.mapping.network import Network, Population
 

@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 
 from examples.mapping.builder import Builder
 from spikeloom.compiler.graph.ops.conv2d import Conv2d
-from spikeloom.compiler.mapping.bound_seams import pairs_by_seams
-from spikeloom.compiler.mapping.bound_twins import least_by_twins
+from spikeloom.compiler.mapping.bounds.messages import least_messages
+from spikeloom.compiler.mapping.bounds.seams import pairs_by_seams
+from spikeloom.compiler.mapping.bounds.twins import least_by_twins
+from spikeloom.compiler.mapping.bounds.windows import windows_of
 from spikeloom.compiler.mapping.box import Box
 from spikeloom.compiler.mapping.chip import Chip
-from spikeloom.compiler.mapping.message_bound import least_messages
 from spikeloom.compiler.mapping.network import Network
 from spikeloom.compiler.mapping.partition import map_network
 from spikeloom.compiler.mapping.synapses import expand
-from spikeloom.compiler.mapping.windows import windows_of
 
 Toy = Callable[..., Chip]
 WORD = 16

@@ -18,7 +18,7 @@ from spikeloom.compiler.mapping.box import Box, Range
 from spikeloom.compiler.mapping.chip import Chip
 from spikeloom.compiler.mapping.demand import Demand, tile_demand, violations
 from spikeloom.compiler.mapping.network import Network, Population
-from spikeloom.compiler.mapping.tiles import Blocks, Piece, cuts
+from spikeloom.compiler.mapping.tiling.tiles import Blocks, Piece, cuts
 
 CHANNEL_PARTS = (*range(1, 17), 18, 20, 22, 24, 28, 32, 40, 48, 64, 80, 96, 128, 192, 256, 384, 512)
 """Into how many blocks channels may be cut; the numbers above 512 double."""

@@ -18,7 +18,7 @@ from spikeloom.compiler.mapping.box import Box
 from spikeloom.compiler.mapping.demand import Demand
 from spikeloom.compiler.mapping.network import Network
 from spikeloom.compiler.mapping.overlap import as_array, overlaps
-from spikeloom.compiler.mapping.route import holders_and_readers
+from spikeloom.compiler.mapping.routing.flows import holders_and_readers
 
 Counts = NDArray[np.int64]
 

@@ -16,8 +16,8 @@ from spikeloom.compiler.mapping.box import Box
 from spikeloom.compiler.mapping.chip import Chip
 from spikeloom.compiler.mapping.demand import Demand, tile_demand, violations
 from spikeloom.compiler.mapping.network import Network
-from spikeloom.compiler.mapping.pack import Group
-from spikeloom.compiler.mapping.tiles import Piece
+from spikeloom.compiler.mapping.tiling.pack import Group
+from spikeloom.compiler.mapping.tiling.tiles import Piece
 
 TRIED = 12
 """So many gaps are tried for a tile, those that take most of it, and as many on cores that hold its like."""

@@ -1,7 +1,8 @@
 """Routing tables of a mesh whose routers copy messages: where a message that comes in goes out.
 
-A message carries a key, the same for all neurons of a class (:mod:`~spikeloom.compiler.mapping.fanout`). A
-router sends a copy to each neighbour and each core of its own that the entry of the key names.
+A message carries a key, the same for all neurons of a class
+(:mod:`~spikeloom.compiler.mapping.routing.fanout`). A router sends a copy to each neighbour and each core of
+its own that the entry of the key names.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 The routes from a core to all cores that read a neuron run first along the row, then along the column,
 so that together they are a tree: a trunk along the row of the source, and from it branches along the
 columns of the targets. Each link of the tree carries the spike once. All neurons of a class
-(:mod:`~spikeloom.compiler.mapping.fanout`) have the same tree.
+(:mod:`~spikeloom.compiler.mapping.routing.fanout`) have the same tree.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from spikeloom.compiler.mapping.chip import Chip
 from spikeloom.compiler.mapping.demand import Demand
-from spikeloom.compiler.mapping.fanout import Counts, Fanout, fanouts
 from spikeloom.compiler.mapping.network import Network
-from spikeloom.compiler.mapping.route import OUTSIDE
+from spikeloom.compiler.mapping.routing.fanout import Counts, Fanout, fanouts
+from spikeloom.compiler.mapping.routing.flows import OUTSIDE
 
 Weights = NDArray[np.float64]
 

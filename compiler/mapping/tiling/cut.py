@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from spikeloom.compiler.mapping.bounds import least_cores
+from spikeloom.compiler.mapping.bounds.cores import least_cores
 from spikeloom.compiler.mapping.box import Box
 from spikeloom.compiler.mapping.chip import Chip
-from spikeloom.compiler.mapping.dissolve import dissolve
 from spikeloom.compiler.mapping.network import Network
-from spikeloom.compiler.mapping.pack import MANY, Group, Packing
-from spikeloom.compiler.mapping.regroup import regroup
-from spikeloom.compiler.mapping.shapes import Choice, Family, Shape, ShapeChooser, families, fitting
-from spikeloom.compiler.mapping.tiles import Piece, TileChooser
+from spikeloom.compiler.mapping.tiling.dissolve import dissolve
+from spikeloom.compiler.mapping.tiling.pack import MANY, Group, Packing
+from spikeloom.compiler.mapping.tiling.regroup import regroup
+from spikeloom.compiler.mapping.tiling.shapes import Choice, Family, Shape, ShapeChooser, families, fitting
+from spikeloom.compiler.mapping.tiling.tiles import Piece, TileChooser
 from spikeloom.errors import Problem, UnsupportedError
 
 SLACK = 1.02

@@ -21,7 +21,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeloom.compiler.mapping.bound_twins import own, shares
+from spikeloom.compiler.mapping.bounds.twins import own, shares
 from spikeloom.compiler.mapping.box import Box
 from spikeloom.compiler.mapping.chip import Chip
 from spikeloom.compiler.mapping.network import Network, Projection

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from spikeloom.compiler.mapping.chip import Chip
 from spikeloom.compiler.mapping.demand import Demand, violations
 from spikeloom.compiler.mapping.network import Network
-from spikeloom.compiler.mapping.pack import Group
-from spikeloom.compiler.mapping.shapes import needed_by
-from spikeloom.compiler.mapping.tiles import Piece
+from spikeloom.compiler.mapping.tiling.pack import Group
+from spikeloom.compiler.mapping.tiling.shapes import needed_by
+from spikeloom.compiler.mapping.tiling.tiles import Piece
 from spikeloom.compiler.mapping.xorshift import State, next_number, state_of
 
 Counts = NDArray[np.int64]

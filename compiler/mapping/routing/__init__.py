@@ -1,0 +1,1 @@
+"""What goes from core to core, and on which links."""

@@ -1,0 +1,1 @@
+"""Layers cut into tiles, and tiles packed onto cores."""
