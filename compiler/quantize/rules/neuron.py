@@ -39,9 +39,8 @@ def neuron(walk: Walk, op: Neuron, node: Node) -> None:
         name, unit = walk.ranged(node, node.inputs[0])
         integer, bound = quantize_neuron(node.name, op, unit, walk.profile, walk.horizon)
         fault = walk.overflows(integer, name)
-    if (
-        fault and decays_with_the_current and walk.profile.rescales
-    ):  # its range is the stream's, not the layer's
+    if fault and decays_with_the_current and walk.profile.rescales:
+        # what arrives was rescaled already: coarser steps of the layer before it would change nothing
         limit = walk.profile.stream_limit // 2
         name, unit = walk.rescaled(node, node.inputs[0], 2 * float(unit.scale.reshape(())), limit)
         integer, bound = quantize_neuron(node.name, op, unit, walk.profile, walk.horizon)
