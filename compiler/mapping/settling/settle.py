@@ -33,8 +33,11 @@ MOVES, LEAST_MOVES, MOST_MOVES = 0.4, 50, 300
 
 ALL_MOVES = 2_000_000
 VISITS = 850_000_000
-"""And in all; and so many cores of readers are looked at for them, about: where a tile's spikes reach many
-cores, a move takes long and gains little."""
+"""And in all; and so many cores of readers are looked at for them, about."""
+
+FAR_HEARD = 4_000
+"""Where a move looks at more cores of readers in the mean, nothing is moved: spikes reach so many cores that
+there is hardly a better one for a tile."""
 
 HOT, COLD = 0.1, 0.003
 """Temperatures at the start and at the end, in shares of the cost that is a tile's in the mean."""
@@ -75,7 +78,7 @@ def settle(
     seats = seats_of(network, chip, rates, pieces, core_of)
     core_at = _seat(seats, chip, slots)
     messages, hops = total_loads(seats)
-    if not hops:
+    if not hops or _visits(seats) > FAR_HEARD:
         return before
     for number in range(ROUNDS):
         _trade(seats, core_at, seed * ROUNDS + number, HOT / (1 + number))
