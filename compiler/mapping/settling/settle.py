@@ -35,7 +35,7 @@ ALL_MOVES = 2_000_000
 VISITS = 850_000_000
 """And in all; and so many cores of readers are looked at for them, about."""
 
-FAR_HEARD = 4_000
+FAR_HEARD = 2_000
 """Where a move looks at more cores of readers in the mean, nothing is moved: spikes reach so many cores that
 there is hardly a better one for a tile."""
 
