@@ -118,7 +118,7 @@ TRIED = """\
   from the slots that are best with one message a target, took 20 % of AlexNet's, 17 % of VGG-11's, 32 % of
   Spikformer-4-384's and 10 % of MobileNet's, with the busiest link at 0.64 to 0.81, in 3 to 10 s of processor time. A
   move looks at all targets of all trees that it touches, so that above some thousand cores few moves are affordable:
-  of the trees of 17,185 cores it took 8 % in 205 s, and fewer moves are made now.
+  of the trees of 17,185 cores it took 4 % in 118 s, and with ten times the moves that see strained links 8 % in 205 s.
 - *Networks without shared weights.* There what a core needs is a sum over its tiles, and so is the traffic: tiles
   trade places under annealing. It cut messages of the random network by an eighth.
 - *Cores against hops.* Packing to within 1.02 of the bound puts tiles of distant layers on one core, which costs
