@@ -25,7 +25,7 @@ _COUNTER_BYTES = 8
 """PyTorch's batch norm keeps the number of batches that it has seen, 64 bits, among its buffers."""
 
 _STATISTICS = ("mean", "variance")
-_CONNECTIONS = ("linear", "conv1d", "conv2d")
+_CONNECTIONS = ("linear", "conv1d", "conv2d", "recurrent_neuron")
 
 
 @dataclass(frozen=True)

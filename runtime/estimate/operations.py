@@ -4,12 +4,13 @@ The terms are NeuroBench's (neurobench 2.3.0, ``metrics/workload``): an effectiv
 pair of a non-zero input and a non-zero weight; all those of a layer are accumulates (ACs) if
 every input that the layer saw is -1, 0 or 1, and multiply-accumulates (MACs) otherwise; dense
 operations count every pair that exists. NeuroBench leaves out what has no stored weight; the
-products of attention and the neuron updates are therefore counted apart, never mixed in.
+products of attention and the neuron updates are therefore counted apart, never mixed in. Spikes that
+come back to their own layer are synaptic operations when they arrive, under the layer's name and ``.back``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +19,8 @@ from numpy.typing import NDArray
 
 from spikeloom.compiler.graph.graph import Graph, Node
 from spikeloom.compiler.graph.op import Array
+from spikeloom.compiler.graph.ops.feedback_neuron import FeedbackNeuron
+from spikeloom.compiler.graph.ops.recurrent_neuron import RecurrentNeuron, pairs_back
 from spikeloom.runtime.estimate.spike_driven import not_spike_driven
 
 
@@ -105,6 +108,8 @@ class OperationCounter:
     _effective: dict[str, list[NDArray[np.int64]]] = field(default_factory=dict)
     _binary: dict[str, list[NDArray[np.bool_]]] = field(default_factory=dict)
     _steps: list[NDArray[np.int64]] = field(default_factory=list)
+    _back: dict[str, list[NDArray[np.int64]]] = field(default_factory=dict)
+    _sent: dict[str, Array] = field(default_factory=dict)  # [batch, wait, ...], newest first
 
     def start(self, batch: int) -> None:
         """Begin a batch of samples at their first step."""
@@ -112,6 +117,9 @@ class OperationCounter:
         for node in self._nodes():
             self._effective.setdefault(node.name, []).append(np.zeros(batch, np.int64))
             self._binary.setdefault(node.name, []).append(np.ones(batch, bool))
+        for name, op in self._loops():
+            self._back.setdefault(name, []).append(np.zeros(batch, np.int64))
+            self._sent[name] = np.zeros((batch, op.wait, *self._shape(name)), np.int64)
 
     def add(self, values: Mapping[str, Array], rows: NDArray[np.int64] | None = None) -> None:
         """Count one time step from the values [n, ...] of the graph.
@@ -127,10 +135,17 @@ class OperationCounter:
             self._effective[node.name][-1][at] += node.op.operations(*inputs)
             if node.op.work == "synaptic":
                 self._binary[node.name][-1][at] &= _is_binary(inputs[0])
+        for name, op in self._loops():
+            sent = self._sent[name]
+            self._back[name][-1][at] += pairs_back(op.weight, sent[at, -1])
+            sent[at] = np.concatenate([np.asarray(values[name])[:, None], sent[at, :-1]], 1)
 
     def result(self) -> Operations:
         """The counts so far."""
-        nodes = tuple(self._node_operations(node) for node in self._nodes())
+        nodes = (
+            *(self._node_operations(node) for node in self._nodes()),
+            *(self._loop_operations(name, op) for name, op in self._loops()),
+        )
         synaptic = [node for node in nodes if node.work == "synaptic"]
         real = not_spike_driven(self.graph)
         return Operations(
@@ -159,10 +174,29 @@ class OperationCounter:
             np.concatenate(self._binary[node.name]),
         )
 
+    def _loops(self) -> Iterator[tuple[str, RecurrentNeuron | FeedbackNeuron]]:
+        """Layers whose spikes come back."""
+        for node in self.graph.nodes:
+            if isinstance(node.op, RecurrentNeuron | FeedbackNeuron):
+                yield node.output, node.op
+
+    def _loop_operations(self, name: str, op: RecurrentNeuron | FeedbackNeuron) -> NodeOperations:
+        effective = np.concatenate(self._back[name])
+        pairs = int(pairs_back(np.ones_like(op.weight), np.ones((1, *self._shape(name))))[0])
+        return NodeOperations(
+            f"{name}.back", "synaptic", effective, self._a_sample(pairs), np.ones(len(effective), bool)
+        )
+
+    def _shape(self, name: str) -> tuple[int, ...]:
+        return self.graph.types[name].shape
+
     def _dense(self, node: Node) -> float:
-        """Pairs that exist, a sample; whole where every sample has as many steps."""
+        """Pairs that exist, a sample."""
+        return self._a_sample(node.op.dense_operations(*self.graph.input_types(node)))
+
+    def _a_sample(self, pairs: int) -> float:
+        """Pairs of a step over the steps of a sample; whole where every sample has as many."""
         steps = np.concatenate(self._steps)
-        pairs = node.op.dense_operations(*self.graph.input_types(node))
         return int(pairs * steps[0]) if (steps == steps[0]).all() else float(pairs * steps.mean())
 
 

@@ -17,7 +17,9 @@ from spikeloom.compiler.graph.ops.integer_neuron import IntegerNeuron
 from spikeloom.compiler.graph.ops.linear import Linear
 from spikeloom.compiler.graph.ops.lookup import Lookup
 from spikeloom.compiler.graph.ops.matmul import MatMul
+from spikeloom.compiler.graph.ops.recurrent_neuron import RecurrentNeuron
 from spikeloom.compiler.graph.ops.reshape import Reshape
+from spikeloom.runtime.estimate.neurobench import static_metrics
 from spikeloom.runtime.estimate.operations import OperationCounter, Operations
 from spikeloom.runtime.estimate.spike_driven import dense_share, not_spike_driven
 from tests.trained_nmnist import TrainedNmnist, trained_nmnist
@@ -176,3 +178,24 @@ def test_the_json_form_names_every_node_with_work(graph: Graph) -> None:
     assert [node["work"] for node in document["nodes"]] == ["synaptic", "update", "product", "addition"]
     assert document["samples"] == 3
     assert document["updates"] == 4.0
+
+
+@pytest.mark.parametrize(("wait", "arriving"), [(1, 4), (2, 2), (4, 0)])
+def test_spikes_that_come_back_are_synaptic_operations_when_they_arrive(wait: int, arriving: int) -> None:
+    """The first neuron fires in each of 3 steps; its spikes pass two weights, and late ones find no step."""
+    builder = GraphBuilder("loop", Stage.INTEGER)
+    x = builder.input("x", Type((3,), SPIKES))
+    weight = np.array([[0, 3, 0], [-2, 0, 0], [-2, 0, 0]], np.int8)
+    layer = RecurrentNeuron(weight, np.array([[0]]), np.zeros(1, np.int64), 4096, 0, wait=wait)
+    builder.output(builder.add("lif", layer, x)[0])
+    counter, interpreter = OperationCounter(builder.build()), Interpreter(builder.build())
+    counter.start(1)
+    interpreter.reset(1)
+    for _ in range(3):
+        values = interpreter.step(np.array([[1, 0, 0]], np.uint8))
+        assert values["lif"].tolist() == [[1, 0, 0]]
+        counter.add(values)
+    found = counter.result()
+    assert (found.acs, found.macs, found.dense, found.updates) == (arriving, 0, 3 * 9, 9)
+    assert [node.node for node in found.nodes] == ["lif", "lif.back"]
+    assert static_metrics(builder.build()).connection_sparsity == round(6 / 9, 4)

@@ -157,6 +157,18 @@ def come_back(wait: int, state: dict[str, Array]) -> tuple[Array, dict[str, Arra
     return waiting[:, -1], {"earlier": waiting[:, :-1]}
 
 
+def pairs_back(weight: Array, spikes: Array) -> NDArray[np.int64]:
+    """[batch], pairs of a spike [batch, ...] that comes back and a non-zero weight on its way.
+
+    >>> pairs_back(np.array([[0, 0], [5, 0]]), np.array([[1, 1], [0, 1]])).tolist()
+    [1, 0]
+    """
+    present = (weight != 0).astype(np.int64)
+    arriving = weighted_back(present, (spikes != 0).astype(np.int64)).reshape(len(spikes), -1)
+    pairs: NDArray[np.int64] = arriving.sum(1)
+    return pairs
+
+
 def weighted_back(weight: Array, spikes: Array) -> Array:
     """What the spikes [batch, ...] are to the neurons that they come back to."""
     if not is_dense(weight, spikes.ndim - 1):
