@@ -10,11 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from examples.mapping.builder import Builder
+from examples.mapping.builder import Builder, Terms
+from spikeloom.compiler.graph.ops.conv1d import Conv1d
 from spikeloom.compiler.graph.ops.conv2d import Conv2d
 from spikeloom.compiler.mapping.bounds.messages import least_messages
 from spikeloom.compiler.mapping.bounds.seams import pairs_by_seams
-from spikeloom.compiler.mapping.bounds.twins import least_by_twins
+from spikeloom.compiler.mapping.bounds.twins import least_by_twins, own
 from spikeloom.compiler.mapping.bounds.windows import windows_of
 from spikeloom.compiler.mapping.box import Box
 from spikeloom.compiler.mapping.chip import Chip
@@ -160,6 +161,31 @@ def test_tiles_before_a_window_have_seams(toy: Toy) -> None:
     assert least_by_twins(network, chip, network.population("a")) == 0
     assert least_messages(network, chip, rates) == pytest.approx(2)
     assert optimum(network, rates, 4, 99) == 2
+
+
+def dilated(net: Builder, x: Terms, channels: int, dilation: int) -> Terms:
+    weight = np.ones((channels, x[0].shape[0], 3), np.int8)
+    return net.apply(x, Conv1d(weight, None, (1,), (dilation,), (dilation,)))
+
+
+@pytest.mark.parametrize("memory", [3, 4, 5, 6])
+def test_readers_in_the_middle_weigh_less(toy: Toy, memory: int) -> None:
+    """Taps two apart on three positions: both ends read two positions, the middle reads itself only, so that
+    its readers may share a core where those of the ends do not."""
+    net = Builder("far", (2, 3))
+    a = net.neurons("a", net.pointwise(net.start, 1))
+    network = net.readout("b", net.pointwise(a, 2) + dilated(net, net.start, 2, 2))
+    rates, chip = {"input": 1.0, "a": 1.0, "b": 1.0}, toy(neurons=9, synaptic_memory=memory, core_memory=0)
+    assert least_messages(network, chip, rates) <= optimum(network, rates, 9, memory)
+
+
+def test_twins_in_the_middle_weigh_less() -> None:
+    """Taps four apart on five positions: both ends have two weights, the others one. Three of the five
+    may lie where only the one is stored."""
+    net = Builder("far", (1, 5))
+    network = net.readout("b", net.dense(net.neurons("a", dilated(net, net.start, 1, 4)), 1))
+    found = own(network, network.population("a"), Box.whole((1, 5)), frozenset())
+    assert 3 * found.weight_bits <= 5 * network.kernels[0].bits
 
 
 @pytest.mark.parametrize("neurons", [4, 5, 7])

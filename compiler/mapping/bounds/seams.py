@@ -119,6 +119,8 @@ def _is_depthwise(network: Network, source: Population, projection: Projection, 
     axis = windows.channels
     if not axis.is_identity or axis.offset or projection.target == source.name:
         return False
+    if axis.target is None or projection.target_sizes[axis.target] != axis.size:
+        return False
     return network.population(projection.target).size == source.shape[0] * windows.positions
 
 

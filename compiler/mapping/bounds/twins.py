@@ -15,33 +15,14 @@ without headers, indices or padding: the bound holds for every encoding.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import product
 from math import ceil, prod
 
-import numpy as np
-from numpy.typing import NDArray
-
+from spikeloom.compiler.mapping.bounds.runs import runs_of, targets_of
 from spikeloom.compiler.mapping.box import Box, Range, coarsen, union_size
 from spikeloom.compiler.mapping.chip import Chip
 from spikeloom.compiler.mapping.network import Network, Population, Projection, SourceAxis
-
-Indices = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Run:
-    """Twins along one axis.
-
-    Attributes:
-        places: the first and the last range of indices that reach as many; others lie between.
-        count: how many ranges there are.
-    """
-
-    places: tuple[Range, ...]
-    count: int
 
 
 @dataclass(frozen=True)
@@ -60,17 +41,12 @@ class Load:
 
 def least_by_twins(network: Network, chip: Chip, population: Population) -> int:
     """Messages between cores that no mapping can do without, if every neuron of a population spikes once."""
-    numbers = network.out_of(population.name)
-    along = [network.projections[number] for number in numbers]
-    axes = [
-        _runs(extent, ((one.source_axes[axis], one.target_sizes) for one in along))
-        for axis, extent in enumerate(population.shape)
-    ]
-    total = 0
-    for runs in product(*axes):
-        places = (Box(ranges) for ranges in product(*(run.places for run in runs)))
-        total += prod(run.count for run in runs) * min(_least(network, chip, population, g) for g in places)
-    return total
+    axes = (runs_of(network, population, axis) for axis in range(len(population.shape)))
+    return sum(
+        prod(run.count for run in runs)
+        * _least(network, chip, population, Box(tuple(run.place for run in runs)))
+        for runs in product(*axes)
+    )
 
 
 def _least(network: Network, chip: Chip, population: Population, group: Box) -> int:
@@ -121,7 +97,8 @@ def _readers(network: Network, population: Population, group: Box) -> tuple[Load
         for number in network.into(name):
             projection = network.projections[number]
             pieces = (piece for box in parts for piece in projection.target_pieces(box))
-            slices.setdefault(projection.kernel, []).extend(map(projection.kernel_slice, pieces))
+            reading = (piece for piece in pieces if projection.need(piece) is not None)
+            slices.setdefault(projection.kernel, []).extend(map(projection.kernel_slice, reading))
     bits = sum(network.kernel(name).bits * union_size(dict.fromkeys(parts)) for name, parts in slices.items())
     state = sum(count * network.population(name).state_bytes for name, count in counts.items())
     return Load(sum(counts.values()), bits, state), frozenset(slices)
@@ -133,7 +110,7 @@ def _reached(projection: Projection, neuron: Box) -> tuple[int, tuple[Box, ...]]
     count = 1
     followed = set()
     for axis, (index, _) in zip(projection.axes, projection.source_pieces(neuron)[0].ranges, strict=True):
-        targets = _targets(axis, projection.target_sizes)[index]
+        targets = targets_of(axis, projection.target_sizes)[index]
         count *= len(targets)
         if not len(targets):
             return 0, ()
@@ -155,10 +132,9 @@ def own(network: Network, population: Population, group: Box, known: frozenset[s
         projection = network.projections[number]
         if projection.kernel not in known:
             outputs = group.size // _sharing(projection, group)
-            row = min(_row(projection, Box(tuple(corner))) for corner in _corners(group))
             kernel = network.kernel(projection.kernel)
             # terms of a sum may share a kernel: counted once
-            bits[kernel.name] = max(bits.get(kernel.name, 0), outputs * row * kernel.bits)
+            bits[kernel.name] = max(bits.get(kernel.name, 0), outputs * _row(projection, group) * kernel.bits)
     return Load(group.size, sum(bits.values()), group.size * population.state_bytes)
 
 
@@ -173,51 +149,20 @@ def _sharing(projection: Projection, group: Box) -> int:
     return min(max(sum(each), 1), group.size)
 
 
-def _row(projection: Projection, neuron: Box) -> int:
-    """Weights that end in a neuron."""
-    piece = projection.target_pieces(neuron)[0]
-    ranges = zip(projection.kernel_axes, projection.kernel_slice(piece).ranges, strict=True)
-    return prod(max(stop - start, 0) for axis, (start, stop) in ranges if axis.target is None)
+def _row(projection: Projection, group: Box) -> int:
+    """The fewest weights that end in a neuron of a group: beside borders some taps read nothing."""
+    return min(
+        prod(
+            1 if axis.source is None else _fewest_taps(projection.axes[axis.source], piece)
+            for axis in projection.kernel_axes
+            if axis.target is None
+        )
+        for piece in projection.target_pieces(group)
+    )
 
 
-def _corners(group: Box) -> Iterator[tuple[Range, ...]]:
-    return product(*(((start, start + 1), (stop - 1, stop)) for start, stop in group.ranges))
-
-
-def _runs(extent: int, along: Iterable[tuple[tuple[SourceAxis, ...], tuple[int, ...]]]) -> list[Run]:
-    """Ranges of indices that reach the same targets along the axes that follow theirs, by how many."""
-    found = [_labels(group, sizes) for group, sizes in dict.fromkeys(along)]
-    labels = np.concatenate([np.zeros((1, extent), np.int64), *(part for part, _ in found)])
-    counts = np.concatenate([np.zeros((1, extent), np.int64), *(part for _, part in found)])
-    starts = np.flatnonzero(np.concatenate([[True], (labels[:, 1:] != labels[:, :-1]).any(0)]))
-    stops = np.append(starts[1:], extent)
-    kinds: dict[bytes, list[Range]] = {}
-    for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
-        key = np.append(counts[:, start], stop - start).tobytes()
-        kinds.setdefault(key, []).append((start, stop))
-    return [Run(tuple(dict.fromkeys((alike[0], alike[-1]))), len(alike)) for alike in kinds.values()]
-
-
-@lru_cache(maxsize=1024)
-def _labels(group: tuple[SourceAxis, ...], sizes: tuple[int, ...]) -> tuple[Indices, Indices]:
-    """For each finer axis, a label of what an index of the coarse axis reaches along it, and how many."""
-    indices = np.indices(tuple(axis.size for axis in group)).reshape(len(group), -1)
-    labels, counts = np.zeros_like(indices), np.zeros_like(indices)
-    for row, (axis, finer) in enumerate(zip(group, indices, strict=True)):
-        reached = _targets(axis, sizes)
-        known: dict[bytes, int] = {}
-        each = [known.setdefault(targets.tobytes(), len(known)) for targets in reached]
-        labels[row], counts[row] = np.array(each)[finer], np.array([len(one) for one in reached])[finer]
-    return labels, counts
-
-
-@lru_cache(maxsize=1024)
-def _targets(axis: SourceAxis, sizes: tuple[int, ...]) -> list[Indices]:
-    """For each source index of an axis, the target indices that it reaches."""
-    count = 1 if axis.target is None else sizes[axis.target]
-    target, tap = (part.ravel() for part in np.indices((count, axis.taps)))
-    source = target * (axis.stride if axis.target is not None else 0) + tap * axis.dilation + axis.offset
-    inside = (source >= 0) & (source < axis.size)
-    order = np.lexsort((target[inside], source[inside]))
-    ends = np.searchsorted(source[inside][order], np.arange(1, axis.size))
-    return np.split(target[inside][order], ends)
+def _fewest_taps(axis: SourceAxis, piece: Box) -> int:
+    """All indices are looked at: with far taps, the fewest may be in the middle."""
+    targets = range(1) if axis.target is None else range(*piece.ranges[axis.target])
+    used = (axis.taps_used(target, target + 1) for target in targets)
+    return min(max(stop - start, 0) for start, stop in used)

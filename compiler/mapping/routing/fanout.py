@@ -28,7 +28,8 @@ class Fanout:
     """The classes of a population that some other core reads.
 
     Attributes:
-        source: [classes], the core of each, :data:`~spikeloom.compiler.mapping.route.OUTSIDE` for inputs.
+        source: [classes], the core of each; for inputs,
+            :data:`~spikeloom.compiler.mapping.routing.flows.OUTSIDE`.
         boxes: [classes, axes, 2], where each begins and ends on the axes of the population.
         neurons: [classes], how many are in each.
         first: [classes + 1], where the targets of each class begin.
