@@ -55,7 +55,7 @@ def recount(mapping: Mapping, tiles: list[Tile]) -> dict[str, int]:
     populations = [network.population(tile.population) for tile in tiles]
     neurons = [prod(stop - start for start, stop in tile.box.ranges) for tile in tiles]
     words = 0
-    for (kernel, indexed, _), (outputs, rows) in _kernel_rows(mapping, tiles).items():
+    for (kernel, indexed, _, _), (outputs, rows) in _kernel_rows(mapping, tiles).items():
         words += _marked(rows) * encoding.row_words(outputs, network.kernel(kernel).bits, indexed)
     state = sum(count * one.state_bytes for count, one in zip(neurons, populations, strict=True))
     groups = {
@@ -200,11 +200,13 @@ def _reading(
                     yield number, piece, met
 
 
-def _kernel_rows(
-    mapping: Mapping, tiles: list[Tile]
-) -> dict[tuple[str, bool, bytes], tuple[int, list[Block]]]:
-    """For each kernel and set of outputs, how many outputs, and which rows are used."""
-    table: dict[tuple[str, bool, bytes], tuple[int, list[Block]]] = {}
+RowsKey = tuple[str, bool, tuple[int, ...], bytes]
+"""A kernel, whether its weights carry indices, the sizes of its finer axes, and its outputs."""
+
+
+def _kernel_rows(mapping: Mapping, tiles: list[Tile]) -> dict[RowsKey, tuple[int, list[Block]]]:
+    """For each kernel, as its axes are split, and set of outputs, how many outputs, and the rows used."""
+    table: dict[RowsKey, tuple[int, list[Block]]] = {}
     for number, piece, met in _reading(mapping, tiles):
         projection = mapping.network.projections[number]
         outputs: list[Indices] = []
@@ -217,7 +219,8 @@ def _kernel_rows(
                     (met[axis.source][1] if axis.source is not None else np.zeros(1, int)) + axis.offset
                 )
         name = b"|".join(indices.tobytes() for indices in outputs)
-        key = projection.kernel, projection.kind == "dense", name
+        grid = tuple(axis.size for axis in projection.kernel_axes)
+        key = projection.kernel, projection.kind == "dense", grid, name
         table.setdefault(key, (prod(map(len, outputs)), []))[1].append(rows)
     return table
 

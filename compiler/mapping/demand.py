@@ -18,15 +18,18 @@ Key = TypeVar("Key")
 class Slice:
     """Outputs of a kernel: what is stored once on a core, however many positions use it.
 
-    Two slices whose outputs overlap without being equal are stored apart.
+    Two slices whose outputs overlap without being equal are stored apart, and so are those of terms of a sum
+    that split the kernel's axes otherwise.
 
     Attributes:
         kernel: its name.
+        grid: sizes of the finer axes that its array is read as.
         outputs: ranges of the kernel's output axes.
         indexed: whether each weight carries an index, as in a dense layer.
     """
 
     kernel: str
+    grid: tuple[int, ...]
     outputs: tuple[Range, ...]
     indexed: bool
 
@@ -121,8 +124,9 @@ def tile_demand(network: Network, population: Population, box: Box) -> Demand:
         if arriving:
             axons[number] = arriving
             reads.setdefault(projection.source, {})[read] = None
+        grid = tuple(axis.size for axis in projection.kernel_axes)
         for outputs, inputs in used:
-            one = Slice(projection.kernel, outputs, projection.kind == "dense")
+            one = Slice(projection.kernel, grid, outputs, projection.kind == "dense")
             rows.setdefault(one, []).append(inputs)
     return Demand(
         box.size,

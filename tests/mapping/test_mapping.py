@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from examples.mapping.builder import Builder
 from spikeloom.compiler.mapping.bounds.cores import least_cores
 from spikeloom.compiler.mapping.bounds.messages import least_messages
 from spikeloom.compiler.mapping.box import Box
@@ -33,6 +34,18 @@ def test_every_core_keeps_every_limit(seed: int, toy: Toy, random_network: Netwo
     assert check_mapping(mapping) == []
     assert len(mapping.cores) > 4
     assert mapping.bound.cores <= len(mapping.cores)
+
+
+def test_terms_of_a_sum_split_a_kernel_otherwise(toy: Toy) -> None:
+    """An image and a row of neurons, added and read by one dense layer: [2, 2, 2] and [2, 4]."""
+    net = Builder("sum", (1, 2, 2))
+    image = net.neurons("image", net.pointwise(net.start, 1))
+    row = net.neurons("row", net.dense(net.start, 4))
+    network = net.readout("out", net.dense((image[0].reshape((4,)), *row), 2))
+    mapping = map_network(network, toy(neurons=4))
+    assert check_mapping(mapping) == []
+    rates = {**net.rates, "out": 0.0}
+    assert least_messages(network, toy(neurons=4), rates) <= mapping.load.messages
 
 
 def test_more_than_one_limit_binds(toy: Toy, random_network: Networks) -> None:

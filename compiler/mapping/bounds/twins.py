@@ -92,16 +92,21 @@ def _readers(network: Network, population: Population, group: Box) -> tuple[Load
             # two projections onto one population may reach the same neurons; the larger number is certain
             counts[projection.target] = max(counts.get(projection.target, 0), count)
             boxes.setdefault(projection.target, []).extend(found)
-    slices: dict[str, list[Box]] = {}
+    slices: dict[tuple[str, tuple[int, ...]], list[Box]] = {}
     for name, parts in boxes.items():
         for number in network.into(name):
             projection = network.projections[number]
             pieces = (piece for box in parts for piece in projection.target_pieces(box))
             reading = (piece for piece in pieces if projection.need(piece) is not None)
-            slices.setdefault(projection.kernel, []).extend(map(projection.kernel_slice, reading))
-    bits = sum(network.kernel(name).bits * union_size(dict.fromkeys(parts)) for name, parts in slices.items())
+            grid = tuple(axis.size for axis in projection.kernel_axes)
+            slices.setdefault((projection.kernel, grid), []).extend(map(projection.kernel_slice, reading))
+    stored: dict[str, int] = {}
+    for (name, _), parts in slices.items():
+        # terms of a sum that split its axes otherwise may share its weights; the larger number is certain
+        stored[name] = max(stored.get(name, 0), union_size(dict.fromkeys(parts)))
+    bits = sum(network.kernel(name).bits * count for name, count in stored.items())
     state = sum(count * network.population(name).state_bytes for name, count in counts.items())
-    return Load(sum(counts.values()), bits, state), frozenset(slices)
+    return Load(sum(counts.values()), bits, state), frozenset(stored)
 
 
 def _reached(projection: Projection, neuron: Box) -> tuple[int, tuple[Box, ...]]:

@@ -179,7 +179,7 @@ class Packing:
 
     def _fragility(self, family: Family, boxes: Sequence[Box]) -> float:
         """How many more messages a neuron needs in small parts than in whole tiles."""
-        parts = _parts(boxes[0], self._in_members(family, self._chip.neurons // 8))
+        parts = _parts(boxes[0], self._in_members(family, max(self._chip.neurons // 8, 1)))
         return min(self._per_neuron(family, part) for part in parts) - self._per_neuron(family, boxes[0])
 
     def _per_neuron(self, family: Family, box: Box) -> float:
