@@ -1,7 +1,8 @@
 """The proofs behind a program: no current leaves its 24 bits, and every number has a register.
 
 What arrives at a neuron is bounded over all messages that its sources can send, each at its worst for that
-neuron: with messages of 0 and 1, that is the sum of its positive weights, and that of its negative ones.
+neuron, or silent, as before the first sample arrives: with messages of 0 and 1, that is the sum of its positive
+weights, and that of its negative ones.
 """
 
 from __future__ import annotations
@@ -95,8 +96,8 @@ def reach(program: Program, process: Process, messages: Bounds) -> tuple[Ints, I
     low, high = (np.zeros(process.size, np.int64) for _ in range(2))
     for one in program.into(process.name):
         targets = np.repeat(np.arange(process.size), np.diff(one.starts))
-        ends = [one.weights * end for end in messages[one.source]]
-        least, most = np.minimum(*ends), np.maximum(*ends)
+        ends = [one.weights * end for end in (0, *messages[one.source])]
+        least, most = np.min(ends, 0), np.max(ends, 0)
         if process.takes_largest or process.model == "largest":
             np.minimum.at(low, targets, least)
             np.maximum.at(high, targets, most)

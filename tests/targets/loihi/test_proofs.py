@@ -39,7 +39,7 @@ def test_messages_of_both_signs_count_at_their_worst() -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_the_bounds_are_reached_and_never_left(seed: int) -> None:
-    """Every message of three sources at its least and its largest, in all combinations."""
+    """Every message of three sources at its least, at its largest, or not sent, in all combinations."""
     rng = np.random.default_rng(seed)
     messages = {f"s{n}": tuple(sorted(rng.integers(-4, 5, 2).tolist())) for n in range(3)}
     weights = rng.integers(-9, 10, (3, 2, 2))  # sources, targets, neurons of each
@@ -47,8 +47,9 @@ def test_the_bounds_are_reached_and_never_left(seed: int) -> None:
     program, target = _program(weights, takes_largest)
     low, high = reach(program, target, messages)
     found = []
-    for choice in product((0, 1), repeat=6):
-        sent = np.array([messages[f"s{n}"][end] for n, end in zip((0, 0, 1, 1, 2, 2), choice, strict=True)])
+    for choice in product((0, 1, 2), repeat=6):
+        ends = zip((0, 0, 1, 1, 2, 2), choice, strict=True)
+        sent = np.array([(*messages[f"s{n}"], 0)[end] for n, end in ends])
         arrived = (weights * sent.reshape(3, 1, 2)).transpose(1, 0, 2).reshape(2, 6)
         found.append(arrived.max(1) if takes_largest else arrived.sum(1))
     assert (low <= np.min(found, 0)).all()
