@@ -19,12 +19,14 @@ from spikeloom.compiler.graph.ops.add import Add
 from spikeloom.compiler.graph.ops.affine import Affine
 from spikeloom.compiler.graph.ops.concat import Concat
 from spikeloom.compiler.graph.ops.conv1d import Conv1d
+from spikeloom.compiler.graph.ops.feedback_neuron import FeedbackNeuron
 from spikeloom.compiler.graph.ops.integer_neuron import IntegerNeuron
 from spikeloom.compiler.graph.ops.linear import Linear
 from spikeloom.compiler.graph.ops.matmul import MatMul
 from spikeloom.compiler.graph.ops.max_pool2d import MaxPool2d
 from spikeloom.compiler.graph.ops.mean import Mean
 from spikeloom.compiler.graph.ops.neuron import Neuron
+from spikeloom.compiler.graph.ops.recurrent_neuron import RecurrentNeuron
 from spikeloom.compiler.graph.ops.reduce_sum import ReduceSum
 from spikeloom.compiler.graph.ops.reshape import Reshape
 from spikeloom.compiler.graph.profile import NumericProfile
@@ -583,16 +585,19 @@ def test_a_narrow_state_makes_grouped_steps_coarser_in_every_channel() -> None:
     assert (after.steps["hidden"] > before.steps["hidden"] * 2 ** (halvings - 1)).all()
 
 
-def test_a_bias_beyond_its_mantissa_makes_the_weights_coarser() -> None:
+@pytest.mark.parametrize("comes_back", [False, True])
+def test_a_bias_beyond_its_mantissa_makes_the_weights_coarser(comes_back: bool) -> None:
     """4095 * 2**7 state units of gain * step / 2**7 are 33 where a step is 1/127: 40 needs coarser steps."""
+    neuron = Neuron(decay=0.5, gain=0.5, threshold=30.0)
     builder = GraphBuilder("biased", Stage.CANONICAL)
     x = builder.input("frames", Type((3, 4), SPIKES))
     flat = builder.add("flat", Reshape((12,)), x)[0]
     weight = np.random.default_rng(5).uniform(-1, 1, (6, 12))
     sums = builder.add("hidden", Linear(weight, np.full(6, 40.0)), flat)[0]
-    builder.output(builder.add("lif", Neuron(decay=0.5, gain=0.5, threshold=30.0), sums)[0])
+    layer = FeedbackNeuron.of(neuron, np.eye(6)) if comes_back else neuron
+    builder.output(builder.add("lif", layer, sums)[0])
     result = _quantized(builder.build(), loihi2_profile())
     assert result.grids[0].halvings == 1
     op = result.graph.node("lif").op
-    assert isinstance(op, IntegerNeuron)
+    assert isinstance(op, IntegerNeuron | RecurrentNeuron)
     assert 4095 * 2**6 < np.abs(op.bias).max() <= 4095 * 2**7

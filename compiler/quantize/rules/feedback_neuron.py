@@ -28,7 +28,8 @@ def feedback(walk: Walk, op: FeedbackNeuron, node: Node) -> None:
     name, unit = walk.names[node.inputs[0]], walk.unit(node.inputs[0])
     weight = _stored(op, walk.graph.types[node.inputs[0]].shape)
     layers = walk.layers_before(node)
-    if _must_be_rescaled(walk, node, unit, weight, bool(layers)):
+    rescaled = _must_be_rescaled(walk, node, unit, weight, bool(layers))
+    if rescaled:
         name, unit = _rescaled(walk, node, weight)
     integers = np.rint(_in_unit(walk, node, weight, unit)).astype(np.int64)
     largest = int(np.abs(integers).max(initial=0))
@@ -39,9 +40,9 @@ def feedback(walk: Walk, op: FeedbackNeuron, node: Node) -> None:
     try:
         integer, bound = quantize_neuron(node.name, op.neuron, unit, walk.profile, walk.horizon)
     except UnsupportedError as error:
-        if not walk.joined_before(node):
+        if rescaled or not walk.can_be_coarser(node):
             raise
-        walk.overflow(node, error.problems[0].what)
+        walk.overflow(node, error.problems[0].what)  # a coarser step makes biases and thresholds smaller
         return
     recurrent = RecurrentNeuron(
         np.clip(integers, -limit, limit).astype(np.int8),
