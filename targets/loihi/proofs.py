@@ -1,8 +1,8 @@
 """The proofs behind a program: no current leaves its 24 bits, and every number has a register.
 
 What arrives at a neuron is bounded over all messages that its sources can send, each at its worst for that
-neuron, or silent, as before the first sample arrives: with messages of 0 and 1, that is the sum of its positive
-weights, and that of its negative ones.
+neuron, or silent, as before the first sample arrives: with messages of 0 and 1, that is the sum of its
+positive weights, and that of its negative ones.
 """
 
 from __future__ import annotations
