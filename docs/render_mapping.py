@@ -168,7 +168,7 @@ def _goals(document: Document) -> list[str]:
         (f"messages at most {MESSAGES} of the bound, 8 bit", wide, "messages", MESSAGES),
         (f"messages at most {MESSAGES_4_BIT} of the bound, 4 bit", narrow, "messages", MESSAGES_4_BIT),
     ):
-        known = [(row[least] / row[f"least_{least}"], row) for row in rows if row[f"least_{least}"]]
+        known = [(row[least] / row[f"least_{least}"], row) for row in rows if row[f"least_{least}"] >= 1]
         known.sort(key=lambda one: one[0])
         ends = "; ".join(f"{ratio:.3f} ({row['network']})" for ratio, row in (known[0], known[-1]))
         lines.append(f"| {what} | {_share([r for r, _ in known if r <= goal], known)} networks | {ends} |")
@@ -294,7 +294,8 @@ def _bounds(document: Document) -> list[str]:
     lines = [
         "## Against the provable bounds\n",
         "Cores: the limit that alone asks for most. Messages: over all mappings, on any number of cores; the best "
-        "of three proofs a layer (`compiler/mapping/bounds/messages.py` and the files it names). Hops: of these tiles, over "
+        "of three proofs a layer (`compiler/mapping/bounds/messages.py` and the files it names); one below a single message "
+        "says nothing. Hops: of these tiles, over "
         "all placements (`compiler/mapping/bounds/hops.py`). Rates: the share of the neurons whose rate comes from a "
         "run; the others are drawn or assumed.\n",
         "| network | neurons | rates from a run | cores | bound | ratio | messages | ratio | hops | ratio | seconds |",
@@ -312,7 +313,7 @@ def _bounds(document: Document) -> list[str]:
             f"{row['least_cores']:,}",
             _ratio(row["cores"], row["least_cores"]),
             _large(row["messages"]),
-            _ratio(row["messages"], row["least_messages"]),
+            _ratio(row["messages"], row["least_messages"] if row["least_messages"] >= 1 else 0),
             _large(row["hops"]),
             _ratio(row["hops"], why.get("least_hops", 0)),
             f"{row['seconds']:.1f}",
