@@ -601,3 +601,25 @@ def test_a_bias_beyond_its_mantissa_makes_the_weights_coarser(comes_back: bool) 
     op = result.graph.node("lif").op
     assert isinstance(op, IntegerNeuron | RecurrentNeuron)
     assert 4095 * 2**6 < np.abs(op.bias).max() <= 4095 * 2**7
+
+
+@pytest.mark.parametrize(("neurons", "ratio"), [(40, 12.0), (200, 8.0)])
+def test_weights_back_in_a_narrow_state_get_a_coarser_unit_of_their_own(neurons: int, ratio: float) -> None:
+    """Weights back far larger than those ahead: their unit must be coarser, and none is cut off."""
+    rng = np.random.default_rng(0)
+    builder = GraphBuilder("back", Stage.CANONICAL)
+    x = builder.input("frames", Type((3, 4), SPIKES))
+    flat = builder.add("flat", Reshape((12,)), x)[0]
+    sums = builder.add("hidden", Linear(rng.uniform(-1, 1, (neurons, 12)), None), flat)[0]
+    weight = rng.uniform(-1, 1, (neurons, neurons)) * ratio
+    layer = FeedbackNeuron.of(Neuron(decay=0.99, gain=1.0, threshold=3.0), weight)
+    builder.output(builder.add("lif", layer, sums)[0])
+    result = _quantized(builder.build(), replace(loihi2_profile(), rescales=True))
+    assert [grid.halvings for grid in result.grids] == [0]
+    node = result.graph.node("lif")
+    assert isinstance(node.op, RecurrentNeuron)
+    integers = node.op.weight.astype(float)
+    unit = np.abs(weight).max() / np.abs(integers).max()
+    assert 0 < np.abs(integers).max() < 127
+    assert np.abs(integers * unit - weight).max() < 1.1 * unit
+    assert sum(type(one.op).__name__ == "Rescale" for one in result.graph.nodes) == 1

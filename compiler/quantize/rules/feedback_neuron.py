@@ -11,7 +11,7 @@ from spikeloom.compiler.graph.ops.linear import Linear
 from spikeloom.compiler.graph.ops.recurrent_neuron import RecurrentNeuron, is_dense
 from spikeloom.compiler.quantize.rule import rule
 from spikeloom.compiler.quantize.thresholds import quantize_neuron
-from spikeloom.compiler.quantize.walk import PLAIN, Walk
+from spikeloom.compiler.quantize.walk import PLAIN, NoIntegerFormError, Walk
 from spikeloom.errors import UnsupportedError
 
 WHOLE = 1e-6
@@ -23,7 +23,7 @@ def feedback(walk: Walk, op: FeedbackNeuron, node: Node) -> None:
     """Neurons and weights on the grid of the input.
 
     The layer before has chosen its steps with these weights beside its own. Where there is none, or its steps
-    are far finer, the input is brought to a unit in which the weights fit.
+    are far finer, the input is brought to a unit in which the weights fit, and the potential too.
     """
     name, unit = walk.names[node.inputs[0]], walk.unit(node.inputs[0])
     weight = _stored(op, walk.graph.types[node.inputs[0]].shape)
@@ -40,9 +40,9 @@ def feedback(walk: Walk, op: FeedbackNeuron, node: Node) -> None:
     try:
         integer, bound = quantize_neuron(node.name, op.neuron, unit, walk.profile, walk.horizon)
     except UnsupportedError as error:
-        if rescaled or not walk.can_be_coarser(node):
+        if not (_can_be_doubled(walk, node) if rescaled else walk.can_be_coarser(node)):
             raise
-        walk.overflow(node, error.problems[0].what)  # a coarser step makes biases and thresholds smaller
+        _overflow(walk, node, error.problems[0].what, rescaled)  # coarser, biases and thresholds are smaller
         return
     recurrent = RecurrentNeuron(
         np.clip(integers, -limit, limit).astype(np.int8),
@@ -57,10 +57,26 @@ def feedback(walk: Walk, op: FeedbackNeuron, node: Node) -> None:
         op.wait,
     )
     if fault := walk.overflows(recurrent, name):
-        walk.overflow(node, fault)
+        _overflow(walk, node, fault, rescaled)
         return
     walk.bounds[node.name] = bound
     walk.append(node, recurrent, [name], PLAIN)
+
+
+def _overflow(walk: Walk, node: Node, reason: str, rescaled: bool) -> None:
+    """In another walk, double the steps of the layers before, or the unit that the input was brought to."""
+    if not rescaled:
+        walk.overflow(node, reason)
+        return
+    if not _can_be_doubled(walk, node):
+        raise NoIntegerFormError("SL0503", reason, "use a target with a wider state")
+    walk.overflowing.add(node.name)
+    walk.broken.update(node.outputs)
+
+
+def _can_be_doubled(walk: Walk, node: Node) -> bool:
+    """Whether the weights keep two bits if the unit of the input is doubled again."""
+    return walk.halvings.get(node.name, 0) < walk.profile.weight_bits - 2
 
 
 def _stored(op: FeedbackNeuron, shape: tuple[int, ...]) -> Array:
@@ -94,11 +110,11 @@ def _must_be_rescaled(walk: Walk, node: Node, unit: Unit, weight: Array, has_lay
 def _rescaled(walk: Walk, node: Node, weight: Array) -> tuple[str, Unit]:
     """The input in a unit of which the largest weight is about the largest that the target holds.
 
-    An input of one scalar unit stays a multiple of the new one, so that what reaches a threshold exactly
-    still does.
+    The unit is doubled as often as the potential overflowed in it. An input of one scalar unit stays a
+    multiple of a finer one, so that what reaches a threshold exactly still does.
     """
     finest = float(np.abs(weight).max(initial=0)) / walk.profile.largest_weight
-    wanted = max(walk.streams[node.inputs[0]], finest)
+    wanted = max(walk.streams[node.inputs[0]], finest) * 2.0 ** walk.halvings.get(node.name, 0)
     before = walk.unit(node.inputs[0]).scale
     if before.size == 1 and float(before.reshape(())) >= wanted:
         wanted = float(before.reshape(())) / int(float(before.reshape(())) / wanted)
