@@ -83,7 +83,7 @@ def seats_of(
         core_of: of each.
     """
     cores = int(core_of.max()) + 1
-    source, spikes, atom, reader = _atoms_sent(network, rates, pieces)
+    source, spikes, atom, reader = _atoms_sent(rates, pieces)
     heard = _rows(atom, reader, len(source), core_of)
     order = np.argsort(source, kind="stable")
     first = np.searchsorted(source[order], np.arange(len(pieces) + 1))
@@ -108,7 +108,7 @@ def seats_of(
 
 
 def _atoms_sent(
-    network: Network, rates: Mapping[str, float], pieces: Sequence[Piece]
+    rates: Mapping[str, float], pieces: Sequence[Piece]
 ) -> tuple[Counts, Weights, Counts, Counts]:
     """Atoms of neurons that the same tiles read: their tile, messages; pairs of an atom and a reader."""
     held: dict[str, list[tuple[int, Box]]] = {}
