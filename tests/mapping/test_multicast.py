@@ -21,7 +21,13 @@ from spikeloom.compiler.mapping.partition import flow_pairs, map_network
 from spikeloom.compiler.mapping.placement import Mapping
 from spikeloom.compiler.mapping.placing.board import board_for
 from spikeloom.compiler.mapping.placing.graph import talk_of
-from spikeloom.compiler.mapping.placing.trees import anneal_trees, forest_of, links_of_trees, loads_of_trees
+from spikeloom.compiler.mapping.placing.trees import (
+    anneal_trees,
+    forest_of,
+    links_of_trees,
+    loads_of_trees,
+    place_for_trees,
+)
 from spikeloom.compiler.mapping.routing.fanout import Fanout, fanout, fanouts
 from spikeloom.compiler.mapping.routing.flows import OUTSIDE, all_flows, demands, readers
 from spikeloom.compiler.mapping.routing.make_tables import routing_tables
@@ -339,3 +345,13 @@ def test_inputs_have_no_tree(toy: Toy, random_network: Networks) -> None:
     assert network.populations[0].role == "input"
     assert found.hops[0] == found.crossings[0] == found.least_hops[0] == 0
     assert 0 < found.sent[0] <= network.populations[0].size
+
+
+def test_cores_that_come_together_leave_no_link_to_strain(toy: Toy) -> None:
+    """Two cores at opposite corners that end at one router: no link carries anything then."""
+    one = Fanout(*map(np.array, ([0], [[[0, 5]]], [5], [0, 1], [1])))
+    talk = talk_of(np.array([[0, 1]]), np.array([5.0]), 2)
+    chip = toy(multicast=1)
+    slots = place_for_trees(np.array([0, 29]), talk, forest_of([one], [1.0], 2), chip, 0)
+    (_, *here), (_, *there) = map(chip.position, slots.tolist())
+    assert here == there

@@ -135,7 +135,8 @@ def anneal_trees(
     """
     links = links_of_trees(board, forest)
     loads = loads_of_trees(board, forest)
-    scale = strain_weight / loads.max() ** 2
+    busiest = loads.max()
+    scale = strain_weight / busiest**2 if busiest > 0 else 0.0
     low, high = _no_rows(board)
     seen, touched = np.full(len(links), -1, np.int64), np.empty(len(links), np.int64)
     longer = np.empty(len(links), np.int64)
