@@ -297,6 +297,34 @@ def test_cycles_that_have_no_counterpart_are_named(graph: NirGraph, what: str) -
         lower_nir(graph, preset("nir"), REAL)
 
 
+def _affine(weight: np.ndarray, bias: np.ndarray) -> dict[str, NirNode]:
+    return {"w": NirNode("Affine", {"weight": weight, "bias": bias})}
+
+
+UNFIT: dict[str, dict[str, NirNode]] = {
+    "not square": {"w": NirNode("Linear", {"weight": BACK[:2]})},
+    "of fewer neurons": {"w": NirNode("Linear", {"weight": BACK[:2, :2]})},
+    "not finite": {"w": NirNode("Linear", {"weight": np.full((3, 3), np.nan)})},
+    "no numbers": {"w": NirNode("Linear", {"weight": np.full((3, 3), "a")})},
+    "a short bias": _affine(BACK, np.ones(2)),
+    "an infinite bias": _affine(BACK, np.full(3, np.inf)),
+    "a short scale": {**LINEAR, "s": NirNode("Scale", {"scale": np.ones(2)})},
+}
+
+
+@pytest.mark.parametrize("back", UNFIT.values(), ids=UNFIT)
+def test_what_does_not_fit_on_the_way_back_is_named(back: dict[str, NirNode]) -> None:
+    with pytest.raises(UnsupportedError, match="SL0302"):
+        lower_nir(_loop(NirNode("CubaLIF", _cuba()), back), preset("nir"), REAL)
+
+
+def test_a_delay_of_no_step_may_follow_an_offset() -> None:
+    plain = _loop(NirNode("CubaLIF", _cuba()), _affine(BACK, BACK_BIAS))
+    late = {"d": NirNode("Delay", {"delay": np.zeros(3)})}
+    delayed = _loop(NirNode("CubaLIF", _cuba()), {**_affine(BACK, BACK_BIAS), **late})
+    np.testing.assert_array_equal(_outputs(plain, "nir", INPUTS), _outputs(delayed, "nir", INPUTS))
+
+
 def test_every_node_of_nir_has_a_rule() -> None:
     """The list of NIR 1.0.8 (nir/ir/__init__.py), without graphs, which are taken apart."""
     theirs = """Affine AvgPool2d Conv1d Conv2d CubaLI CubaLIF Delay Flatten I IF Input LI LIF Linear Output

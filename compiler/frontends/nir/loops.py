@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import networkx
@@ -11,8 +11,7 @@ import numpy as np
 from spikeloom.compiler.frontends.nir.file import NirGraph, NirNode
 from spikeloom.compiler.frontends.nir.rules.delay import whole_steps
 from spikeloom.compiler.frontends.nir.semantics import Semantics
-from spikeloom.compiler.frontends.nir.walk import NotExpressibleError, WayBack, array, numbers
-from spikeloom.compiler.graph.op import Array
+from spikeloom.compiler.frontends.nir.walk import NotExpressibleError, WayBack, numbers
 from spikeloom.errors import Problem
 
 FIRING = ("CubaLIF", "IF", "LIF")
@@ -94,37 +93,51 @@ def _around(order: networkx.DiGraph[str], neuron: str, part: set[str]) -> Iterat
 
 def _way_back(chain: list[NirNode | NirGraph], semantics: Semantics) -> WayBack:
     """What a chain of nodes makes of spikes: a matrix, or a factor for each neuron, and an offset."""
-    weight: Array = np.ones(())
-    bias: Array = np.zeros(())
-    wait = 1
+    way = WayBack(np.ones(()), np.zeros(()), 1)
     for node in chain:
         kind = node.type if isinstance(node, NirNode) else "NIRGraph"
         if kind in PASSED:
             continue
-        assert isinstance(node, NirNode)
-        if kind in ("Linear", "Affine"):
-            weight, bias = _multiplied(node, weight, bias)
-        elif kind == "Scale":
-            factor = numbers(node, "scale")
-            weight = weight * (factor[:, None] if weight.ndim == 2 and factor.ndim == 1 else factor)
-            bias = bias * factor
-        elif kind == "Delay":
-            steps = np.unique(whole_steps(node, semantics.dt))
-            if len(steps) > 1 or bias.any():
-                raise NotExpressibleError("delays that differ from neuron to neuron, or follow an offset")
-            wait += int(steps[0])
-        else:
+        if not isinstance(node, NirNode) or kind not in LED_THROUGH:
             raise NotExpressibleError(f"spikes come back through {kind}")
-    return WayBack(weight, bias, wait)
+        try:
+            way = LED_THROUGH[kind](way, node, semantics)
+        except ValueError as error:
+            raise NotExpressibleError(f"{kind} does not fit what leads to it: {error}") from error
+    if way.weight.ndim == 2 and len(way.weight) != way.weight.shape[1]:
+        raise NotExpressibleError(f"weights {list(way.weight.shape)} do not lead back")
+    return way
 
 
-def _multiplied(node: NirNode, weight: Array, bias: Array) -> tuple[Array, Array]:
-    matrix = array(node, "weight").astype(np.float64)
+def _multiplied(way: WayBack, node: NirNode, semantics: Semantics) -> WayBack:
+    matrix, weight = numbers(node, "weight"), way.weight
     if matrix.ndim != 2 or weight.ndim > 2 or (weight.ndim == 2 and len(weight) != matrix.shape[1]):
         raise NotExpressibleError(f"weights {list(matrix.shape)} on the way back of {list(weight.shape)}")
-    offset = array(node, "bias").astype(np.float64) if node.type == "Affine" else np.zeros(())
-    before = np.broadcast_to(bias, matrix.shape[1])
-    return (matrix @ weight if weight.ndim == 2 else matrix * weight), matrix @ before + offset
+    offset = numbers(node, "bias") if node.type == "Affine" else np.zeros(())
+    before = np.broadcast_to(way.bias, matrix.shape[1])
+    bias = matrix @ before + np.broadcast_to(offset, len(matrix))
+    return WayBack(matrix @ weight if weight.ndim == 2 else matrix * weight, bias, way.wait)
+
+
+def _scaled(way: WayBack, node: NirNode, semantics: Semantics) -> WayBack:
+    factor = numbers(node, "scale")
+    rows = factor[:, None] if way.weight.ndim == 2 and factor.ndim == 1 else factor
+    return WayBack(way.weight * rows, way.bias * factor, way.wait)
+
+
+def _delayed(way: WayBack, node: NirNode, semantics: Semantics) -> WayBack:
+    steps = np.unique(whole_steps(node, semantics.dt))
+    if len(steps) > 1 or (way.bias.any() and steps.any()):
+        raise NotExpressibleError("delays that differ from neuron to neuron, or follow an offset")
+    return WayBack(way.weight, way.bias, way.wait + int(steps[0]))
+
+
+LED_THROUGH: Mapping[str, Callable[[WayBack, NirNode, Semantics], WayBack]] = {
+    "Linear": _multiplied,
+    "Affine": _multiplied,
+    "Scale": _scaled,
+    "Delay": _delayed,
+}
 
 
 def _type(nir: NirGraph, name: str) -> str:

@@ -139,7 +139,11 @@ def _looped(walk: Walk, name: str, neuron: Neuron, gain: Array) -> Neuron | Feed
     back = walk.back[name]
     late = neuron.current_decay is not None and not walk.semantics.fresh
     factor = gain[:, None] if gain.ndim == 1 and back.weight.ndim == 2 else gain
-    return FeedbackNeuron.of(neuron, np.asarray(factor * back.weight), wait=back.wait + late)
+    try:
+        weight = np.asarray(factor * back.weight)
+    except ValueError as error:
+        raise NotExpressibleError(f"what comes back does not fit its neurons: {error}") from error
+    return FeedbackNeuron.of(neuron, weight, wait=back.wait + late)
 
 
 def _fire(walk: Walk, name: str, plain: _Plain, drive: str) -> str:
