@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import networkx
 import numpy as np
@@ -104,32 +104,32 @@ def _way_back(chain: list[NirNode | NirGraph], semantics: Semantics) -> WayBack:
             way = LED_THROUGH[kind](way, node, semantics)
         except ValueError as error:
             raise NotExpressibleError(f"{kind} does not fit what leads to it: {error}") from error
-    if way.weight.ndim == 2 and len(way.weight) != way.weight.shape[1]:
+    if way.dense and len(way.weight) != way.weight.shape[1]:
         raise NotExpressibleError(f"weights {list(way.weight.shape)} do not lead back")
     return way
 
 
 def _multiplied(way: WayBack, node: NirNode, semantics: Semantics) -> WayBack:
     matrix, weight = numbers(node, "weight"), way.weight
-    if matrix.ndim != 2 or weight.ndim > 2 or (weight.ndim == 2 and len(weight) != matrix.shape[1]):
+    if matrix.ndim != 2 or weight.ndim > 1 + way.dense or (way.dense and len(weight) != matrix.shape[1]):
         raise NotExpressibleError(f"weights {list(matrix.shape)} on the way back of {list(weight.shape)}")
     offset = numbers(node, "bias") if node.type == "Affine" else np.zeros(())
     before = np.broadcast_to(way.bias, matrix.shape[1])
     bias = matrix @ before + np.broadcast_to(offset, len(matrix))
-    return WayBack(matrix @ weight if weight.ndim == 2 else matrix * weight, bias, way.wait)
+    return WayBack(matrix @ weight if way.dense else matrix * weight, bias, way.wait, dense=True)
 
 
 def _scaled(way: WayBack, node: NirNode, semantics: Semantics) -> WayBack:
     factor = numbers(node, "scale")
-    rows = factor[:, None] if way.weight.ndim == 2 and factor.ndim == 1 else factor
-    return WayBack(way.weight * rows, way.bias * factor, way.wait)
+    rows = factor[:, None] if way.dense and factor.ndim == 1 else factor
+    return replace(way, weight=way.weight * rows, bias=way.bias * factor)
 
 
 def _delayed(way: WayBack, node: NirNode, semantics: Semantics) -> WayBack:
     steps = np.unique(whole_steps(node, semantics.dt))
     if len(steps) > 1 or (way.bias.any() and steps.any()):
         raise NotExpressibleError("delays that differ from neuron to neuron, or follow an offset")
-    return WayBack(way.weight, way.bias, way.wait + int(steps[0]))
+    return replace(way, wait=way.wait + int(steps[0]))
 
 
 LED_THROUGH: Mapping[str, Callable[[WayBack, NirNode, Semantics], WayBack]] = {

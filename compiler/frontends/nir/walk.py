@@ -28,11 +28,13 @@ class WayBack:
         weight: [n, n]; or what broadcasts against the layer, where each neuron has its own spikes alone.
         bias: what broadcasts against the layer, of every step.
         wait: steps, from one.
+        dense: whether the weight is a matrix.
     """
 
     weight: Array
     bias: Array
     wait: int
+    dense: bool = False
 
 
 @dataclass

@@ -138,7 +138,7 @@ def _looped(walk: Walk, name: str, neuron: Neuron, gain: Array) -> Neuron | Feed
         return neuron
     back = walk.back[name]
     late = neuron.current_decay is not None and not walk.semantics.fresh
-    factor = gain[:, None] if gain.ndim == 1 and back.weight.ndim == 2 else gain
+    factor = gain[:, None] if gain.ndim == 1 and back.dense else gain
     try:
         weight = np.asarray(factor * back.weight)
     except ValueError as error:
