@@ -129,8 +129,8 @@ TRIED = """\
   as do rows of kernels that the same tiles store. On the same number of cores it cut hops of SDT-V2 by 18 %, of
   QSD by 22 %, of MobileNet by 8 %, of the Spikformer of 1.44 M neurons by 24 % and its messages by 16 %; it takes
   a fifth (1.44 M neurons) to seven tenths (QSD) of the time that all the rest takes. The Spikformer of 15.9 M, each of
-  whose spikes reaches many cores, gained 1 %, and 5 % with forty times the moves, that of 5.4 M nothing; where a move
-  looks at more than 2,000 cores of readers, nothing is moved now. Mappings onto more than 6,000 cores are left as
+  whose spikes reaches many cores, gained 1 %, and 5 % with forty times the moves, that of 5.4 M nothing; where fewer
+  than 50 moves a tile can be paid for, nothing is moved now. Mappings onto more than 6,000 cores are left as
   packed, since their time is spent. With five times the moves SDT-V2 came to 0.72 of its hops; to 0.80 where tiles were
   traded one for one only, since they seldom have one size; to 0.70 with tiles cut to 400 neurons along the axis where
   that costs no messages, in twice the time again.

@@ -137,6 +137,14 @@ def test_crowded_cores_keep_every_limit(seed: int, toy: Toy, random_network: Net
     assert check_mapping(mapping) == []
 
 
+def test_tiles_whose_moves_cost_too_much_stay(load: Workload, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settling, "VISITS", 1)
+    chip = chip_for(load)
+    mapped = map_network(load.network, chip, load.rates)
+    _without_settling(monkeypatch)
+    assert map_network(load.network, chip, load.rates) == mapped
+
+
 def test_large_mappings_are_left_as_they_are(load: Workload, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settling, "MOST_CORES", 5)
     chip = chip_for(load)

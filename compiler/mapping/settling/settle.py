@@ -33,11 +33,8 @@ MOVES, LEAST_MOVES, MOST_MOVES = 0.4, 50, 300
 
 ALL_MOVES = 2_000_000
 VISITS = 850_000_000
-"""And in all; and so many cores of readers are looked at for them, about."""
-
-FAR_HEARD = 2_000
-"""Where a move looks at more cores of readers in the mean, nothing is moved: spikes reach so many cores that
-there is hardly a better one for a tile."""
+"""And in all; and so many cores of readers are looked at for them, about. Where that leaves fewer moves than
+the least, spikes reach so many cores that few moves help, and nothing is moved."""
 
 HOT, COLD = 0.1, 0.003
 """Temperatures at the start and at the end, in shares of the cost that is a tile's in the mean."""
@@ -78,7 +75,7 @@ def settle(
     seats = seats_of(network, chip, rates, pieces, core_of)
     core_at = _seat(seats, chip, slots)
     messages, hops = total_loads(seats)
-    if not hops or _visits(seats) > FAR_HEARD:
+    if not hops or _moves(seats) < LEAST_MOVES * len(pieces):
         return before
     for number in range(ROUNDS):
         _trade(seats, core_at, seed * ROUNDS + number, HOT / (1 + number))
@@ -93,17 +90,16 @@ def settle(
 
 def _trade(seats: Seats, core_at: NDArray[np.int64], seed: int, hot: float) -> None:
     messages, hops = total_loads(seats)
-    tiles = len(seats.core_of)
-    each = min(max(int(MOVES * len(seats.seats)), LEAST_MOVES), MOST_MOVES)
-    moves = min(each * tiles, ALL_MOVES, int(VISITS / _visits(seats)) + 1)
-    share = 2 / tiles
+    share, moves = 2 / len(seats.core_of), _moves(seats)
     trade(seats, core_at, moves, hot * share, COLD * share, 1 / messages, 1 / hops, REACH, state_of(seed))
 
 
-def _visits(seats: Seats) -> float:
-    """Cores of readers that a move of a tile looks at in the mean: of all atoms that it reads or holds."""
-    length = seats.heard.length
-    return float((length[seats.heard.things].sum() + length.sum()) / len(seats.core_of)) + 1.0
+def _moves(seats: Seats) -> int:
+    """Moves of a round. A move looks at the cores of readers of all atoms that its tile reads or holds."""
+    tiles, length = len(seats.core_of), seats.heard.length
+    looked_at = float((length[seats.heard.things].sum() + length.sum()) / tiles) + 1.0
+    each = min(max(int(MOVES * len(seats.seats)), LEAST_MOVES), MOST_MOVES)
+    return min(each * tiles, ALL_MOVES, int(VISITS / looked_at) + 1)
 
 
 def _seat(seats: Seats, chip: Chip, slots: Counts) -> NDArray[np.int64]:
