@@ -101,8 +101,8 @@ TRIED = """\
   the residual is two bits more: its 1,024 inputs go to two cores, where a core of its own for almost all of these
   inputs, with one output of the second layer, would halve their messages. Our tiles do not mix layers in such ways.
 - *Cores against messages.* The last two to five per cent of the cores cost most messages: the Spikformer of 1.44 M
-  neurons was mapped onto 185 cores with 0.93 M messages a step by a version before, and is onto 180 with 1.42 M; that of
-  15.9 M onto 2,072 with 1.19 of the bound on messages, and is onto 1,982 with 1.31. `map_network(slack=)` chooses.
+  neurons was mapped onto 185 cores with 0.93 M messages a step by a version before, and is onto 180 with 1.19 M; that of
+  15.9 M onto 2,072 with 20.8 M, and is onto 1,982 with 22.9 M. `map_network(slack=)` chooses.
 - *Fewer cores.* Where packing takes more cores than 1.02 of the bound, the cores that hold least are given up if what
   they hold, cut, finds room elsewhere for at most 2 % more messages each. Without that price VGG-11 came to 220 cores
   of a bound of 215, with a third more messages.
