@@ -28,7 +28,7 @@ PACKAGES = (
 )
 NETX = "lava-dl==0.6.0"
 """Installed without what it asks for, which is torch with CUDA: its netx needs lava-nc and h5py alone."""
-_IS_310 = "import sys; sys.exit(sys.version_info[:2] != (3, 10))"
+_IS_310 = "import sys; assert sys.version_info[:2] == (3, 10)"
 _HAS_LAVA = f"{_IS_310}\nimport lava.proc.lif.process, lava.proc.prodneuron.process"
 _HAS_NETX = (
     f"{_HAS_LAVA}\nimport h5py, importlib.util\nsys.exit(not importlib.util.find_spec('lava.lib.dl.netx'))"
