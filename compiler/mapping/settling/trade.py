@@ -69,6 +69,16 @@ def _carry(seats: Seats, tile: int, core: int, message: float, hop: float) -> fl
             cost -= seats.spikes[atom] * (message + hop * _apart(seats, sender, here))
         if _enters(heard, atom, core) and sender != core:
             cost += seats.spikes[atom] * (message + hop * _apart(seats, sender, core))
+    cost = _sent_from(seats, tile, core, message, hop, cost)
+    seats.core_of[tile] = core
+    return cost
+
+
+@njit(cache=True)
+def _sent_from(seats: Seats, tile: int, core: int, message: float, hop: float, cost: float) -> float:
+    """A change of cost, and to it what changes if a tile sends from another core."""
+    here = seats.core_of[tile]
+    heard = seats.heard
     for k in range(seats.first[tile], seats.first[tile + 1]):
         atom = seats.sent[k]
         change = 0.0
@@ -80,7 +90,6 @@ def _carry(seats: Seats, tile: int, core: int, message: float, hop: float) -> fl
             elif reader == core:
                 change -= message
         cost += change * seats.spikes[atom]
-    seats.core_of[tile] = core
     return cost
 
 
@@ -103,18 +112,7 @@ def _judge(seats: Seats, tile: int, core: int, message: float, hop: float) -> fl
             cost -= seats.spikes[atom] * (message + hop * _apart(seats, sender, here))
         if not known and sender != core:
             cost += seats.spikes[atom] * (message + hop * _apart(seats, sender, core))
-    for k in range(seats.first[tile], seats.first[tile + 1]):
-        atom = seats.sent[k]
-        change = 0.0
-        for j in range(heard.start[atom], heard.start[atom] + heard.length[atom]):
-            reader = heard.core[j]
-            change += hop * (_apart(seats, core, reader) - _apart(seats, here, reader))
-            if reader == here:
-                change += message
-            elif reader == core:
-                change -= message
-        cost += change * seats.spikes[atom]
-    return cost
+    return _sent_from(seats, tile, core, message, hop, cost)
 
 
 @njit(cache=True)

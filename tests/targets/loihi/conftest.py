@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +21,8 @@ from spikeloom.compiler.graph.ops.reduce_sum import ReduceSum
 from spikeloom.compiler.graph.ops.reshape import Reshape
 from spikeloom.compiler.graph.ops.split import Split
 from spikeloom.compiler.graph.ops.transpose import Transpose
+from spikeloom.errors import InputError
+from spikeloom.targets.loihi.environment import find_worker
 
 STATE_BITS = 48  # random weights need no proof that 24 bits suffice
 
@@ -105,3 +108,12 @@ def spikformer() -> Callable[..., Graph]:
 def tiny_graph(spikformer: Callable[..., Graph]) -> Graph:
     """The graph of the N-MNIST Spikformer's size."""
     return spikformer()
+
+
+@pytest.fixture
+def lava() -> Path:
+    """The interpreter that has Lava; `make lava` makes it."""
+    try:
+        return find_worker()
+    except InputError as error:
+        pytest.skip(str(error))

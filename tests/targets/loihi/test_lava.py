@@ -34,15 +34,6 @@ SAMPLE = (0, 2, 3, 4, 8, 17, 29, TRANSFORMER, 73, 84)
 SWEEP = 236  # some 200 of which fire
 
 
-@pytest.fixture
-def lava() -> Path:
-    """The interpreter that has Lava; `make lava` makes it."""
-    try:
-        return find_worker()
-    except InputError as error:
-        pytest.skip(str(error))
-
-
 @pytest.mark.lava
 @pytest.mark.parametrize("seed", SAMPLE)
 def test_lava_agrees_on_random_networks(seed: int, lava: Path) -> None:

@@ -14,12 +14,11 @@ from spikeloom.compiler.graph.kinds import SPIKES, Type
 from spikeloom.compiler.graph.op import Array
 from spikeloom.compiler.graph.ops.linear import Linear
 from spikeloom.compiler.graph.ops.recurrent_neuron import RecurrentNeuron
-from spikeloom.errors import InputError, UnsupportedError
+from spikeloom.errors import UnsupportedError
 from spikeloom.runtime.compare import compare_engines
 from spikeloom.runtime.engines.reference import ReferenceEngine
 from spikeloom.targets.loihi import loihi1, loihi2
 from spikeloom.targets.loihi.engine import LoihiEngine
-from spikeloom.targets.loihi.environment import find_worker
 from spikeloom.targets.loihi.lava import LavaEngine
 from tests.engines.agreement import disagreements
 
@@ -120,15 +119,6 @@ def test_neurons_on_several_axes_that_drive_themselves_are_refused_by_name() -> 
     builder.output(builder.add("loop", op, x)[0])
     with pytest.raises(UnsupportedError, match=r"SL0602 loop .*stand on several axes"):
         loihi2().program(builder.build())
-
-
-@pytest.fixture
-def lava() -> Path:
-    """The interpreter that has Lava; `make lava` makes it."""
-    try:
-        return find_worker()
-    except InputError as error:
-        pytest.skip(str(error))
 
 
 @pytest.mark.lava

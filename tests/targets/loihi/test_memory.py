@@ -20,13 +20,12 @@ from spikeloom.compiler.graph.ops.resonator import Resonator
 from spikeloom.compiler.graph.ops.time_gate import TimeGate
 from spikeloom.compiler.graph.ops.time_window import TimeWindow
 from spikeloom.compiler.graph.ops.transpose import Transpose
-from spikeloom.errors import InputError, UnsupportedError
+from spikeloom.errors import UnsupportedError
 from spikeloom.runtime.compare import compare_engines
 from spikeloom.runtime.engines.reference import ReferenceEngine
 from spikeloom.runtime.estimate.activity import measure, population_rates
 from spikeloom.targets.loihi import loihi1, loihi2
 from spikeloom.targets.loihi.engine import Chip, LoihiEngine
-from spikeloom.targets.loihi.environment import find_worker
 from spikeloom.targets.loihi.lava import LavaEngine, by_sample, fed
 from spikeloom.targets.loihi.lowering.rule import EXISTING, PROGRAM
 from spikeloom.targets.loihi.target import Loihi, Loihi2
@@ -299,11 +298,8 @@ def test_samples_without_a_pause_would_be_wrong(name: str) -> None:
 
 @pytest.mark.lava
 @pytest.mark.parametrize("name", GRAPHS)
+@pytest.mark.usefixtures("lava")
 def test_lava_remembers_alike(name: str) -> None:
-    try:
-        find_worker()
-    except InputError as error:
-        pytest.skip(str(error))
     graph = GRAPHS[name]
     engines: dict[str, Engine] = {
         "reference": ReferenceEngine(graph),

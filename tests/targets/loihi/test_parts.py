@@ -10,13 +10,12 @@ import pytest
 
 from docs.full_size import spikformer
 from spikeloom.compiler.graph.interpret import Interpreter
-from spikeloom.errors import InputError, UnsupportedError
+from spikeloom.errors import UnsupportedError
 from spikeloom.runtime.compare import compare_engines
 from spikeloom.runtime.engines.reference import ReferenceEngine
 from spikeloom.targets.loihi import loihi2, parts
 from spikeloom.targets.loihi.assemble import assemble_part
 from spikeloom.targets.loihi.engine import Chip
-from spikeloom.targets.loihi.environment import SETTING, find_worker
 from spikeloom.targets.loihi.lower import Lowered
 from spikeloom.targets.loihi.parts import LavaPartsEngine, Part, part_files, parts_of
 from spikeloom.targets.loihi.program import Program
@@ -90,15 +89,6 @@ def test_a_part_that_lava_cannot_hold_is_named(monkeypatch: pytest.MonkeyPatch) 
     graph = target.arrange(spikformer())
     with pytest.raises(UnsupportedError, match=r"SL0603 stage\d\.lif: is too large a part for Lava"):
         target.engines()["lava-parts"](graph, {})
-
-
-@pytest.fixture
-def lava() -> Path:
-    """The interpreter that has Lava; `make lava` makes it."""
-    try:
-        return find_worker()
-    except InputError as error:
-        pytest.skip(f"{error}; see {SETTING}")
 
 
 @pytest.mark.lava

@@ -11,12 +11,10 @@ from spikeloom.compiler.graph.kinds import Type, current, levels
 from spikeloom.compiler.graph.ops.accumulate import Accumulate
 from spikeloom.compiler.graph.ops.linear import Linear
 from spikeloom.compiler.graph.ops.sigma_delta import SigmaDelta
-from spikeloom.errors import InputError
 from spikeloom.runtime.compare import compare_engines
 from spikeloom.runtime.engines.reference import ReferenceEngine
 from spikeloom.targets.loihi import loihi2
 from spikeloom.targets.loihi.engine import LoihiEngine
-from spikeloom.targets.loihi.environment import find_worker
 from spikeloom.targets.loihi.lava import LavaEngine
 from spikeloom.targets.loihi.program import Program
 
@@ -96,11 +94,8 @@ def test_a_sum_that_leaves_24_bits_wraps() -> None:
 
 @pytest.mark.lava
 @pytest.mark.parametrize("seed", range(2))
+@pytest.mark.usefixtures("lava")
 def test_lavas_neurons_send_the_same(seed: int) -> None:
-    try:
-        find_worker()
-    except InputError as error:
-        pytest.skip(str(error))
     graph, samples = network(seed), frames(seed)
     engine = LavaEngine(loihi2().program(graph), graph)
     result = compare_engines({"reference": ReferenceEngine(graph), "lava": engine}, [("changes", samples)])
